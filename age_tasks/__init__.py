@@ -1,0 +1,1 @@
+"""Age retraining: the stages that take labelled faces to a published, evaluated age model."""

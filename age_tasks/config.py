@@ -1,0 +1,225 @@
+"""Settings: typed, frozen, and every unknown key refused. A recipe is a YAML file that fills them in."""
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from age_tasks.errors import SettingsError
+
+RECIPES = Path(__file__).parent / "recipes"
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Years = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ValidateSettings(Settings):
+    """What the labels must satisfy beyond `expectations/`."""
+
+    max_quarantine_fraction: float = Field(
+        0.02, ge=0, lt=1, description="share of rows that may be set aside before the run stops"
+    )
+
+
+class SplitSettings(Settings):
+    """How images are dealt to train, validation and test."""
+
+    test_fraction: Fraction = Field(0.15, description="share of all images held out for the test")
+    val_fraction: Fraction = Field(0.15, description="share of all images for validation")
+    bins: Literal["quantile", "equal_width"] = Field(
+        "quantile", description="how age is cut into strata: equal counts or equal widths"
+    )
+    n_bins: int = Field(10, ge=1, le=100, description="number of age strata")
+    seed: int = Field(42, ge=0, description="seed of the shuffle within strata")
+
+
+class ModelSettings(Settings):
+    """The network: a pretrained backbone and a regression head."""
+
+    backbone: str = Field("resnet50", description="a keras.applications name, or efficientnet_lite0")
+    weights: str = Field("imagenet", description="'imagenet', or the path of a weights file")
+    image_size: int = Field(224, ge=32, le=1024, description="side of the square input in pixels")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout before and after the dense layer")
+    dense_units: int = Field(128, ge=1, description="width of the head's dense layer")
+
+
+class TrainingSettings(Settings):
+    """One training: optimiser, length and callbacks."""
+
+    epochs: int = Field(8, ge=1, description="at most this many passes over the training set")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's initial learning rate")
+    batch_size: int = Field(32, ge=1, description="images a step")
+    early_stopping_patience: int = Field(5, ge=1, description="epochs without a better val_mae before stopping")
+    reduce_lr_patience: int = Field(5, ge=1, description="epochs without a better val_mae before a lower rate")
+    reduce_lr_factor: Fraction = Field(0.5, description="factor on the learning rate at a plateau")
+    seed: int = Field(42, ge=0, description="seed of weight initialisation, dropout and batch order")
+
+
+class FinetuneSettings(TrainingSettings):
+    """Fine-tuning: the same, for the last layers of the backbone."""
+
+    epochs: int = Field(12, ge=1, description="at most this many passes over the training set")
+    learning_rate: float = Field(5e-5, gt=0, description="Adam's initial learning rate")
+    early_stopping_patience: int = Field(4, ge=1, description="epochs without a better val_mae before stopping")
+    reduce_lr_patience: int = Field(2, ge=1, description="epochs without a better val_mae before a lower rate")
+    last_layers: int = Field(30, ge=1, description="layers of the backbone to train, counted from its end")
+
+
+class EvaluateSettings(Settings):
+    """How test errors are summarised."""
+
+    bootstrap_samples: int = Field(2000, ge=100, description="resamples behind each 95 % interval")
+    bin_edges: tuple[float, ...] = Field(
+        (0, 10, 20, 30, 40, 50, 60, 70, 120), description="edges of the age bins in years, ascending"
+    )
+    seed: int = Field(42, ge=0, description="seed of the bootstrap")
+
+
+class GateSettings(Settings):
+    """The bounds a candidate must meet to be published."""
+
+    max_test_mae: Years = Field(9.0, description="highest acceptable test MAE in years")
+
+
+class Config(Settings):
+    """Every number of a retraining."""
+
+    recipe: str = Field("reference", description="name of the recipe these settings started from")
+    validate_: ValidateSettings = Field(ValidateSettings(), alias="validate")
+    split: SplitSettings = SplitSettings()
+    model: ModelSettings = ModelSettings()
+    baseline: TrainingSettings = TrainingSettings()
+    finetune: FinetuneSettings = FinetuneSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    gate: GateSettings = GateSettings()
+
+    def with_overrides(self, overrides: dict[str, object]) -> "Config":
+        """A copy with dotted settings replaced, such as `{"finetune.epochs": 3}`.
+
+        Raises:
+            SettingsError: an unknown setting or a value out of its bounds.
+        """
+        values = self.to_dict()
+        for name, value in overrides.items():
+            section, _, field = name.partition(".")
+            if not field or not isinstance(values.get(section), dict):
+                raise SettingsError(f"--set {name}: no such setting. {_choices(section)}")
+            values[section][field] = value
+        return config_from_dict(values)
+
+    def to_dict(self) -> dict:
+        """Plain JSON types, as kept with every run."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def section(self, name: str) -> dict:
+        """One section as plain JSON types; what a stage's fingerprint is made of."""
+        return self.to_dict()[name]
+
+
+def config_from_dict(values: dict) -> Config:
+    """The settings in `values`, defaults elsewhere.
+
+    Raises:
+        SettingsError: names each unknown key and each value that breaks its bound.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
+
+
+def recipe_names() -> list[str]:
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def load_recipe(name: str) -> Config:
+    """The recipe `name` from `age_tasks/recipes/`, or a YAML file's path.
+
+    Raises:
+        SettingsError: no such recipe, broken YAML, or settings that don't hold.
+    """
+    path = RECIPES / f"{name}.yaml" if name in recipe_names() else Path(name)
+    if path.suffix not in {".yaml", ".yml"} or not path.is_file():
+        raise SettingsError(f"no recipe '{name}'; there are {', '.join(recipe_names())}, or give a .yaml file's path")
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path}: a recipe is a mapping of sections such as 'finetune:', not {type(values).__name__}")
+    try:
+        return config_from_dict({"recipe": path.stem, **values})
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+def parse_overrides(assignments: Iterable[str]) -> dict[str, object]:
+    """`["finetune.epochs=3"]` as `{"finetune.epochs": 3}`; values are read as YAML.
+
+    Raises:
+        SettingsError: an assignment without `=`.
+    """
+    overrides = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise SettingsError(f"--set {assignment}: write it as section.setting=value, such as finetune.epochs=3")
+        overrides[name.strip()] = _yaml_value(value)
+    return overrides
+
+
+def describe_settings() -> list[tuple[str, str, str]]:
+    """(dotted name, default, description) of every setting; the README, the help and the trigger form use it."""
+    rows = []
+    for section, field in Config.model_fields.items():
+        if isinstance(field.default, Settings):
+            rows += [
+                (f"{field.alias or section}.{name}", json.dumps(_plain(inner.default)), inner.description or "")
+                for name, inner in type(field.default).model_fields.items()
+            ]
+    return rows
+
+
+def _yaml_value(text: str) -> object:
+    value = yaml.safe_load(text)
+    if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+@cache
+def _known() -> dict[str, list[str]]:
+    known: dict[str, list[str]] = {}
+    for name, _, _ in describe_settings():
+        section, _, field = name.partition(".")
+        known.setdefault(section, []).append(field)
+    return known
+
+
+def _choices(section: str) -> str:
+    if section in _known():
+        return f"'{section}' has: {', '.join(_known()[section])}"
+    return f"Sections: {', '.join(_known())}"
+
+
+def _explain(problem: dict) -> str:
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        section = str(problem["loc"][0]) if len(problem["loc"]) > 1 else ""
+        return f"{name}: no such setting. {_choices(section)}"
+    return f"{name} = {problem['input']!r}: {problem['msg']}"

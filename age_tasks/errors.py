@@ -1,0 +1,40 @@
+"""Every error that this package raises on purpose.
+
+AgeTasksError
+├── SettingsError    a setting, option or environment variable is wrong
+├── LabelsError      the labels or images can't be worked on (exit code 65; trying again won't help)
+├── MissingInputError  a stage's inputs aren't there: an earlier stage hasn't finished
+├── WeightsError     pretrained weights can't be had or aren't what they should be
+└── StoreError       the store can't be reached or refuses
+    └── NotFoundError  no such key in the store
+"""
+
+
+class AgeTasksError(Exception):
+    """Base of all; the command line prints its message without a traceback and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class SettingsError(AgeTasksError):
+    exit_code = 64
+
+
+class LabelsError(AgeTasksError):
+    exit_code = 65
+
+
+class MissingInputError(AgeTasksError):
+    exit_code = 66
+
+
+class WeightsError(AgeTasksError):
+    exit_code = 69
+
+
+class StoreError(AgeTasksError):
+    exit_code = 74
+
+
+class NotFoundError(StoreError):
+    pass

@@ -1,0 +1,124 @@
+"""Reading a labels file: nothing is guessed, nothing is dropped."""
+
+import csv
+import io
+from pathlib import Path
+
+import pandas as pd
+
+from age_tasks.errors import LabelsError, NotFoundError
+from age_tasks.store import open_store
+
+COLUMNS = ("file_name", "real_age")
+
+
+def fetch_labels(location: str) -> bytes:
+    """The bytes of the labels file at a path or an `s3://` address.
+
+    Raises:
+        LabelsError: there is no such file.
+    """
+    if location.startswith("s3://"):
+        folder, _, name = location.rpartition("/")
+        try:
+            return open_store(folder).get(name)
+        except NotFoundError:
+            raise LabelsError(_missing(location)) from None
+    path = Path(location.removeprefix("file://")).expanduser()
+    if not path.is_file():
+        raise LabelsError(_missing(location))
+    return path.read_bytes()
+
+
+def read_labels(data: bytes, name: str) -> pd.DataFrame:
+    """Parse `file_name,real_age` rows; a byte-order mark, CRLF and further columns are fine.
+
+    Args:
+        data: the file's bytes, UTF-8.
+        name: what to call the file in an error.
+
+    Returns:
+        Columns `line` (1-based, where the row starts), `file_name`, `real_age` (years; NaN where the text is not a
+        finite number), `age_text` (as written).
+
+    Raises:
+        LabelsError: empty, no rows, not UTF-8, another separator, a missing or doubled column, a row of another width.
+    """
+    rows = _rows(_decode(data, name), name)
+    if not rows:
+        raise LabelsError(f"{name} is empty (0 rows); it should start with the line 'file_name,real_age'")
+    header = [cell.strip() for cell in rows[0][1]]
+    _check_header(header, name)
+    if len(rows) == 1:
+        raise LabelsError(f"{name} has a header but no rows; add a line 'picture.jpg,34' for every face")
+    for line, cells in rows[1:]:
+        if len(cells) != len(header):
+            raise LabelsError(
+                f"{name} line {line}: {len(cells)} values where the header has {len(header)}: "
+                f"{','.join(cells)[:80]!r}; quote a file name that contains a comma"
+            )
+    name_at, age_at = (header.index(column) for column in COLUMNS)
+    labels = pd.DataFrame(
+        {
+            "line": [line for line, _ in rows[1:]],
+            "file_name": [cells[name_at].strip() for _, cells in rows[1:]],
+            "age_text": [cells[age_at].strip() for _, cells in rows[1:]],
+        }
+    )
+    labels["real_age"] = labels["age_text"].map(_years).astype(float)
+    return labels[["line", "file_name", "real_age", "age_text"]]
+
+
+def _decode(data: bytes, name: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise LabelsError(
+            f"{name} line {line}: byte 0x{data[error.start]:02x} is not UTF-8 (the file may be Latin-1 or UTF-16); "
+            "save it as UTF-8"
+        ) from None
+
+
+def _rows(text: str, name: str) -> list[tuple[int, list[str]]]:
+    """(line where the row starts, cells) of every row that isn't blank."""
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise LabelsError(f"{name} line {line}: a NUL character; this is not a text file, save it as CSV in UTF-8")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows, start = [], 1
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                rows.append((start, cells))
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise LabelsError(f"{name} line {start}: {error}; check the quotes around this row's values") from None
+    return rows
+
+
+def _check_header(header: list[str], name: str) -> None:
+    for separator, called in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and separator in header[0]:
+            raise LabelsError(f"{name} line 1: the columns are separated by {called}; save it with commas")
+    for column in COLUMNS:
+        if header.count(column) != 1:
+            found = "no column" if column not in header else f"{header.count(column)} columns named"
+            raise LabelsError(
+                f"{name} line 1: {found} '{column}' among {', '.join(header)}; the first line should be 'file_name,real_age'"
+            )
+
+
+def _years(text: str) -> float:
+    try:
+        years = float(text)
+    except ValueError:
+        return float("nan")
+    return years if abs(years) != float("inf") else float("nan")
+
+
+def _missing(location: str) -> str:
+    return (
+        f"no labels file at {location}; set AGE_LABELS to a CSV with the columns file_name,real_age "
+        "(`python -m age_tasks sample --out faces` draws a set to try)"
+    )

@@ -1,0 +1,53 @@
+"""Where labels, images, the store and the cache are: the `AGE_*` environment variables."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from age_tasks.errors import SettingsError
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Locations:
+    """Each of labels, images and store is a path or an `s3://` address; the cache is a local folder."""
+
+    labels: str
+    images: str
+    store: str
+    cache: Path
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> "Locations":
+        """Read `AGE_LABELS`, `AGE_IMAGES`, `AGE_STORE`, `AGE_CACHE`.
+
+        Images default to the folder `images` beside the labels, store and cache to `.age/` in the checkout.
+        """
+        labels = env.get("AGE_LABELS", "")
+        return cls(
+            labels=labels,
+            images=env.get("AGE_IMAGES", "") or _beside(labels, "images"),
+            store=env.get("AGE_STORE", "") or (PROJECT / ".age" / "store").as_uri(),
+            cache=Path(env.get("AGE_CACHE", "") or PROJECT / ".age" / "cache").expanduser().absolute(),
+        )
+
+    def require_labels(self) -> str:
+        """The labels' address.
+
+        Raises:
+            SettingsError: `AGE_LABELS` is not set.
+        """
+        if not self.labels:
+            raise SettingsError(
+                "no labels given: set AGE_LABELS to a labels.csv (file_name,real_age), a path or an s3:// address; "
+                "`python -m age_tasks sample --out faces` draws a set to try"
+            )
+        return self.labels
+
+
+def _beside(labels: str, name: str) -> str:
+    if not labels:
+        return ""
+    return f"{labels.rpartition('/')[0]}/{name}" if labels.startswith("s3://") else str(Path(labels).parent / name)

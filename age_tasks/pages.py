@@ -1,0 +1,27 @@
+"""HTML pages: one look for all, complete without the network."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+_PAGES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_PAGES.filters["years"] = lambda value: f"{value:.2f}"
+_PAGES.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+
+
+def render(template: str, **context: Any) -> str:
+    """The page made from `templates/<template>`; every value is escaped."""
+    return _PAGES.get_template(template).render(**context)
+
+
+def png_uri(path: Path) -> str:
+    """A picture as a data URI, so that the page needs no other file."""
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

@@ -1,0 +1,57 @@
+"""The model report and the model card, from what the stages of a run left behind."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from age_tasks.pages import png_uri, render
+from age_tasks.runs import Run
+
+FIGURES = ("predicted_against_real", "error_by_age", "error_histogram", "worst_errors")
+REPORTED = ("snapshot", "validate", "split", "baseline", "finetune", "evaluate", "gate")
+
+
+def report_from_run(run: Run, evaluation: Path, gate: dict | None) -> str:
+    """The self-contained HTML report.
+
+    Args:
+        evaluation: the folder that holds what `evaluate` wrote.
+        gate: the content of `gate.json`; None while the gate hasn't judged.
+    """
+    facts = _facts(run, evaluation)
+    figures = {name: png_uri(evaluation / f"{name}.png") for name in FIGURES}
+    for stage in ("baseline", "finetune"):
+        figures[f"{stage}_curve"] = png_uri(run.input(stage, "learning_curve.png"))
+    records = [record for stage in REPORTED if (record := run.record(stage))]
+    settings = {"settings": facts["config"], "versions": run.finished("baseline")["versions"]}
+    return render(
+        "report.html.j2",
+        **facts,
+        gate=gate,
+        figures=figures,
+        stages=records,
+        settings=yaml.safe_dump(settings, sort_keys=False),
+    )
+
+
+def model_card_from_run(run: Run, evaluation: Path, gate: dict) -> str:
+    """The model card, Markdown."""
+    return render("model_card.md.j2", **_facts(run, evaluation), gate=gate)
+
+
+def _facts(run: Run, evaluation: Path) -> dict[str, Any]:
+    settings = run.settings()
+    validated, split = (run.record(stage) or {"summary": {}} for stage in ("validate", "split"))
+    counts = {"rows": "", "quarantined": "", **validated["summary"], **split["summary"]}
+    return {
+        "run_key": run.key,
+        "created": settings["created"][:16].replace("T", " "),
+        "labels": settings["labels"],
+        "config": settings["config"],
+        "data": counts,
+        "metrics": json.loads((evaluation / "metrics.json").read_text()),
+        "by_age": pd.read_csv(evaluation / "by_age.csv").to_dict("records"),
+    }

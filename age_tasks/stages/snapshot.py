@@ -1,0 +1,35 @@
+"""Freeze the labels and read every image once.
+
+Writes `labels.csv` (the labels file, byte for byte) and `snapshot.csv`: for every row its line, file name, age as a
+number and as written, and the image's sha256, size in pixels and bytes, or what is wrong with it.
+"""
+
+import pandas as pd
+
+from age_tasks.config import Config
+from age_tasks.images import probe_images
+from age_tasks.labels import fetch_labels, read_labels
+from age_tasks.progress import Progress
+from age_tasks.runs import Run, Summary
+
+INPUTS = ()
+SETTINGS = ()
+
+
+def run(run: Run, config: Config) -> Summary:
+    location = run.settings()["labels"]
+    data = fetch_labels(location)
+    (run.out / "labels.csv").write_bytes(data)
+    labels = read_labels(data, location)
+    probes, images_read = probe_images(run.images(), labels["file_name"], run.cache, Progress("images read"))
+    snapshot = labels.join(pd.DataFrame([vars(probes[name]) for name in labels["file_name"]]))
+    for column in ("width", "height", "bytes"):
+        snapshot[column] = snapshot[column].where(snapshot[column] > 0).astype("Int64")
+    snapshot.to_csv(run.out / "snapshot.csv", index=False)
+    return {
+        "rows": len(snapshot),
+        "images": len(probes),
+        "images_read": images_read,
+        "images_known": len(probes) - images_read,
+        "problems": int((snapshot["problem"] != "").sum()),
+    }

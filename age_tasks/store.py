@@ -1,0 +1,244 @@
+"""Where artifacts live: a folder (`file://`) or a bucket (`s3://`), behind put, get, fetch, entries, exists, delete."""
+
+import contextlib
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from age_tasks.errors import NotFoundError, SettingsError, StoreError
+
+TEMPORARY = ".tmp-"
+_SEGMENT = re.compile(r"[^/\\\x00-\x1f\x7f]+")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object: its size in bytes, and a tag that changes when its content does."""
+
+    key: str
+    size: int
+    etag: str
+
+
+class Store(Protocol):
+    """Keys are relative names with `/`; what is put is seen whole or not at all."""
+
+    url: str
+
+    def put(self, key: str, source: bytes | Path) -> None: ...
+
+    def get(self, key: str) -> bytes:
+        """The object's bytes; NotFoundError without it."""
+
+    def fetch(self, key: str, to: Path) -> None:
+        """Copy the object to a local file that appears whole; NotFoundError without it."""
+
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
+        """The objects whose key starts with the folder `prefix` ("" or ending in "/"), in order of key."""
+
+    def list(self, prefix: str = "") -> list[str]:
+        """The keys of `entries`."""
+
+    def exists(self, key: str) -> bool: ...
+
+    def delete(self, key: str) -> None:
+        """Remove the object; fine if it isn't there."""
+
+    def where(self, key: str) -> str:
+        """The object's address, for a person: a local path or an s3:// address."""
+
+
+def open_store(url: str) -> Store:
+    """The store at `file:///folder`, a plain path, or `s3://bucket/prefix`.
+
+    Raises:
+        SettingsError: another scheme, or no bucket.
+    """
+    if url.startswith("s3://"):
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        if not bucket:
+            raise SettingsError(f"store {url!r}: no bucket; write s3://bucket/prefix")
+        return S3Store(bucket, prefix.strip("/"))
+    if "://" in url and not url.startswith("file://"):
+        raise SettingsError(f"store {url!r}: use file:///folder, a path, or s3://bucket/prefix")
+    return FileStore(Path(url.removeprefix("file://")))
+
+
+def check_key(key: str) -> str:
+    """The key, if it can't leave the store.
+
+    Raises:
+        SettingsError: an empty, `.` or `..` segment, a leading `/`, a backslash or control character.
+    """
+    segments = key.split("/")
+    if any(segment in {".", ".."} or not _SEGMENT.fullmatch(segment) for segment in segments):
+        raise SettingsError(f"{key!r} can't be a key in the store: use plain names joined by '/'")
+    return key
+
+
+class FileStore:
+    def __init__(self, root: Path):
+        self._root = root.expanduser().absolute()
+        self.url = self._root.as_uri()
+
+    def put(self, key: str, source: bytes | Path) -> None:
+        with _whole(self._path(key)) as temporary:
+            _copy(source, temporary)
+
+    def get(self, key: str) -> bytes:
+        try:
+            return self._path(key).read_bytes()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise NotFoundError(f"no {self.where(key)}") from None
+
+    def fetch(self, key: str, to: Path) -> None:
+        if not self.exists(key):
+            raise NotFoundError(f"no {self.where(key)}")
+        with _whole(to) as temporary:
+            _copy(self._path(key), temporary)
+
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
+        top = self._path(prefix.rstrip("/")) if prefix else self._root
+        for path in sorted(top.rglob("*"), key=lambda path: path.relative_to(self._root).as_posix()):
+            if path.is_file() and not path.name.startswith(TEMPORARY):
+                stat = path.stat()
+                yield Entry(path.relative_to(self._root).as_posix(), stat.st_size, f"{stat.st_mtime_ns}")
+
+    def list(self, prefix: str = "") -> list[str]:
+        return [entry.key for entry in self.entries(prefix)]
+
+    def exists(self, key: str) -> bool:
+        return self._path(key).is_file()
+
+    def delete(self, key: str) -> None:
+        self._path(key).unlink(missing_ok=True)
+
+    def where(self, key: str) -> str:
+        return str(self._path(key))
+
+    def _path(self, key: str) -> Path:
+        return self._root / check_key(key)
+
+
+class S3Store:
+    """Endpoint, keys and region come from the usual AWS variables, such as AWS_ENDPOINT_URL."""
+
+    def __init__(self, bucket: str, prefix: str):
+        self._bucket = bucket
+        self._prefix = f"{check_key(prefix)}/" if prefix else ""
+        self.url = f"s3://{bucket}/{prefix}".rstrip("/")
+        self._local = threading.local()
+
+    def put(self, key: str, source: bytes | Path) -> None:
+        with self._errors(key):
+            if isinstance(source, bytes):
+                self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=source)
+            else:
+                self._client.upload_file(str(source), self._bucket, self._key(key))
+
+    def get(self, key: str) -> bytes:
+        with self._errors(key):
+            return self._client.get_object(Bucket=self._bucket, Key=self._key(key))["Body"].read()
+
+    def fetch(self, key: str, to: Path) -> None:
+        with self._errors(key), _whole(to) as temporary:
+            self._client.download_file(self._bucket, self._key(key), str(temporary))
+
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
+        start = self._prefix + (f"{check_key(prefix.rstrip('/'))}/" if prefix else "")
+        with self._errors(prefix):
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=start):
+                for item in page.get("Contents", ()):
+                    yield Entry(item["Key"].removeprefix(self._prefix), item["Size"], item["ETag"].strip('"'))
+
+    def list(self, prefix: str = "") -> list[str]:
+        return [entry.key for entry in self.entries(prefix)]
+
+    def exists(self, key: str) -> bool:
+        try:
+            with self._errors(key):
+                self._client.head_object(Bucket=self._bucket, Key=self._key(key))
+        except NotFoundError:
+            return False
+        return True
+
+    def delete(self, key: str) -> None:
+        with contextlib.suppress(NotFoundError), self._errors(key):
+            self._client.delete_object(Bucket=self._bucket, Key=self._key(key))
+
+    def where(self, key: str) -> str:
+        return f"s3://{self._bucket}/{self._key(key)}"
+
+    def _key(self, key: str) -> str:
+        return self._prefix + check_key(key)
+
+    @property
+    def _client(self) -> Any:
+        """One client a thread; boto3 takes a second to import, which users of a folder need not wait for."""
+        if not hasattr(self._local, "client"):
+            import boto3
+            from botocore.config import Config
+
+            config = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10, read_timeout=60)
+            self._local.client = boto3.session.Session().client("s3", config=config)
+        return self._local.client
+
+    @contextlib.contextmanager
+    def _errors(self, key: str) -> Iterator[None]:
+        """What boto3 raises, as our errors with the address, the cause and what to do."""
+        from boto3.exceptions import S3UploadFailedError
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+
+        where = f"s3://{self._bucket}/{self._prefix}{key}"
+        try:
+            yield
+        except ClientError as error:
+            raise self._client_error(where, error) from None
+        except NoCredentialsError:
+            raise StoreError(f"{where}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from None
+        except NoRegionError:
+            raise StoreError(f"{where}: no region; set AWS_DEFAULT_REGION") from None
+        except (BotoCoreError, S3UploadFailedError) as error:
+            raise StoreError(f"{where}: {error}; check AWS_ENDPOINT_URL, the bucket's name and the network") from None
+
+    def _client_error(self, where: str, error: Any) -> StoreError:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code == "NoSuchBucket":
+            return StoreError(f"{where}: there is no bucket '{self._bucket}'; create it or correct AGE_STORE")
+        if code in {"NoSuchKey", "404", "NotFound"}:
+            return NotFoundError(f"no {where}")
+        if code in {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}:
+            return StoreError(f"{where}: access denied ({code}); check the AWS keys and what they may do")
+        return StoreError(f"{where}: {error}")
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place if all goes well, and is removed if not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _copy(source: bytes | Path, target: Path) -> None:
+    with target.open("wb") as out:
+        if isinstance(source, bytes):
+            out.write(source)
+        else:
+            with source.open("rb") as file:
+                while block := file.read(1 << 20):
+                    out.write(block)
+        out.flush()
+        os.fsync(out.fileno())

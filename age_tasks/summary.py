@@ -1,0 +1,63 @@
+"""The table that ends a run in the terminal."""
+
+import json
+from collections.abc import Iterator
+
+from age_tasks.errors import MissingInputError
+from age_tasks.runs import Run, newest_run
+from age_tasks.stages import STAGES
+from age_tasks.store import Store
+
+
+def newest_started(store: Store) -> str:
+    """The key of the run whose first stage finished last.
+
+    Raises:
+        MissingInputError: the store has no run.
+    """
+    if key := newest_run(store, STAGES[:1]):
+        return key
+    raise MissingInputError(f"no run in {store.url}; start one with `python -m age_tasks run`")
+
+
+def summary_table(run: Run) -> str:
+    """Stages with seconds and memory, labels, test MAE, the verdict, and the pages to open."""
+    records = {stage: record for stage in STAGES if (record := run.record(stage))}
+    lines = [f"Run {run.key}", "", f"{'stage':<10} {'seconds':>8} {'peak GB':>8}  "]
+    for stage, record in records.items():
+        lines.append(f"{stage:<10} {record['seconds']:>8.1f} {record['peak_memory_gb']:>8.2f}  {_state(record)}".rstrip())
+    total = sum(record["seconds"] for record in records.values())
+    lines += [f"{'total':<10} {total:>8.1f}", ""]
+    done = {stage: record["summary"] for stage, record in records.items() if record["summary"]}
+    lines += [f"{name:<20} {value}" for name, value in _results(done)]
+    lines += [f"{name:<20} {where}" for name, where in _pages(run, records)]
+    return "\n".join(lines)
+
+
+def _state(record: dict) -> str:
+    return "" if record["status"] == "done" else f"FAILED: {record['error'].splitlines()[0]}"
+
+
+def _results(done: dict[str, dict]) -> Iterator[tuple[str, str]]:
+    if validated := done.get("validate"):
+        yield "labels", f"{validated['accepted']} kept, {validated['quarantined']} quarantined of {validated['rows']}"
+    if evaluated := done.get("evaluate"):
+        yield "test MAE (years)", (
+            f"predict the median {evaluated['predict_the_median_mae']:.2f} → baseline {evaluated['baseline_mae']:.2f}"
+            f" → fine-tuned {evaluated['finetune_mae']:.2f}"
+        )
+    if judged := done.get("gate"):
+        yield "gate", judged["verdict"]
+    if published := done.get("publish", {}).get("model"):
+        yield "published model", published
+
+
+def _pages(run: Run, records: dict[str, dict]) -> Iterator[tuple[str, str]]:
+    for label, stage, name in (("validation page", "validate", "index.html"), ("report", "publish", "report.html")):
+        if stage in records and name in records[stage]["outputs"]:
+            yield label, run.where(stage, name)
+
+
+def one_line(summary: dict) -> str:
+    """A stage's summary as the last line of its output: one line of JSON."""
+    return json.dumps(summary, ensure_ascii=False)
