@@ -1,9 +1,5 @@
 """The network: load a pretrained backbone, put the head on, freeze, and cut at the frozen prefix."""
 
-import os
-from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 

@@ -1,0 +1,242 @@
+"""The command line: one sub-command a stage, and tools around them."""
+
+import argparse
+import ast
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from age_tasks.config import describe_settings, load_recipe, parse_overrides, recipe_names
+from age_tasks.errors import AgeTasksError, MissingInputError, SettingsError
+from age_tasks.locations import Locations
+from age_tasks.runs import (
+    Run,
+    carry_out,
+    describe,
+    new_run_key,
+    newest_run,
+    open_run,
+    run_config,
+    start_run,
+)
+from age_tasks.stages import STAGES, load_stage
+from age_tasks.store import open_store
+
+log = logging.getLogger("age_tasks")
+
+DESCRIPTION = """Retrain, judge and publish an age model.
+
+Where things are comes from the environment, each a path or an s3:// address:
+  AGE_LABELS   labels.csv with the columns file_name,real_age
+  AGE_IMAGES   the folder of pictures (default: images/ beside the labels)
+  AGE_STORE    runs, reports and models (default: .age/store in the checkout)
+  AGE_CACHE    what may be computed again, a local folder (default: .age/cache)
+"""
+EXAMPLES = """examples:
+  python -m age_tasks sample --out faces --count 600
+  AGE_LABELS=faces/labels.csv python -m age_tasks run --recipe demo
+  python -m age_tasks finetune --set finetune.epochs=3     (again, on the newest run that has a baseline)
+  python -m age_tasks airflow tasks test age_retraining split 2026-01-01
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a sub-command; returns the exit code (the tree in `errors.py` says which)."""
+    if arguments is None:
+        arguments = sys.argv[1:]
+    if arguments[:1] == ["airflow"]:
+        from age_tasks.airflow_home import exec_airflow
+
+        return exec_airflow(arguments[1:])
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        return options.command(options)
+    except AgeTasksError as error:
+        print(f"{options.name}: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m age_tasks", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=raw)
+    commands = parser.add_subparsers(title="stages, then tools", required=True, metavar="COMMAND")
+
+    def add(name: str, command: object, description: str) -> argparse.ArgumentParser:
+        first_line = description.strip().splitlines()[0]
+        sub = commands.add_parser(name, help=first_line, description=description, formatter_class=raw)
+        sub.set_defaults(command=command, name=name)
+        return sub
+
+    for stage in STAGES:
+        sub = add(stage, _stage, _docstring(stage))
+        sub.add_argument("--run", default=os.environ.get("AGE_RUN"), metavar="KEY", help=_RUN_HELP)
+        _add_settings(sub)
+    sub = add("run", _run, "Do all stages in order, each in a process of its own, without Airflow.")
+    sub.add_argument("--run", default=os.environ.get("AGE_RUN"), metavar="KEY", help="the run's key (default: a new one)")
+    _add_settings(sub)
+    sub = add("summary", _summary, "Print a run's table: seconds, labels, MAE, verdict, and the pages to open.")
+    sub.add_argument("--run", metavar="KEY", help="default: the newest run")
+    add("settings", _settings, "List every setting with its default.")
+    sub = add("sample", _sample, "Draw a set of faces whose look depends on age.")
+    sub.add_argument("--out", type=Path, required=True, help="folder for labels.csv and images/")
+    sub.add_argument("--count", type=int, default=600, help="faces to draw (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=42, help="the same seed draws the same faces (default: %(default)s)")
+    sub.add_argument("--faults", action="store_true", help="plant the faults that real labels and pictures have")
+    for name, command, text in (
+        ("audit", _audit, "Describe a labels file alone: count, duplicates, percentiles, histogram."),
+        ("split", None, ""),
+    ):
+        sub = add(name, command, text) if command else commands.choices[name]
+        sub.add_argument("--labels", required=command is not None, help="a labels.csv: work on it alone, without a run")
+        sub.add_argument("--out", type=Path, required=command is not None, help="folder for the result, with --labels")
+    commands.add_parser("airflow", help="any airflow command, with this checkout's settings")
+    return parser
+
+
+_RUN_HELP = "the run to work in (default: $AGE_RUN, else the newest run that has the inputs; snapshot: a new one)"
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--recipe",
+        default=os.environ.get("AGE_RECIPE") or None,
+        help=f"{', '.join(recipe_names())} or a .yaml file (default: $AGE_RECIPE, else the run's own, else reference)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.SETTING=VALUE",
+        help="replace one setting; may be repeated (`settings` lists them; also $AGE_SET, a JSON object)",
+    )
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, object]:
+    try:
+        given = json.loads(os.environ.get("AGE_SET") or "{}")
+    except ValueError as error:
+        raise SettingsError(f'AGE_SET is not JSON ({error}); write {{"finetune.epochs": 3}}') from None
+    if not isinstance(given, dict):
+        raise SettingsError('AGE_SET must be a JSON object such as {"finetune.epochs": 3}')
+    return given | parse_overrides(options.set)
+
+
+def _stage(options: argparse.Namespace) -> int:
+    if getattr(options, "labels", None):
+        return _split_file(options)
+    stage, locations = load_stage(options.name), Locations.from_env()
+    with open_run(options.run or _fitting_run(options.name, locations), locations) as run:
+        config = _config(run, options)
+        if not stage.INPUTS:
+            start_run(run, config, locations)
+        log.info("%s of run %s", options.name, run.key)
+        try:
+            record = carry_out(options.name, stage, run, config)
+        except AgeTasksError:
+            raise
+        except Exception as error:
+            log.exception("%s failed", options.name)
+            print(f"{options.name}: {describe(error)}", file=sys.stderr)
+            return 1
+        print(json.dumps({"run": run.key, **record["summary"]}, ensure_ascii=False), flush=True)
+    return 0
+
+
+def _fitting_run(name: str, locations: Locations) -> str:
+    needed = load_stage(name).INPUTS
+    if not needed:
+        return new_run_key()
+    key = newest_run(open_store(locations.store), needed)
+    if key is None:
+        raise MissingInputError(f"no run in {locations.store} has finished {', '.join(needed)}; start with 'snapshot'")
+    log.info("no --run given: using the newest run with %s, %s", ", ".join(needed), key)
+    return key
+
+
+def _config(run: Run, options: argparse.Namespace):
+    first = not load_stage(options.name).INPUTS
+    if options.recipe or first:
+        config = load_recipe(options.recipe or "reference")
+    else:
+        config = run_config(run)
+    return config.with_overrides(_overrides(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    locations = Locations.from_env()
+    key = options.run or new_run_key()
+    given = ["--recipe", options.recipe] if options.recipe else []
+    given += [word for assignment in options.set for word in ("--set", assignment)]
+    for stage in STAGES:
+        extra = given if stage == STAGES[0] else []
+        env = dict(os.environ, AGE_RUN=key)
+        if stage != STAGES[0]:  # later stages take the settings that the run was started with
+            env |= {"AGE_RECIPE": "", "AGE_SET": ""}
+        done = subprocess.run([sys.executable, "-m", "age_tasks", stage, *extra], env=env, stdout=subprocess.DEVNULL)
+        if done.returncode:
+            return done.returncode
+    with open_run(key, locations) as run:
+        _print_summary(run)
+    return 0
+
+
+def _summary(options: argparse.Namespace) -> int:
+    from age_tasks.summary import newest_started
+
+    locations = Locations.from_env()
+    with open_run(options.run or newest_started(open_store(locations.store)), locations) as run:
+        _print_summary(run)
+    return 0
+
+
+def _print_summary(run: Run) -> None:
+    from age_tasks.summary import summary_table
+
+    print(summary_table(run))
+
+
+def _settings(options: argparse.Namespace) -> int:
+    for name, default, description in describe_settings():
+        print(f"{name:<36} {default:<14} {description}")
+    return 0
+
+
+def _sample(options: argparse.Namespace) -> int:
+    from age_tasks.sample import draw_sample
+
+    sample = draw_sample(options.out, options.count, options.seed, options.faults)
+    for kind, rows in sample.faults.items():
+        log.info("planted: %s (%d)", kind, rows)
+    print(json.dumps({"labels": str(sample.labels), "images": str(sample.images), "rows": sample.rows}))
+    return 0
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from age_tasks.audit import audit_file
+
+    print(json.dumps(audit_file(options.labels, options.out)))
+    return 0
+
+
+def _split_file(options: argparse.Namespace) -> int:
+    from age_tasks.stages.split import split_file
+
+    if options.out is None:
+        raise SettingsError("--labels needs --out, the folder for train.csv, val.csv and test.csv")
+    config = load_recipe(options.recipe or "reference").with_overrides(_overrides(options))
+    print(json.dumps(split_file(options.labels, config.split, options.out)))
+    return 0
+
+
+def _docstring(stage: str) -> str:
+    """The stage's documentation, read without importing it: some bring TensorFlow."""
+    source = Path(__file__).parent / "stages" / f"{stage}.py"
+    return ast.get_docstring(ast.parse(source.read_text())) or stage
+
+
+if __name__ == "__main__":
+    sys.exit(main())
