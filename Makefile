@@ -1,0 +1,46 @@
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+RUN := .venv/bin/python -m age_tasks
+INSTALLED := .venv/installed
+CODE := age_tasks dags plugins tests
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## Install everything into .venv (once)
+
+$(INSTALLED): requirements.lock
+	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) is needed: install Python 3.11, or make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	@echo "installing about 180 packages into .venv, a minute or two"
+	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	@touch $@
+
+demo: $(INSTALLED) ## Draw faces, retrain through Airflow, show the result
+	@test -f demo/faces/labels.csv || $(RUN) sample --out demo/faces --count 600 --faults 2> /dev/null
+	@echo "running the DAG age_retraining (about two minutes; whole log: demo/airflow.log)"
+	@AGE_LABELS=$(CURDIR)/demo/faces/labels.csv AGE_STORE=$(CURDIR)/demo/store AGE_CACHE=$(CURDIR)/demo/cache AGE_RECIPE=demo \
+	  $(RUN) airflow dags test age_retraining > demo/airflow.log 2>&1 \
+	  || { tail -n 40 demo/airflow.log; echo "the demo failed; its log is demo/airflow.log"; exit 1; }
+	@AGE_STORE=$(CURDIR)/demo/store $(RUN) summary
+
+up: $(INSTALLED) ## Start Airflow with its UI
+	@$(RUN) up
+
+test: $(INSTALLED) ## Run all tests, with coverage
+	@.venv/bin/python -m pytest --cov --cov-report=term
+
+lint: $(INSTALLED) ## Check style
+	@.venv/bin/ruff check $(CODE)
+	@.venv/bin/ruff format --check $(CODE)
+
+format: $(INSTALLED) ## Put style right
+	@.venv/bin/ruff check --fix $(CODE)
+	@.venv/bin/ruff format $(CODE)
+
+clean: ## Remove demo results and caches, not .venv
+	rm -rf demo .age .airflow .pytest_cache .ruff_cache .hypothesis .coverage*
+
+.PHONY: help setup demo up test lint format clean

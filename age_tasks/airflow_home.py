@@ -1,0 +1,64 @@
+"""Airflow inside the checkout: `python -m age_tasks airflow ...` is any airflow command with these settings."""
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from age_tasks.locations import PROJECT
+
+HOME = PROJECT / ".airflow"
+
+
+def environment(given: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The process environment for Airflow: ours, where the user has not set a variable already."""
+    home = Path(given.get("AIRFLOW_HOME", HOME))
+    port = given.get("AIRFLOW__API__PORT", "8080")
+    settings = {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PARALLELISM": "4",  # idle workers are forked ahead
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{port}/execution/",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(home / "bundles"),
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), given.get("PYTHONPATH")])),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), given.get("PATH", os.defpath)]),
+    }
+    ours = {"PYTHONPATH", "PATH"}
+    return {**given, **{key: value for key, value in settings.items() if key in ours or key not in given}}
+
+
+def exec_airflow(arguments: Sequence[str]) -> int:
+    """Run an airflow command in place of this process; the database is made on first use.
+
+    Returns:
+        Only if the database can't be made: the exit code of `airflow db migrate`.
+    """
+    env = environment()
+    if code := _migrate_once(env):
+        return code
+    os.execvpe(sys.executable, [sys.executable, "-m", "airflow", *arguments], env)
+
+
+def _migrate_once(env: Mapping[str, str]) -> int:
+    home = Path(env["AIRFLOW_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    done = home / f"migrated-{version('apache-airflow')}"
+    with (home / "migrate.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if done.exists():
+            return 0
+        print(f"making Airflow's database in {home}", file=sys.stderr)
+        result = subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=env, capture_output=True, text=True)
+        if result.returncode:
+            print(result.stdout[-4000:], result.stderr[-4000:], file=sys.stderr)
+            return result.returncode
+        done.touch()
+    return 0

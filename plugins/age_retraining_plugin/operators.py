@@ -1,0 +1,75 @@
+"""One Airflow task for each stage: its command line, and nothing of what the stage does."""
+
+import ast
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import Context
+
+from age_tasks.errors import LabelsError, MissingInputError, SettingsError, WeightsError
+
+PROJECT = Path(__file__).resolve().parents[2]
+TRYING_AGAIN_IS_NO_USE = frozenset(
+    error.exit_code for error in (SettingsError, LabelsError, MissingInputError, WeightsError)
+)
+# `airflow tasks test` makes up a run that never was; the stage then takes the newest run that has its inputs.
+RUN = "{{ '' if run_id.startswith('__airflow_temporary_run_') else run_id }}"
+# What people type into the trigger form travels by environment, never through a shell line.
+FORM = {
+    "AGE_RECIPE": "{{ params.recipe }}",
+    "AGE_SET": "{{ params.settings | tojson }}",
+    "AGE_LABELS": "{{ params.labels or '' }}",
+    "AGE_IMAGES": "{{ params.images or '' }}",
+}
+
+
+class StageOperator(BashOperator):
+    """A stage in a process of its own. Its last line of output, a JSON summary, is the XCom."""
+
+    ui_color = "#dcebf0"
+
+    def __init__(self, *, stage: str, from_form: bool = False, **options: Any):
+        super().__init__(
+            bash_command=f"exec {shlex.quote(sys.executable)} -m age_tasks {stage}",
+            cwd=str(PROJECT),
+            env={"AGE_RUN": RUN, **(FORM if from_form else {"AGE_RECIPE": "", "AGE_SET": ""})},
+            append_env=True,
+            output_processor=json.loads,
+            skip_on_exit_code=TRYING_AGAIN_IS_NO_USE,
+            **options,
+        )
+
+    def execute(self, context: Context) -> Any:
+        try:
+            return super().execute(context)
+        except AirflowSkipException:
+            raise AirflowFailException(
+                f"{self.task_id} can't succeed by trying again; the lines above say what to correct"
+            ) from None
+
+
+def stage_task(stage: str, *, from_form: bool = False, **options: Any) -> StageOperator:
+    """The task of a stage, in the runtime that `AGE_RUNTIME` names.
+
+    Args:
+        from_form: pass on what the trigger form holds; later stages read it from the run.
+        options: of the operator, such as `retries`.
+
+    Raises:
+        AirflowException: an unknown runtime.
+    """
+    runtime = os.environ.get("AGE_RUNTIME") or "local"
+    if runtime != "local":
+        raise AirflowException(f"AGE_RUNTIME={runtime}: the one runtime there is, is 'local'")
+    return StageOperator(task_id=stage, stage=stage, from_form=from_form, doc_md=_documentation(stage), **options)
+
+
+def _documentation(stage: str) -> str | None:
+    """The stage's own description, read without importing it."""
+    return ast.get_docstring(ast.parse((PROJECT / "age_tasks" / "stages" / f"{stage}.py").read_text()))
