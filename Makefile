@@ -15,7 +15,7 @@ $(INSTALLED): requirements.lock
 	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) is needed: install Python 3.11, or make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	@echo "installing about 180 packages into .venv, a minute or two"
-	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	@.venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
 	@touch $@
 
 demo: $(INSTALLED) ## Draw faces, retrain through Airflow, show the result
@@ -37,8 +37,8 @@ lint: $(INSTALLED) ## Check style
 	@.venv/bin/ruff format --check $(CODE)
 
 format: $(INSTALLED) ## Put style right
-	@.venv/bin/ruff check --fix $(CODE)
 	@.venv/bin/ruff format $(CODE)
+	@.venv/bin/ruff check --fix $(CODE)
 
 clean: ## Remove demo results and caches, not .venv
 	rm -rf demo .age .airflow .pytest_cache .ruff_cache .hypothesis .coverage*

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from age_tasks.config import describe_settings, load_recipe, parse_overrides, recipe_names
+from age_tasks.config import Config, describe_settings, load_recipe, parse_overrides, recipe_names
 from age_tasks.errors import AgeTasksError, MissingInputError, SettingsError
 from age_tasks.locations import Locations
 from age_tasks.runs import (
@@ -62,7 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("python -m age_tasks", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=raw)
+    parser = argparse.ArgumentParser(
+        "python -m age_tasks", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=raw
+    )
     commands = parser.add_subparsers(title="stages, then tools", required=True, metavar="COMMAND")
 
     def add(name: str, command: object, description: str) -> argparse.ArgumentParser:
@@ -76,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--run", default=os.environ.get("AGE_RUN"), metavar="KEY", help=_RUN_HELP)
         _add_settings(sub)
     sub = add("run", _run, "Do all stages in order, each in a process of its own, without Airflow.")
-    sub.add_argument("--run", default=os.environ.get("AGE_RUN"), metavar="KEY", help="the run's key (default: a new one)")
+    sub.add_argument(
+        "--run", default=os.environ.get("AGE_RUN"), metavar="KEY", help="the run's key (default: a new one)"
+    )
     _add_settings(sub)
     sub = add("summary", _summary, "Print a run's table: seconds, labels, MAE, verdict, and the pages to open.")
     sub.add_argument("--run", metavar="KEY", help="default: the newest run")
@@ -93,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         sub = add(name, command, text) if command else commands.choices[name]
         sub.add_argument("--labels", required=command is not None, help="a labels.csv: work on it alone, without a run")
         sub.add_argument("--out", type=Path, required=command is not None, help="folder for the result, with --labels")
+    add("up", _up, "Start Airflow with its UI in this checkout, and say where to log in.")
     commands.add_parser("airflow", help="any airflow command, with this checkout's settings")
     return parser
 
@@ -157,12 +162,9 @@ def _fitting_run(name: str, locations: Locations) -> str:
     return key
 
 
-def _config(run: Run, options: argparse.Namespace):
+def _config(run: Run, options: argparse.Namespace) -> Config:
     first = not load_stage(options.name).INPUTS
-    if options.recipe or first:
-        config = load_recipe(options.recipe or "reference")
-    else:
-        config = run_config(run)
+    config = load_recipe(options.recipe or "reference") if options.recipe or first else run_config(run)
     return config.with_overrides(_overrides(options))
 
 
@@ -182,6 +184,12 @@ def _run(options: argparse.Namespace) -> int:
     with open_run(key, locations) as run:
         _print_summary(run)
     return 0
+
+
+def _up(options: argparse.Namespace) -> int:
+    from age_tasks.airflow_home import serve
+
+    return serve()
 
 
 def _summary(options: argparse.Namespace) -> int:

@@ -1,9 +1,15 @@
 """Airflow inside the checkout: `python -m age_tasks airflow ...` is any airflow command with these settings."""
 
 import fcntl
+import json
 import os
+import secrets
 import subprocess
 import sys
+import threading
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -47,6 +53,52 @@ def exec_airflow(arguments: Sequence[str]) -> int:
     os.execvpe(sys.executable, [sys.executable, "-m", "airflow", *arguments], env)
 
 
+def serve() -> int:
+    """Start Airflow with its UI, say where to log in once it answers, and stay until it stops.
+
+    Returns:
+        The exit code of `airflow standalone`.
+    """
+    env = environment()
+    if code := _migrate_once(env):
+        return code
+    address = f"http://localhost:{env.get('AIRFLOW__API__PORT', '8080')}"
+    log = Path(env["AIRFLOW_HOME"]) / "standalone.log"
+    print(f"Airflow is starting; its log is {log}", flush=True)
+    with log.open("w") as file:
+        server = subprocess.Popen([sys.executable, "-m", "airflow", "standalone"], env=env, stdout=file, stderr=file)
+        threading.Thread(target=_welcome, args=(server, address, _password(env)), daemon=True).start()
+        try:
+            return server.wait()
+        except KeyboardInterrupt:  # the terminal has sent it to Airflow too
+            return server.wait()
+
+
+def _welcome(server: subprocess.Popen, address: str, password: str) -> None:
+    while server.poll() is None and not _answers(f"{address}/api/v2/monitor/health"):
+        time.sleep(1)
+    if server.poll() is None:
+        _answers(f"{address}/execution/health")  # built lazily; the first task need not wait for it
+        print(f"Open {address} and log in as admin with the password {password}. Ctrl-C stops it.", flush=True)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=20) as response:
+            return response.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _password(env: Mapping[str, str]) -> str:
+    """Airflow's simple auth manager reads the passwords from this file; it is ours to make."""
+    path = Path(env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"admin": secrets.token_urlsafe(12)}))
+    return json.loads(path.read_text())["admin"]
+
+
 def _migrate_once(env: Mapping[str, str]) -> int:
     home = Path(env["AIRFLOW_HOME"])
     home.mkdir(parents=True, exist_ok=True)
@@ -56,7 +108,9 @@ def _migrate_once(env: Mapping[str, str]) -> int:
         if done.exists():
             return 0
         print(f"making Airflow's database in {home}", file=sys.stderr)
-        result = subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=env, capture_output=True, text=True)
+        result = subprocess.run(
+            [sys.executable, "-m", "airflow", "db", "migrate"], env=env, capture_output=True, text=True
+        )
         if result.returncode:
             print(result.stdout[-4000:], result.stderr[-4000:], file=sys.stderr)
             return result.returncode

@@ -1,5 +1,6 @@
 """The network: load a pretrained backbone, put the head on, freeze, and cut at the frozen prefix."""
 
+from pathlib import Path
 
 import keras
 
@@ -112,7 +113,9 @@ def _preprocess(pixels: keras.KerasTensor, mode: str) -> keras.KerasTensor:
     if mode == "torch":  # mean and standard deviation of ImageNet on 0 to 1
         mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
         return keras.layers.Normalization(
-            mean=[255 * value for value in mean], variance=[(255 * value) ** 2 for value in std], name="preprocess"
+            mean=[255 * value for value in mean],
+            variance=[(255 * value) ** 2 for value in std],
+            name="preprocess",
         )(pixels)
     return pixels
 
@@ -144,7 +147,9 @@ def _application(name: str, settings: ModelSettings, scaled: keras.KerasTensor) 
 def _load_file(base: keras.Model, settings: ModelSettings) -> None:
     path = Path(settings.weights).expanduser()
     if not path.is_file():
-        raise WeightsError(f"model.weights = {settings.weights!r}: no such file; give 'imagenet' or a weights file's path")
+        raise WeightsError(
+            f"model.weights = {settings.weights!r}: no such file; give 'imagenet' or a weights file's path"
+        )
     try:
         base.load_weights(path)
     except (ValueError, OSError, KeyError) as error:

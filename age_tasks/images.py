@@ -12,19 +12,20 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from age_tasks.errors import LabelsError
-from age_tasks.store import Entry, Store, open_store
+from age_tasks.store import Entry, Store, local_path, open_store
 
 MAX_PIXELS = 50_000_000
 READERS = 8
 
 
-Image.MAX_IMAGE_PIXELS = None  # Pillow only warns at its own bound; every opening here goes through `_open`, which refuses
+# Pillow only warns at its own bound; every opening here goes through `_open`, which refuses at ours.
+Image.MAX_IMAGE_PIXELS = None
 
 
 class TooManyPixels(LabelsError):
     def __init__(self, size: tuple[int, int]):
         super().__init__(
-            f"{size[0] * size[1] / 1e6:,.0f} million pixels; at most {MAX_PIXELS / 1e6:.0f} million (decompression bomb)"
+            f"{size[0] * size[1] / 1e6:,.0f} million pixels; at most {MAX_PIXELS / 1e6:.0f} (decompression bomb)"
         )
         self.size = size
 
@@ -46,12 +47,13 @@ class ImageFolder:
     def __init__(self, location: str, cache: Path):
         self.location = location
         self._remote: Store | None = open_store(location) if location.startswith("s3://") else None
-        self._root = Path(location.removeprefix("file://")).expanduser().absolute()
         self._entries: dict[str, Entry] = {}
         if self._remote:
             self._root = cache / "images" / hashlib.sha256(self._remote.url.encode()).hexdigest()[:16]
             self._entries = {entry.key: entry for entry in self._remote.entries("")}
-        elif not self._root.is_dir():
+            return
+        self._root = local_path(location)
+        if not self._root.is_dir():
             raise LabelsError(f"no images folder at {location}; set AGE_IMAGES to the folder that holds the pictures")
 
     def path(self, name: str) -> Path:
@@ -76,7 +78,7 @@ class ImageFolder:
         return path
 
     def state(self, name: str) -> str | None:
-        """What changes when the file does (size and time, or etag), known without reading it; None without such a file."""
+        """What changes when the file does (size and time, or etag), known without reading it; None without one."""
         if self._remote:
             entry = self._entries.get(name)
             return f"{entry.size} {entry.etag}" if entry else None
@@ -148,7 +150,16 @@ def probe_images(
             probes[name] = probe
             index.execute(
                 "REPLACE INTO probes VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (folder.identity, name, states[name], probe.sha256, probe.width, probe.height, probe.bytes, probe.problem),
+                (
+                    folder.identity,
+                    name,
+                    states[name],
+                    probe.sha256,
+                    probe.width,
+                    probe.height,
+                    probe.bytes,
+                    probe.problem,
+                ),
             )
             if count % 500 == 0:
                 index.commit()

@@ -2,12 +2,11 @@
 
 import csv
 import io
-from pathlib import Path
 
 import pandas as pd
 
 from age_tasks.errors import LabelsError, NotFoundError
-from age_tasks.store import open_store
+from age_tasks.store import local_path, open_store
 
 COLUMNS = ("file_name", "real_age")
 
@@ -24,7 +23,7 @@ def fetch_labels(location: str) -> bytes:
             return open_store(folder).get(name)
         except NotFoundError:
             raise LabelsError(_missing(location)) from None
-    path = Path(location.removeprefix("file://")).expanduser()
+    path = local_path(location)
     if not path.is_file():
         raise LabelsError(_missing(location))
     return path.read_bytes()
@@ -105,7 +104,7 @@ def _check_header(header: list[str], name: str) -> None:
         if header.count(column) != 1:
             found = "no column" if column not in header else f"{header.count(column)} columns named"
             raise LabelsError(
-                f"{name} line 1: {found} '{column}' among {', '.join(header)}; the first line should be 'file_name,real_age'"
+                f"{name} line 1: {found} '{column}' among {', '.join(header)}; it should be 'file_name,real_age'"
             )
 
 

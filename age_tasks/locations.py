@@ -50,4 +50,4 @@ class Locations:
 def _beside(labels: str, name: str) -> str:
     if not labels:
         return ""
-    return f"{labels.rpartition('/')[0]}/{name}" if labels.startswith("s3://") else str(Path(labels).parent / name)
+    return f"{labels.rpartition('/')[0]}/{name}" if "://" in labels else str(Path(labels).parent / name)

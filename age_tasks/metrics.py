@@ -1,6 +1,7 @@
 """Numbers that say how good an age model is; ages and errors in years."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -64,10 +65,15 @@ def by_age(predictions: pd.DataFrame, edges: Sequence[float], columns: Sequence[
     """
     intervals = pd.cut(predictions["real_age"], list(edges), include_lowest=True, labels=False)
     rows = []
-    for number, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+    for number, (low, high) in enumerate(pairwise(edges)):
         part = predictions[intervals == number]
         last = number == len(edges) - 2
-        row = {"bin": f"over {low:g}" if last else f"{low:g}–{high:g}", "low": low, "high": high, "images": len(part)}
+        row = {
+            "bin": f"over {low:g}" if last else f"{low:g}–{high:g}",
+            "low": low,
+            "high": high,
+            "images": len(part),
+        }
         for column in columns:
             error = part[column] - part["real_age"]
             row |= {f"{column}_mae": error.abs().mean(), f"{column}_bias": error.mean()}

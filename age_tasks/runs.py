@@ -1,8 +1,8 @@
 """A run: its folder in the store, one record a stage, and how a stage is carried out.
 
-    runs/<run key>/run.json               settings and locations, written when the run starts
-    runs/<run key>/<stage>/stage.json     the stage's record, written last: no record, not finished
-    runs/<run key>/<stage>/...            the stage's outputs
+runs/<run key>/run.json               settings and locations, written when the run starts
+runs/<run key>/<stage>/stage.json     the stage's record, written last: no record, not finished
+runs/<run key>/<stage>/...            the stage's outputs
 """
 
 import contextlib
@@ -37,7 +37,15 @@ Record = dict[str, Any]
 
 RECORD = "stage.json"
 RUN_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
-RECORDED_PACKAGES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "great-expectations")
+RECORDED_PACKAGES = (
+    "tensorflow-cpu",
+    "tensorflow",
+    "keras",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "great-expectations",
+)
 
 
 class Stage(Protocol):
@@ -106,7 +114,9 @@ class Run:
         record = self.record(stage)
         if record is None or record["status"] != "done":
             state = "has not run" if record is None else f"failed ({record['error']})"
-            raise MissingInputError(f"run {self.key}: {stage} {state}; run `python -m age_tasks {stage} --run {self.key}`")
+            raise MissingInputError(
+                f"run {self.key}: {stage} {state}; run `python -m age_tasks {stage} --run {self.key}`"
+            )
         return record
 
     def input(self, stage: str, name: str) -> Path:

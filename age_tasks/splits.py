@@ -36,7 +36,7 @@ def split_labels(labels: pd.DataFrame, settings: SplitSettings) -> dict[str, pd.
 def age_strata(ages: pd.Series, bins: str, n_bins: int) -> pd.Series:
     """The stratum of each age: `quantile` bins hold equal counts (ties may merge bins), `equal_width` equal years."""
     if bins == "quantile":
-        return pd.qcut(ages, n_bins, labels=False, duplicates="drop")
+        return pd.qcut(ages, n_bins, labels=False, duplicates="drop").fillna(0)  # one age only: no edges, one stratum
     return pd.cut(ages, n_bins, labels=False)
 
 

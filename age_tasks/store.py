@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
 
 from age_tasks.errors import NotFoundError, SettingsError, StoreError
 
 TEMPORARY = ".tmp-"
 _SEGMENT = re.compile(r"[^/\\\x00-\x1f\x7f]+")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_USER_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 @dataclass(frozen=True)
@@ -64,19 +67,32 @@ def open_store(url: str) -> Store:
         if not bucket:
             raise SettingsError(f"store {url!r}: no bucket; write s3://bucket/prefix")
         return S3Store(bucket, prefix.strip("/"))
-    if "://" in url and not url.startswith("file://"):
-        raise SettingsError(f"store {url!r}: use file:///folder, a path, or s3://bucket/prefix")
-    return FileStore(Path(url.removeprefix("file://")))
+    return FileStore(local_path(url))
+
+
+def local_path(address: str) -> Path:
+    """The absolute path that a plain path or a `file:///` address names.
+
+    Raises:
+        SettingsError: another scheme, or another host.
+    """
+    if not _SCHEME.match(address):
+        return Path(address).expanduser().absolute()
+    url = urlsplit(address)
+    if url.scheme != "file" or url.netloc not in {"", "localhost"} or not address.lower().startswith("file://"):
+        raise SettingsError(f"{address!r} is no place known here: use file:///folder, a path, or s3://bucket/prefix")
+    return Path(unquote(url.path)).absolute()
 
 
 def check_key(key: str) -> str:
     """The key, if it can't leave the store.
 
     Raises:
-        SettingsError: an empty, `.` or `..` segment, a leading `/`, a backslash or control character.
+        SettingsError: an empty, `.` or `..` segment, a leading `/`, a backslash or control character, or a segment
+            that looks like a file half written.
     """
     segments = key.split("/")
-    if any(segment in {".", ".."} or not _SEGMENT.fullmatch(segment) for segment in segments):
+    if any(name in {".", ".."} or name.startswith(TEMPORARY) or not _SEGMENT.fullmatch(name) for name in segments):
         raise SettingsError(f"{key!r} can't be a key in the store: use plain names joined by '/'")
     return key
 
@@ -87,27 +103,31 @@ class FileStore:
         self.url = self._root.as_uri()
 
     def put(self, key: str, source: bytes | Path) -> None:
-        with _whole(self._path(key)) as temporary:
+        if isinstance(source, Path) and not source.exists():
+            raise FileNotFoundError(source)
+        with self._errors(key), _whole(self._path(key)) as temporary:
             _copy(source, temporary)
 
     def get(self, key: str) -> bytes:
-        try:
+        with self._errors(key):
             return self._path(key).read_bytes()
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise NotFoundError(f"no {self.where(key)}") from None
 
     def fetch(self, key: str, to: Path) -> None:
-        if not self.exists(key):
-            raise NotFoundError(f"no {self.where(key)}")
-        with _whole(to) as temporary:
-            _copy(self._path(key), temporary)
+        with self._errors(key):
+            source = self._path(key)
+            if not source.is_file():
+                raise NotFoundError(f"no {self.where(key)}")
+            with _whole(to) as temporary:
+                _copy(source, temporary)
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         top = self._path(prefix.rstrip("/")) if prefix else self._root
         for path in sorted(top.rglob("*"), key=lambda path: path.relative_to(self._root).as_posix()):
-            if path.is_file() and not path.name.startswith(TEMPORARY):
-                stat = path.stat()
-                yield Entry(path.relative_to(self._root).as_posix(), stat.st_size, f"{stat.st_mtime_ns}")
+            # A file may go while we look: another process removed it.
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                if path.is_file() and not path.name.startswith(TEMPORARY):
+                    key, stat = path.relative_to(self._root).as_posix(), path.stat()
+                    yield Entry(key, stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}")
 
     def list(self, prefix: str = "") -> list[str]:
         return [entry.key for entry in self.entries(prefix)]
@@ -116,13 +136,23 @@ class FileStore:
         return self._path(key).is_file()
 
     def delete(self, key: str) -> None:
-        self._path(key).unlink(missing_ok=True)
+        with contextlib.suppress(NotFoundError), self._errors(key):
+            self._path(key).unlink()
 
     def where(self, key: str) -> str:
         return str(self._path(key))
 
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)
+
+    @contextlib.contextmanager
+    def _errors(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise NotFoundError(f"no {self.where(key)}") from None
+        except OSError as error:
+            raise StoreError(f"{self.where(key)}: {error.strerror}; check the folder's rights and free space") from None
 
 
 class S3Store:
@@ -154,7 +184,8 @@ class S3Store:
         with self._errors(prefix):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=start):
                 for item in page.get("Contents", ()):
-                    yield Entry(item["Key"].removeprefix(self._prefix), item["Size"], item["ETag"].strip('"'))
+                    if not item["Key"].endswith("/"):  # some tools make such objects to show folders
+                        yield Entry(item["Key"].removeprefix(self._prefix), item["Size"], item["ETag"].strip('"'))
 
     def list(self, prefix: str = "") -> list[str]:
         return [entry.key for entry in self.entries(prefix)]
@@ -192,29 +223,45 @@ class S3Store:
     def _errors(self, key: str) -> Iterator[None]:
         """What boto3 raises, as our errors with the address, the cause and what to do."""
         from boto3.exceptions import S3UploadFailedError
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+        from botocore.exceptions import (
+            BotoCoreError,
+            ClientError,
+            NoCredentialsError,
+            NoRegionError,
+            PartialCredentialsError,
+        )
 
         where = f"s3://{self._bucket}/{self._prefix}{key}"
         try:
             yield
         except ClientError as error:
             raise self._client_error(where, error) from None
-        except NoCredentialsError:
+        except (NoCredentialsError, PartialCredentialsError):
             raise StoreError(f"{where}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from None
         except NoRegionError:
             raise StoreError(f"{where}: no region; set AWS_DEFAULT_REGION") from None
         except (BotoCoreError, S3UploadFailedError) as error:
-            raise StoreError(f"{where}: {error}; check AWS_ENDPOINT_URL, the bucket's name and the network") from None
+            cause = _USER_IN_URL.sub("", str(error))
+            raise StoreError(f"{where}: {cause}; check AWS_ENDPOINT_URL, the bucket's name and the network") from None
 
     def _client_error(self, where: str, error: Any) -> StoreError:
         code = error.response.get("Error", {}).get("Code", "")
-        if code == "NoSuchBucket":
+        if code == "NoSuchBucket" or (code == "404" and not self._bucket_exists()):  # HEAD doesn't say which
             return StoreError(f"{where}: there is no bucket '{self._bucket}'; create it or correct AGE_STORE")
         if code in {"NoSuchKey", "404", "NotFound"}:
             return NotFoundError(f"no {where}")
         if code in {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}:
             return StoreError(f"{where}: access denied ({code}); check the AWS keys and what they may do")
         return StoreError(f"{where}: {error}")
+
+    def _bucket_exists(self) -> bool:
+        from botocore.exceptions import ClientError
+
+        try:
+            self._client.head_bucket(Bucket=self._bucket)
+        except ClientError as error:
+            return error.response.get("Error", {}).get("Code", "") not in {"404", "NoSuchBucket"}
+        return True
 
 
 @contextlib.contextmanager

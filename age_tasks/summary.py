@@ -1,6 +1,5 @@
 """The table that ends a run in the terminal."""
 
-import json
 from collections.abc import Iterator
 
 from age_tasks.errors import MissingInputError
@@ -23,9 +22,11 @@ def newest_started(store: Store) -> str:
 def summary_table(run: Run) -> str:
     """Stages with seconds and memory, labels, test MAE, the verdict, and the pages to open."""
     records = {stage: record for stage in STAGES if (record := run.record(stage))}
-    lines = [f"Run {run.key}", "", f"{'stage':<10} {'seconds':>8} {'peak GB':>8}  "]
+    lines = [f"Run {run.key}", "", f"{'stage':<10} {'seconds':>8} {'peak GB':>8}"]
     for stage, record in records.items():
-        lines.append(f"{stage:<10} {record['seconds']:>8.1f} {record['peak_memory_gb']:>8.2f}  {_state(record)}".rstrip())
+        lines.append(
+            f"{stage:<10} {record['seconds']:>8.1f} {record['peak_memory_gb']:>8.2f}  {_state(record)}".rstrip()
+        )
     total = sum(record["seconds"] for record in records.values())
     lines += [f"{'total':<10} {total:>8.1f}", ""]
     done = {stage: record["summary"] for stage, record in records.items() if record["summary"]}
@@ -40,12 +41,13 @@ def _state(record: dict) -> str:
 
 def _results(done: dict[str, dict]) -> Iterator[tuple[str, str]]:
     if validated := done.get("validate"):
-        yield "labels", f"{validated['accepted']} kept, {validated['quarantined']} quarantined of {validated['rows']}"
-    if evaluated := done.get("evaluate"):
-        yield "test MAE (years)", (
-            f"predict the median {evaluated['predict_the_median_mae']:.2f} → baseline {evaluated['baseline_mae']:.2f}"
-            f" → fine-tuned {evaluated['finetune_mae']:.2f}"
+        yield (
+            "labels",
+            f"{validated['accepted']} kept, {validated['quarantined']} quarantined of {validated['rows']}",
         )
+    if evaluated := done.get("evaluate"):
+        steps = {"predict the median": "predict_the_median", "baseline": "baseline", "fine-tuned": "finetune"}
+        yield "test MAE (years)", " → ".join(f"{name} {evaluated[f'{key}_mae']:.2f}" for name, key in steps.items())
     if judged := done.get("gate"):
         yield "gate", judged["verdict"]
     if published := done.get("publish", {}).get("model"):
@@ -53,11 +55,9 @@ def _results(done: dict[str, dict]) -> Iterator[tuple[str, str]]:
 
 
 def _pages(run: Run, records: dict[str, dict]) -> Iterator[tuple[str, str]]:
-    for label, stage, name in (("validation page", "validate", "index.html"), ("report", "publish", "report.html")):
+    for label, stage, name in (
+        ("validation page", "validate", "index.html"),
+        ("report", "publish", "report.html"),
+    ):
         if stage in records and name in records[stage]["outputs"]:
             yield label, run.where(stage, name)
-
-
-def one_line(summary: dict) -> str:
-    """A stage's summary as the last line of its output: one line of JSON."""
-    return json.dumps(summary, ensure_ascii=False)

@@ -13,7 +13,6 @@ from age_tasks import figures
 from age_tasks.backbones import cut_point
 from age_tasks.config import TrainingSettings
 from age_tasks.features import FeatureBatches, cached_features, suffix_model
-from age_tasks.images import ImageFolder
 from age_tasks.metrics import mae
 from age_tasks.runs import Run, Summary
 from age_tasks.splits import SPLITS
@@ -27,7 +26,11 @@ def read_splits(run: Run) -> dict[str, pd.DataFrame]:
 
 
 def train_and_save(
-    name: str, model: keras.Model, splits: Mapping[str, pd.DataFrame], settings: TrainingSettings, run: Run,
+    name: str,
+    model: keras.Model,
+    splits: Mapping[str, pd.DataFrame],
+    settings: TrainingSettings,
+    run: Run,
     also_cache: tuple[keras.KerasTensor, ...] = (),
 ) -> Summary:
     """Train the layers of `model` that are not frozen and keep the epoch with the lowest validation MAE.
@@ -45,7 +48,9 @@ def train_and_save(
 
     def batches(split: str, seed: int | None = None) -> FeatureBatches:
         table = splits[split]
-        return FeatureBatches(features, table["sha256"].tolist(), table["real_age"].to_numpy(), settings.batch_size, seed)
+        return FeatureBatches(
+            features, table["sha256"].tolist(), table["real_age"].to_numpy(), settings.batch_size, seed
+        )
 
     suffix = suffix_model(model, at=cut)
     history = _fit(suffix, batches("train", settings.seed), batches("val"), settings, run.scratch / "best.weights.h5")
@@ -82,7 +87,12 @@ def _fit(
 
 
 def _measure(
-    name: str, suffix: keras.Model, test: FeatureBatches, table: pd.DataFrame, history: pd.DataFrame, out: Path
+    name: str,
+    suffix: keras.Model,
+    test: FeatureBatches,
+    table: pd.DataFrame,
+    history: pd.DataFrame,
+    out: Path,
 ) -> Summary:
     ages = suffix.predict(test, verbose=0).ravel()
     best = history.loc[history["val_mae"].idxmin()]
@@ -115,5 +125,9 @@ class _History(keras.callbacks.Callback):
         self.rows.append({"epoch": epoch + 1, **row, "learning_rate": rate, "seconds": round(seconds, 2)})
         log.info(
             "epoch %d of at most %d: train MAE %.2f, validation MAE %.2f years, %.0f s",
-            epoch + 1, self._epochs, row["mae"], row["val_mae"], seconds,
+            epoch + 1,
+            self._epochs,
+            row["mae"],
+            row["val_mae"],
+            seconds,
         )

@@ -18,9 +18,16 @@ THUMBNAIL = 64
 
 
 def validation_page(
-    run: Run, verdict: Any, table: pd.DataFrame, quarantine: pd.DataFrame, findings: list[Finding],
-    facts: dict, audit: dict, bound: float, folder: ImageFolder,
-) -> str:  # fmt: skip
+    run: Run,
+    verdict: Any,
+    table: pd.DataFrame,
+    quarantine: pd.DataFrame,
+    findings: list[Finding],
+    facts: dict,
+    audit: dict,
+    bound: float,
+    folder: ImageFolder,
+) -> str:
     """The HTML of `validate/index.html`; its pictures are inside."""
     readable = set(table.loc[table["problem"] == "", "line"])
     rows = [
@@ -60,7 +67,8 @@ def _found(finding: Finding, facts: dict) -> str:
         value = facts[finding.column]
         return "nothing to compare with" if value is None else f"{value:.4g}"
     if "fault" in finding.meta:
-        return f"{len(finding.failing_rows)} rows" if finding.failing_rows else "all rows"
+        count = len(finding.failing_rows)
+        return f"{count} row{'s' if count > 1 else ''} broken" if count else "all rows hold"
     return finding.observed
 
 

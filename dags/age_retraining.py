@@ -15,8 +15,8 @@ Retrains the age model on the labels as they are now, and publishes it only if t
 
 | task | what it does | when it fails |
 |---|---|---|
-| snapshot | freezes the labels and reads every picture once | the log names the file: labels missing, or not a CSV with `file_name,real_age` |
-| validate | checks labels and pictures; sets broken rows aside | open the validation page named in the log, correct the labels, trigger again |
+| snapshot | freezes the labels and reads every picture once | the log names the file and line to correct |
+| validate | checks labels and pictures; sets broken rows aside | open the validation page that the log names |
 | split | deals images to train, validation, test | too few labels for the age bins: label more, or fewer bins |
 | baseline | trains a new head on the frozen backbone | weights can't be fetched: give a file with `model.weights` |
 | finetune | trains the last layers too | out of memory: a smaller `finetune.batch_size` |
@@ -24,7 +24,8 @@ Retrains the age model on the labels as they are now, and publishes it only if t
 | gate | judges the numbers; a refusal is a result, not a failure | |
 | publish | the report always, the model if the gate passed | the store can't be reached: run it again |
 
-Every run's files lie in the store below `runs/<run id>/<task>/`, its report in `reports/`. Clear a failed task to go on from there.
+Every run's files lie in the store below `runs/<run id>/<task>/`, its report in `reports/`.
+Clear a failed task to go on from there.
 """
 
 FORM = {

@@ -67,10 +67,13 @@ def _draw(run: Run, predictions: pd.DataFrame, ages: pd.DataFrame, folder: Image
     figures.error_histogram(predictions, run.out / "error_histogram.png")
     errors = (predictions["finetune"] - predictions["real_age"]).abs()
     worst = predictions.loc[errors.sort_values(ascending=False, kind="stable").index[:WORST_FACES]]
-    figures.face_sheet(_faces(worst, folder), run.out / "worst_errors.png", title="Largest errors: real → predicted age")
+    figures.face_sheet(
+        _faces(worst, folder), run.out / "worst_errors.png", title="Largest errors: real → predicted age"
+    )
 
 
 def _faces(rows: pd.DataFrame, folder: ImageFolder) -> Sequence[tuple[np.ndarray, str]]:
     return [
-        (load_rgb(folder.path(row.file_name), 112), f"{row.real_age:g} → {row.finetune:.0f}") for row in rows.itertuples()
+        (load_rgb(folder.path(row.file_name), 112), f"{row.real_age:g} → {row.finetune:.0f}")
+        for row in rows.itertuples()
     ]

@@ -48,6 +48,5 @@ def verdict(rules: Sequence[dict]) -> str:
 
 def _rule(name: str, value: float, comparison: str, bound: float, why: str) -> dict:
     passed = value <= bound if comparison == "<=" else value < bound
-    return {
-        "name": name, "value": value, "comparison": comparison, "bound": bound, "unit": "years", "passed": passed, "why": why,
-    }  # fmt: skip
+    rule = {"name": name, "value": value, "comparison": comparison, "bound": bound, "unit": "years"}
+    return {**rule, "passed": passed, "why": why}

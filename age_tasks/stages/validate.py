@@ -69,11 +69,10 @@ def run(run: Run, config: Config) -> Summary:
 
 def read_snapshot(run: Run) -> pd.DataFrame:
     """The run's `snapshot.csv`; text columns stay text, whatever is in them."""
-    text = ["file_name", "age_text", "sha256", "problem"]
-    snapshot = pd.read_csv(
-        run.input("snapshot", "snapshot.csv"), dtype=dict.fromkeys(text, "str"), keep_default_na=False, na_values={
-            "real_age": [""], "width": [""], "height": [""], "bytes": [""]},
-    )  # fmt: skip
+    text = dict.fromkeys(("file_name", "age_text", "sha256", "problem"), "str")
+    numbers = {column: [""] for column in ("real_age", "width", "height", "bytes")}
+    path = run.input("snapshot", "snapshot.csv")
+    snapshot = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=numbers)
     return snapshot.astype({"real_age": "float64"})
 
 
@@ -175,7 +174,10 @@ def _face_sheet(accepted: pd.DataFrame, folder: ImageFolder, run: Run) -> None:
 
 
 def _refusal(run: Run, verdict: Verdict, quarantine: pd.DataFrame) -> str:
-    lines = [f"the labels {run.settings()['labels']} were refused:", *(f"  {problem}" for problem in verdict.problems)]
+    lines = [
+        f"the labels {run.settings()['labels']} were refused:",
+        *(f"  {problem}" for problem in verdict.problems),
+    ]
     for fault, rows in quarantine.groupby("fault", sort=False):
         shown = rows.iloc[0]
         lines.append(f"  {len(rows)} x {fault}, such as line {shown.line} ({shown.file_name}): {shown.reason}")

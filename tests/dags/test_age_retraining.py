@@ -1,0 +1,167 @@
+"""The DAG in a real Airflow with a database of its own, in processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from age_tasks.locations import PROJECT, Locations
+from age_tasks.runs import open_run
+from age_tasks.sample import Sample
+from age_tasks.stages import STAGES
+from tests.conftest import QUICK
+
+INSPECT = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag("dags", include_examples=False)
+from airflow.exceptions import AirflowFailException, AirflowException
+dag = bag.dags["age_retraining"]
+first, later = dag.get_task("snapshot"), dag.get_task("split")
+params = {"recipe": "demo", "settings": {"finetune.epochs": 3}, "labels": "$(touch /tmp/x); 'l.csv'", "images": None}
+def rendered(run_id):
+    task = dag.get_task("snapshot").prepare_for_execution()
+    task.render_template_fields({"params": params, "run_id": run_id})
+    return task.env
+def failure(code):
+    from age_retraining_plugin.operators import StageOperator
+    task = StageOperator(task_id=f"t{code}", stage="snapshot")
+    task.bash_command, task.env = f"exit {code}", {}
+    try:
+        task.execute({})
+    except Exception as error:
+        return type(error).__name__
+print(json.dumps({
+    "errors": {str(k): str(v) for k, v in bag.import_errors.items()},
+    "order": [task.task_id for task in dag.topological_sort()],
+    "edges": {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks},
+    "retries": {task.task_id: task.retries for task in dag.tasks},
+    "docs": {task.task_id: task.doc_md for task in dag.tasks},
+    "owners": sorted({task.owner for task in dag.tasks}), "tags": sorted(dag.tags), "doc": dag.doc_md,
+    "active": dag.max_active_runs, "catchup": dag.catchup, "params": sorted(dag.params),
+    "heavy": [name for name in ("tensorflow", "keras", "great_expectations", "matplotlib") if name in sys.modules],
+    "env": rendered("manual__2026"), "hand": rendered("__airflow_temporary_run_2026__")["AGE_RUN"],
+    "command": first.bash_command, "failures": {code: failure(code) for code in (65, 1)},
+}))
+"""
+TASKS_TEST = """
+import sys
+from airflow.cli.cli_parser import get_parser
+for stage in sys.argv[1:]:
+    arguments = get_parser().parse_args(["tasks", "test", "age_retraining", stage, "2026-01-01"])
+    arguments.func(arguments)
+"""
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory, sample: Sample) -> dict[str, str]:
+    """The environment of an Airflow with its own database, store and cache."""
+    root = tmp_path_factory.mktemp("airflow")
+    env = {name: value for name, value in os.environ.items() if not name.startswith("AGE_")}
+    env |= {"AIRFLOW_HOME": str(root / "home"), "AGE_STORE": str(root / "store"), "AGE_CACHE": str(root / "cache")}
+    env |= {"AGE_LABELS": str(sample.labels), "AGE_RECIPE": "demo", "PYTHONWARNINGS": "ignore"}
+    airflow_command(env, "version")
+    return env
+
+
+def airflow_command(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "age_tasks", "airflow", *arguments]
+    return subprocess.run(command, env=env, cwd=PROJECT, capture_output=True, text=True, timeout=280)
+
+
+def python(env: dict[str, str], code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    from age_tasks.airflow_home import environment
+
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, env=environment(env), cwd=PROJECT, capture_output=True, text=True, timeout=280)
+
+
+@pytest.fixture(scope="module")
+def dag(airflow: dict[str, str]) -> dict:
+    done = python(airflow, INSPECT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_stages_stand_in_a_row(dag: dict):
+    assert dag["errors"] == {}
+    assert dag["order"] == list(STAGES)
+    pairs = zip(STAGES, [*STAGES[1:], None], strict=True)
+    assert dag["edges"] == {stage: [following] if following else [] for stage, following in pairs}
+
+
+def test_the_dag_is_documented_and_runs_one_at_a_time(dag: dict):
+    assert dag["owners"] == ["age-team"]
+    assert "training" in dag["tags"]
+    assert "when it fails" in dag["doc"]
+    assert all(dag["docs"].values())
+    assert (dag["active"], dag["catchup"]) == (1, False)
+    assert dag["params"] == ["images", "labels", "recipe", "settings"]
+
+
+def test_parsing_imports_nothing_heavy(dag: dict):
+    assert dag["heavy"] == []
+
+
+def test_only_what_a_retry_can_help_is_retried(dag: dict):
+    assert {stage for stage, retries in dag["retries"].items() if retries == 0} == {"validate", "split", "gate"}
+    assert dag["failures"] == {"65": "AirflowFailException", "1": "AirflowException"}
+
+
+def test_what_people_type_reaches_the_environment_and_no_shell_line(dag: dict):
+    assert dag["env"]["AGE_LABELS"] == "$(touch /tmp/x); 'l.csv'"
+    assert json.loads(dag["env"]["AGE_SET"]) == {"finetune.epochs": 3}
+    assert (dag["env"]["AGE_RUN"], dag["env"]["AGE_RECIPE"], dag["env"]["AGE_IMAGES"]) == ("manual__2026", "demo", "")
+    assert dag["command"].endswith("-m age_tasks snapshot")
+    assert dag["hand"] == ""
+
+
+@pytest.fixture(scope="module")
+def dag_run(airflow: dict[str, str]) -> str:
+    """The whole DAG, once; returns the run's key."""
+    done = airflow_command(airflow, "dags", "test", "age_retraining", "-c", json.dumps({"settings": QUICK}))
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    (key,) = [path.name for path in (Path(airflow["AGE_STORE"]) / "runs").iterdir()]
+    return key
+
+
+def records(env: dict[str, str], key: str) -> dict[str, dict | None]:
+    with open_run(key, Locations.from_env(env)) as run:
+        return {stage: run.record(stage) for stage in STAGES}
+
+
+def test_the_dag_goes_from_labels_to_a_report(airflow: dict[str, str], dag_run: str):
+    found = records(airflow, dag_run)
+    assert {stage: record["status"] for stage, record in found.items()} == dict.fromkeys(STAGES, "done")
+    assert (Path(airflow["AGE_STORE"]) / "reports" / f"{dag_run}.html").exists()
+
+
+def test_every_single_stage_runs_by_tasks_test(airflow: dict[str, str], dag_run: str):
+    before = records(airflow, dag_run)
+    done = python(airflow, TASKS_TEST, *STAGES[1:])
+    after = records(airflow, dag_run)
+    for stage in STAGES[1:]:  # tasks test exits with 0 whatever happens: the record tells
+        assert after[stage]["status"] == "done", done.stdout[-3000:]
+        assert after[stage]["started"] > before[stage]["finished"]
+
+
+def test_a_snapshot_by_tasks_test_starts_a_run(airflow: dict[str, str], dag_run: str):
+    python(airflow, TASKS_TEST, "snapshot")
+    keys = {path.name for path in (Path(airflow["AGE_STORE"]) / "runs").iterdir()}
+    (new,) = keys - {dag_run}
+    assert records(airflow, new)["snapshot"]["status"] == "done"
+
+
+def test_bad_labels_fail_once_and_leave_their_page(airflow: dict[str, str], tmp_path: Path):
+    env = airflow | {"AGE_STORE": str(tmp_path / "store")}
+    conf = json.dumps({"settings": {"validate.max_quarantine_fraction": 0.01}})
+    done = airflow_command(env, "dags", "test", "age_retraining", "-c", conf)
+    assert done.returncode == 1
+    (key,) = [path.name for path in (tmp_path / "store" / "runs").iterdir()]
+    found = records(env, key)
+    assert found["validate"]["status"] == "failed"
+    assert found["split"] is None
+    assert (tmp_path / "store" / "runs" / key / "validate" / "index.html").exists()

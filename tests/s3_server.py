@@ -1,0 +1,173 @@
+"""A real S3 server for tests: OpenStack Swift with its S3 API, on one device in a folder.
+
+`python -m tests.s3_server` serves until Ctrl-C and prints the variables to set.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+KEYS = {"AWS_ACCESS_KEY_ID": "test:tester", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
+BUCKET = "age"
+STARTUP_SECONDS = 60
+
+# 1 is PR_SET_PDEATHSIG: on Linux the servers end with whoever started them, even if that was killed.
+LAUNCH = """
+import ctypes, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+from swift.common import utils
+utils.set_swift_dir(sys.argv[1])
+from swift.common.wsgi import run_wsgi
+sys.exit(run_wsgi(sys.argv[2], sys.argv[3], default_port=0))
+"""
+RINGS = """
+import sys
+from swift.common.ring import RingBuilder
+folder, device = sys.argv[1], sys.argv[2]
+for name, port in zip(("account", "container", "object"), map(int, sys.argv[3:])):
+    ring = RingBuilder(2, 1, 0)
+    address = {"ip": "127.0.0.1", "port": port, "replication_ip": "127.0.0.1", "replication_port": port}
+    ring.add_dev({"id": 0, "region": 1, "zone": 1, "device": device, "weight": 1.0, "meta": "", **address})
+    ring.rebalance()
+    ring.get_ring().save(f"{folder}/{name}.ring.gz")
+"""
+COMMON = "[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {port}\nbind_timeout = 2\nworkers = 0\nswift_dir = {folder}\n"
+STORAGE = COMMON + "devices = {folder}/devices\nmount_check = false\n[pipeline:main]\npipeline = {name}-server\n"
+STORAGE += "[app:{name}-server]\nuse = egg:swift#{name}\n"
+PROXY = (
+    COMMON
+    + """
+[pipeline:main]
+pipeline = catch_errors healthcheck cache s3api tempauth slo dlo proxy-server
+[app:proxy-server]
+use = egg:swift#proxy
+account_autocreate = true
+[filter:catch_errors]
+use = egg:swift#catch_errors
+[filter:healthcheck]
+use = egg:swift#healthcheck
+[filter:cache]
+use = egg:swift#memcache
+memcache_servers = 127.0.0.1:{nobody}
+[filter:s3api]
+use = egg:swift#s3api
+location = us-east-1
+[filter:tempauth]
+use = egg:swift#tempauth
+user_test_tester = testing .admin
+[filter:slo]
+use = egg:swift#slo
+[filter:dlo]
+use = egg:swift#dlo
+"""
+)
+
+
+class NotPossibleHere(RuntimeError):
+    """This machine lacks something that the server needs."""
+
+
+@contextlib.contextmanager
+def serve_s3(folder: Path) -> Iterator[dict[str, str]]:
+    """Serve S3 from an empty `folder`, with an empty bucket `age`; yields the variables that reach it.
+
+    Raises:
+        RuntimeError: a server ended or does not answer in time; the message holds the log.
+        NotPossibleHere: the folder's file system has no extended attributes.
+    """
+    _require_xattr(folder)
+    names = ("account", "container", "object")
+    *ports, proxy, nobody = _free_ports(5)
+    (folder / "devices" / "d1").mkdir(parents=True)
+    (folder / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = tests\n")
+    rings = [sys.executable, "-W", "ignore", "-c", RINGS, str(folder), "d1", *map(str, ports)]
+    subprocess.run(rings, check=True, capture_output=True)
+    for name, port in zip(names, ports, strict=True):
+        (folder / f"{name}.conf").write_text(STORAGE.format(name=name, port=port, folder=folder))
+    (folder / "proxy.conf").write_text(PROXY.format(port=proxy, nobody=nobody, folder=folder))
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context((folder / "log").open("w"))
+        servers = []
+        for name in (*names, "proxy"):
+            command = [sys.executable, "-c", LAUNCH, str(folder), str(folder / f"{name}.conf"), f"{name}-server"]
+            servers.append(subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True))
+            stack.callback(_stop, servers[-1])
+        variables = KEYS | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy}", "no_proxy": "127.0.0.1"}
+        _make_bucket(variables, servers, folder / "log")
+        yield variables
+
+
+def _require_xattr(folder: Path) -> None:
+    """Swift keeps an object's name, type and checksum in its file's extended attributes."""
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        try:
+            os.setxattr(file.name, "user.swift", b"")
+        except (AttributeError, OSError) as error:
+            raise NotPossibleHere(
+                f"no extended attributes in {folder} ({error}); choose another with TMPDIR"
+            ) from error
+
+
+def _make_bucket(variables: dict[str, str], servers: list[subprocess.Popen], log: Path) -> None:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    client = boto3.session.Session().client(
+        "s3",
+        endpoint_url=variables["AWS_ENDPOINT_URL"],
+        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+        region_name=variables["AWS_DEFAULT_REGION"],
+        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=5, proxies={}),
+    )
+    deadline = time.monotonic() + STARTUP_SECONDS
+    while True:
+        try:
+            client.create_bucket(Bucket=BUCKET)
+            return
+        except (BotoCoreError, ClientError) as error:
+            if time.monotonic() > deadline or any(server.poll() is not None for server in servers):
+                raise RuntimeError(f"the S3 server does not answer ({error}):\n{log.read_text()[-3000:]}") from error
+            time.sleep(0.5)
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _stop(server: subprocess.Popen) -> None:
+    server.terminate()
+    try:
+        server.wait(5)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+def _main() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with (
+        tempfile.TemporaryDirectory(prefix="age-s3-") as folder,
+        contextlib.suppress(KeyboardInterrupt),
+        serve_s3(Path(folder)) as variables,
+    ):
+        print("\n".join(f"export {name}={value}" for name, value in variables.items()))
+        print(f"export AGE_STORE=s3://{BUCKET}/store", flush=True)
+        signal.pause()
+
+
+if __name__ == "__main__":
+    _main()

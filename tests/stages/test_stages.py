@@ -1,0 +1,223 @@
+"""Every stage on drawn faces, as the command line runs it."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from age_tasks.__main__ import main
+from age_tasks.config import GateSettings
+from age_tasks.images import load_rgb
+from age_tasks.locations import Locations
+from age_tasks.runs import Run, open_run
+from age_tasks.stages import STAGES
+from age_tasks.stages.gate import judge, verdict
+from tests.conftest import QUICK, overrides
+
+
+def table(run: Run, stage: str, name: str) -> pd.DataFrame:
+    return pd.read_csv(run.input(stage, name), keep_default_na=False)
+
+
+def test_every_stage_leaves_a_record(finished: Run):
+    for stage in STAGES:
+        record = finished.finished(stage)
+        assert re.fullmatch("[0-9a-f]{64}", record["fingerprint"])
+        assert record["seconds"] >= 0
+        assert record["peak_memory_gb"] > 0
+        assert "keras" in record["versions"]
+
+
+def test_snapshot_freezes_the_labels(finished: Run, sample):
+    assert finished.input("snapshot", "labels.csv").read_bytes() == sample.labels.read_bytes()
+    assert len(table(finished, "snapshot", "snapshot.csv")) == sample.rows
+
+
+def test_validate_sets_aside_each_broken_row_with_its_reason(finished: Run):
+    found = table(finished, "validate", "quarantine.csv").set_index("file_name")
+    reasons = found["reason"].to_dict()
+    assert reasons["f-text.jpg"] == "real_age 'unknown' is not a number"
+    assert reasons["f-999.jpg"] == "real_age 999 is not between 0 and 120 years"
+    assert reasons["f-negative.jpg"] == "real_age -3 is not between 0 and 120 years"
+    assert reasons["f-tiny.jpg"] == "12 x 12 pixels; each side needs at least 32"
+    assert "leaves the images folder" in reasons["../secret.jpg"]
+    assert "no such file" in reasons["f-missing.jpg"]
+    assert "several ages" in reasons["f-copy.jpg"]
+    assert found.loc["00001.jpg", "fault"].tolist() == ["one name, two ages"] * 2
+    assert found.loc["00000.jpg", "fault"] == "listed twice"
+    assert len(found) == 17
+
+
+def test_nothing_is_lost_between_snapshot_and_validate(finished: Run):
+    lines = [set(table(finished, "validate", name)["line"]) for name in ("accepted.csv", "quarantine.csv")]
+    assert not lines[0] & lines[1]
+    assert lines[0] | lines[1] == set(table(finished, "snapshot", "snapshot.csv")["line"])
+    assert {f"g-{kind}.jpg" for kind in ("png", "grey", "cmyk", "16bit", "exif", "copy")} <= set(
+        table(finished, "validate", "accepted.csv")["file_name"]
+    )
+
+
+def test_pages_are_complete_without_the_network(finished: Run):
+    pages = [
+        (stage, name)
+        for stage in ("validate", "evaluate", "publish")
+        for name in finished.finished(stage)["outputs"]
+        if name.endswith(".html")
+    ]
+    assert ("validate", "index.html") in pages
+    assert ("validate", "data_docs/index.html") in pages
+    assert len(pages) >= 7
+    for stage, name in pages:
+        html = finished.input(stage, name).read_text()
+        assert not re.search(r"""<(?:link|script|img|iframe)\b[^>]*(?:src|href)=["']?(?:https?:)?//""", html), name
+
+
+def test_data_docs_show_every_expectation(finished: Run):
+    names = [name for name in finished.finished("validate")["outputs"] if "data_docs/validations/rows" in name]
+    assert len(names) == 1
+    html = finished.input("validate", names[0]).read_text()
+    for finding in json.loads(finished.input("validate", "expectations.json").read_text())[:13]:
+        assert finding["description"] in html
+
+
+def test_splits_share_no_content(finished: Run):
+    parts = [set(table(finished, "split", f"{name}.csv")["sha256"]) for name in ("train", "val", "test")]
+    assert sum(map(len, parts)) == len(set.union(*parts))
+    summary = json.loads(finished.input("split", "split_summary.json").read_text())
+    assert abs(summary["test"]["share"] - 0.15) < 0.02
+
+
+def test_training_keeps_the_best_epoch(finished: Run):
+    for stage in ("baseline", "finetune"):
+        history = table(finished, stage, "history.csv")
+        metrics = json.loads(finished.input(stage, f"{stage}_test_metrics.json").read_text())
+        assert metrics["val_mae"] == pytest.approx(history["val_mae"].min(), abs=1e-3)
+
+
+def test_the_saved_model_agrees_with_the_cached_path_on_raw_pixels(finished: Run):
+    predictions = table(finished, "evaluate", "predictions.csv").head(8)
+    folder = finished.images()
+    pixels = np.stack([load_rgb(folder.path(name), 64) for name in predictions["file_name"]]).astype("float32")
+    for stage in ("baseline", "finetune"):
+        model = keras.models.load_model(finished.input(stage, "model.keras"), safe_mode=True)
+        years = model.predict(pixels, verbose=0).ravel()
+        assert np.abs(years - predictions[stage].to_numpy()).max() < 0.05
+
+
+def test_finetuning_changed_the_last_layers_only(finished: Run):
+    before, after = (
+        keras.models.load_model(finished.input(stage, "model.keras"), safe_mode=True)
+        for stage in ("baseline", "finetune")
+    )
+    changed = [
+        one.name
+        for one, other in zip(before.layers, after.layers, strict=True)
+        if any(not np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
+    ]
+    assert "top" in changed
+    assert not [name for name in changed if name.startswith(("stem", "block0", "block5")) or name.endswith("_bn")]
+
+
+def test_evaluate_agrees_with_training(finished: Run):
+    metrics = json.loads(finished.input("evaluate", "metrics.json").read_text())
+    for stage in ("baseline", "finetune"):
+        trained = json.loads(finished.input(stage, f"{stage}_test_metrics.json").read_text())
+        assert metrics[stage]["mae"]["value"] == pytest.approx(trained["test_mae"], abs=0.02)
+    assert table(finished, "evaluate", "by_age.csv")["images"].sum() == metrics["images"]
+
+
+def metrics(finetune: float, baseline: float, median: float) -> dict:
+    return {
+        "finetune": {"mae": {"value": finetune}},
+        "baseline": {"mae": {"value": baseline}},
+        "predict_the_median": {"mae": median},
+    }
+
+
+def test_the_gate_passes_at_its_bound_and_not_beyond():
+    settings = GateSettings(max_test_mae=7.0)
+    assert verdict(judge(metrics(7.0, 8, 13), settings)).startswith("passed")
+    assert "7.10 is not <= 7.00 years" in verdict(judge(metrics(7.1, 8, 13), settings))
+    assert "better than the baseline: 7.00 is not < 7.00" in verdict(judge(metrics(7.0, 7.0, 13), settings))
+    assert "predict-the-median" in verdict(judge(metrics(6.0, 8, 6.0), settings))
+
+
+def test_publish_follows_the_gate(finished: Run):
+    passed = finished.finished("gate")["summary"]["passed"]
+    published = finished.store.list("models/")
+    assert ("models/finished/manifest.json" in published) == passed
+    report = finished.store.get("reports/finished.html").decode()
+    assert ("Not published." in report) != passed
+    assert "Age model report" in report
+
+
+def test_the_model_card_says_what_goes_in_and_out(finished: Run):
+    card = finished.input("publish", "model_card.md").read_text()
+    assert "(batch, 64, 64, 3)" in card
+    assert "safe_mode=True" in card
+
+
+def test_too_many_broken_rows_stop_the_run_with_its_page(place: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["snapshot", "--run", "bad", "--recipe", "demo", "--set", "validate.max_quarantine_fraction=0.02"]) == 0
+    assert main(["validate", "--run", "bad"]) == 65
+    said = capsys.readouterr().err
+    assert "17 of 171 rows (9.9%) are broken; at most 2.0%" in said
+    assert "f-text.jpg" in said
+    with open_run("bad", Locations.from_env()) as run:
+        record = run.record("validate")
+        assert record["status"] == "failed"
+        assert {"index.html", "quarantine.csv", "data_docs/index.html"} <= set(record["outputs"])
+        assert "Refused" in run.store.get("runs/bad/validate/index.html").decode()
+    assert main(["split", "--run", "bad"]) == 66
+    assert "validate failed" in capsys.readouterr().err
+
+
+def test_labels_that_moved_are_refused(place: Path, finished: Run, monkeypatch: pytest.MonkeyPatch, capsys):
+    lines = (finished.input("validate", "accepted.csv")).read_text().splitlines()
+    settings = overrides({"validate.max_quarantine_fraction": 0.9})
+    assert main(["snapshot", "--run", "first", "--recipe", "demo", *settings]) == 0
+    assert main(["validate", "--run", "first"]) == 0
+    images = Path(os.environ["AGE_LABELS"]).parent / "images"
+    names = [line.split(",")[1] for line in lines[1:] if not line.split(",")[1].startswith("g-")]
+    older = place / "labels.csv"
+    older.write_text("file_name,real_age\n" + "".join(f"{name},{60 + i % 20}\n" for i, name in enumerate(names)))
+    monkeypatch.setenv("AGE_LABELS", str(older))
+    monkeypatch.setenv("AGE_IMAGES", str(images))
+    assert main(["snapshot", "--run", "second", "--recipe", "demo", *settings]) == 0
+    assert main(["validate", "--run", "second"]) == 65
+    assert "Kolmogorov-Smirnov" in capsys.readouterr().err
+
+
+def test_a_file_name_is_never_markup(place: Path, monkeypatch: pytest.MonkeyPatch):
+    labels = place / "labels.csv"
+    labels.write_text("file_name,real_age\n<script>alert(1)<.jpg,30\n")
+    (place / "images").mkdir()
+    monkeypatch.setenv("AGE_LABELS", str(labels))
+    assert main(["snapshot", "--run", "x", "--recipe", "demo"]) == 0
+    assert main(["validate", "--run", "x"]) == 65
+    with open_run("x", Locations.from_env()) as run:
+        for name in run.record("validate")["outputs"]:
+            if name.endswith(".html"):
+                assert "<script>alert" not in run.store.get(f"runs/x/validate/{name}").decode()
+
+
+def test_a_stage_by_hand_takes_the_newest_run_that_has_its_inputs(place: Path, caplog: pytest.LogCaptureFixture):
+    assert main(["split"]) == 66
+    settings = overrides(QUICK)
+    for key in ("one", "two"):
+        assert main(["snapshot", "--run", key, "--recipe", "demo", *settings]) == 0
+    with caplog.at_level("INFO"):
+        assert main(["validate"]) == 0
+    assert "using the newest run with snapshot, two" in caplog.text
+
+
+def test_outputs_that_were_tampered_with_are_not_used(place: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["snapshot", "--run", "x", "--recipe", "demo", *overrides(QUICK)]) == 0
+    (place / "store" / "runs" / "x" / "snapshot" / "snapshot.csv").write_text("something else")
+    assert main(["validate", "--run", "x"]) == 66
+    assert "sha256 differs" in capsys.readouterr().err

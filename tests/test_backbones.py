@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from age_tasks.backbones import build_model, cut_point, freeze
+from age_tasks.config import ModelSettings
+from age_tasks.errors import SettingsError, WeightsError
+from age_tasks.features import FeatureCache, prefix_digest
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory: pytest.TempPathFactory) -> keras.Model:
+    """ResNet50 from a weights file, as one without a network would have it."""
+    weights = tmp_path_factory.mktemp("weights") / "resnet50.weights.h5"
+    keras.utils.set_random_seed(1)
+    keras.applications.ResNet50(include_top=False, weights=None).save_weights(weights)
+    return build_model(ModelSettings(weights=str(weights), image_size=64), seed=1)
+
+
+def test_resnet50_is_cut_before_its_last_stage(resnet: keras.Model):
+    freeze(resnet, 30)
+    cut = cut_point(resnet)
+    assert cut.shape == (None, 4, 4, 1024)
+    assert cut is resnet.get_layer("conv4_block6_out").output
+    learning = [layer for layer in resnet.layers if layer.trainable_weights]
+    assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in learning)
+
+
+def test_the_baseline_learns_its_head_only(resnet: keras.Model):
+    freeze(resnet, 0)
+    assert cut_point(resnet) is resnet.get_layer("pooled").output
+    assert [layer.name for layer in resnet.layers if layer.trainable_weights] == ["head_dense", "years"]
+
+
+def test_with_everything_free_the_cut_lies_before_the_first_weights(resnet: keras.Model):
+    freeze(resnet, 1000)
+    assert cut_point(resnet).shape[1:3] == (70, 70)  # after preprocessing and padding
+
+
+def test_preprocessing_is_that_of_keras(resnet: keras.Model):
+    pixels = np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
+    ours = keras.Model(resnet.inputs[0], resnet.get_layer("preprocess").output)(pixels)
+    theirs = keras.applications.resnet50.preprocess_input(pixels.copy())
+    assert np.abs(np.asarray(ours) - theirs).max() < 1e-3
+
+
+def test_a_saved_model_takes_pixels_and_loads_in_safe_mode(resnet: keras.Model, tmp_path: Path):
+    resnet.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    pixels = np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
+    assert np.allclose(resnet(pixels), loaded(pixels), atol=1e-4)
+
+
+def test_an_unknown_backbone_and_missing_weights_are_refused(tmp_path: Path):
+    with pytest.raises(SettingsError, match="efficientnet_lite0, convnextbase"):
+        build_model(ModelSettings(backbone="resnet5000"), seed=1)
+    with pytest.raises(WeightsError, match="no such file"):
+        build_model(ModelSettings(weights=str(tmp_path / "none.h5")), seed=1)
+
+
+def test_weights_that_cannot_be_fetched_say_how_to_give_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def unreachable(*_, **__):
+        raise Exception("URL fetch failure: unreachable")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", unreachable)
+    with pytest.raises(WeightsError, match=r"--set model.weights=/path/to"):
+        build_model(ModelSettings(image_size=64), seed=1)
+
+
+def test_the_cache_key_follows_weights_not_names(resnet: keras.Model):
+    freeze(resnet, 30)
+    before = prefix_digest(keras.Model(resnet.inputs, cut_point(resnet)))
+    resnet.get_layer("head_dense").set_weights([w + 1 for w in resnet.get_layer("head_dense").get_weights()])
+    assert prefix_digest(keras.Model(resnet.inputs, cut_point(resnet))) == before
+    stem = resnet.get_layer("conv1_conv")
+    kept = stem.get_weights()
+    stem.set_weights([weight + 1 for weight in kept])
+    assert prefix_digest(keras.Model(resnet.inputs, cut_point(resnet))) != before
+    stem.set_weights(kept)
+
+
+def test_half_a_shard_is_not_believed(tmp_path: Path):
+    cache = FeatureCache(tmp_path)
+    cache.append(["a", "b"], np.arange(6, dtype="float16").reshape(2, 3))
+    np.save(tmp_path / "crashed.npy", np.zeros((1, 3)))
+    again = FeatureCache(tmp_path)
+    assert again.rows(["b", "a"]).tolist() == [[3, 4, 5], [0, 1, 2]]
+    assert "c" not in again

@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from age_tasks.errors import LabelsError
+from age_tasks.images import ImageFolder, load_rgb, name_problem, probe_images
+from age_tasks.sample import Sample
+from age_tasks.store import S3Store, open_store
+
+
+@pytest.mark.parametrize("name", ["../x.jpg", "/etc/x.jpg", "a/../../x.jpg", "a\\x.jpg", "C:x.jpg", "a\n.jpg", ""])
+def test_names_that_are_not_plain_have_a_problem(name: str):
+    assert name_problem(name)
+
+
+def test_names_in_sub_folders_are_fine():
+    assert not name_problem("2026/a face.jpg")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("f-missing.jpg", "no such file"),
+        ("f-empty.jpg", "0 bytes"),
+        ("f-truncated.jpg", "truncated"),
+        ("f-page.jpg", "HTML page"),
+        ("f-bomb.jpg", "90 million pixels; at most 50"),
+        ("../secret.jpg", "leaves the images folder"),
+    ],
+)
+def test_what_is_wrong_with_a_picture_is_said(sample: Sample, tmp_path: Path, name: str, says: str):
+    probes, _ = probe_images(ImageFolder(str(sample.images), tmp_path), [name], tmp_path)
+    assert says in probes[name].problem
+
+
+@pytest.mark.parametrize("name", ["g-png.jpg", "g-grey.jpg", "g-cmyk.jpg", "g-16bit.jpg", "g-exif.jpg"])
+def test_odd_pictures_are_good_and_come_out_as_rgb(sample: Sample, tmp_path: Path, name: str):
+    folder = ImageFolder(str(sample.images), tmp_path)
+    probes, _ = probe_images(folder, [name], tmp_path)
+    pixels = load_rgb(folder.path(name), 64)
+    assert (probes[name].problem, probes[name].width, probes[name].height) == ("", 200, 200)
+    assert (pixels.shape, pixels.dtype) == ((64, 64, 3), np.uint8)
+    assert 40 < pixels.mean() < 230
+
+
+def test_a_picture_turned_by_exif_is_put_upright(tmp_path: Path):
+    upright = np.zeros((40, 20, 3), np.uint8)
+    upright[:20] = 255  # light above, dark below
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(upright).rotate(90, expand=True).save(tmp_path / "a.png", exif=exif)
+    pixels = load_rgb(tmp_path / "a.png", 32)
+    assert pixels[:8].mean() > 240
+    assert pixels[-8:].mean() < 15
+
+
+def test_unchanged_files_are_not_read_again(sample: Sample, tmp_path: Path):
+    names = ["00000.jpg", "00001.jpg", "f-empty.jpg"]
+    folder = ImageFolder(str(sample.images), tmp_path)
+    first, read = probe_images(folder, names, tmp_path)
+    again, read_again = probe_images(folder, names, tmp_path)
+    assert (read, read_again) == (3, 0)
+    assert first == again
+
+
+def test_a_changed_file_is_read_again(tmp_path: Path):
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    folder, cache = ImageFolder(str(tmp_path), tmp_path), tmp_path / "cache"
+    before, _ = probe_images(folder, ["a.png"], cache)
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    after, read = probe_images(folder, ["a.png"], cache)
+    assert (read, before["a.png"].width, after["a.png"].width) == (1, 40, 50)
+
+
+def test_no_folder_is_an_error_that_names_it(tmp_path: Path):
+    with pytest.raises(LabelsError, match="nowhere"):
+        ImageFolder(str(tmp_path / "nowhere"), tmp_path)
+
+
+def test_images_on_s3_are_fetched_once(s3, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    open_store("s3://age/faces").put("00000.jpg", sample.images / "00000.jpg")
+    fetched = []
+    fetch = S3Store.fetch
+    monkeypatch.setattr(S3Store, "fetch", lambda self, key, to: fetched.append(key) or fetch(self, key, to))
+    for _ in range(2):
+        folder = ImageFolder("s3://age/faces", tmp_path)
+        assert folder.path("00000.jpg").read_bytes() == (sample.images / "00000.jpg").read_bytes()
+    assert fetched == ["00000.jpg"]
+    assert folder.state("gone.jpg") is None

@@ -1,0 +1,329 @@
+import base64
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from age_tasks import figures
+from age_tasks.config import Config, GateSettings
+from age_tasks.errors import MissingInputError
+from age_tasks.locations import Locations
+from age_tasks.metrics import by_age
+from age_tasks.report import model_card_from_run, report_from_run
+from age_tasks.runs import Run, carry_out, open_run, start_run
+from age_tasks.stages.gate import judge
+
+METRICS = {
+    "images": 40,
+    "median_age": 28.0,
+    "predict_the_median": {"mae": 13.31},
+    "baseline": {
+        "mae": {"value": 9.047, "low": 8.61, "high": 9.49},
+        "rmse": {"value": 11.82, "low": 11.2, "high": 12.4},
+        "bias": {"value": -1.13, "low": -1.8, "high": -0.46},
+        "cs5": {"value": 0.361, "low": 0.333, "high": 0.389},
+    },
+    "finetune": {
+        "mae": {"value": 7.065, "low": 6.71, "high": 7.42},
+        "rmse": {"value": 9.58, "low": 9.0, "high": 10.1},
+        "bias": {"value": 0.52, "low": -0.03, "high": 1.07},
+        "cs5": {"value": 0.4876, "low": 0.459, "high": 0.517},
+    },
+    "difference": {"value": -1.98, "low": -2.31, "high": -1.66},
+}
+HOSTILE = "faces/<script>x.jpg</script>/labels.csv"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A run whose stages left what the report reads: 31 test faces of 20 to 30 years, 8 older ones, one of 85."""
+    root = tmp_path_factory.mktemp("report")
+    locations = Locations(HOSTILE, "faces/images", (root / "store").as_uri(), root / "cache")
+    config = Config()
+
+    def stage(name: str, write: Callable[[Path], None] = lambda out: None, **summary: int) -> None:
+        done = SimpleNamespace(INPUTS=(), SETTINGS=(), run=lambda run, config: (write(run.out), summary)[1])
+        with open_run("monday", locations) as run:
+            if name == "snapshot":
+                start_run(run, config, locations)
+            carry_out(name, done, run, config)
+
+    stage("snapshot")
+    stage("validate", rows=7591, accepted=7580, quarantined=11)
+    stage("split", train=5306, val=1137, test=1137)
+    for name in ("baseline", "finetune"):
+        stage(name, lambda out, name=name: _curve(out / "learning_curve.png", name))
+    stage("evaluate", _evaluate)
+    stage("gate")
+    with open_run("monday", locations) as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def evaluation(run: Run) -> Path:
+    for name in run.finished("evaluate")["outputs"]:
+        run.input("evaluate", name)
+    return run.input("evaluate", "metrics.json").parent
+
+
+@pytest.fixture(scope="module")
+def published(run: Run, evaluation: Path) -> "Page":
+    return Page(report_from_run(run, evaluation, _gate(METRICS, max_test_mae=9.0)))
+
+
+@pytest.fixture(scope="module")
+def card(run: Run, evaluation: Path) -> str:
+    return model_card_from_run(run, evaluation, _gate(METRICS, max_test_mae=9.0))
+
+
+def test_the_verdict_comes_first(published: "Page"):
+    assert published.verdict.startswith("Published. ")
+    assert "7.07 years" in published.verdict
+    before = published.text.partition(published.verdict)[0]
+    assert "MAE" not in before
+    assert "monday" in before
+
+
+def test_a_refusal_names_each_broken_rule_with_its_number_and_bound(run: Run, evaluation: Path):
+    page = Page(report_from_run(run, evaluation, _gate(METRICS, max_test_mae=6.5)))
+    assert page.verdict.startswith("Not published. ")
+    assert "7.07" in page.verdict
+    assert "6.50" in page.verdict
+    assert "9.05" not in page.verdict  # better than the baseline: that rule holds
+    assert page.row("test MAE")[3] == "fail"
+    assert page.row("better than the baseline")[3] == "pass"
+
+
+def test_before_the_gate_the_report_says_that_nothing_is_decided(run: Run, evaluation: Path):
+    page = Page(report_from_run(run, evaluation, gate=None))
+    assert "not judged" in page.verdict
+    assert "Published" not in page.text
+    assert "The gate" not in page.headings
+
+
+def test_the_big_numbers(published: "Page"):
+    tuned, baseline, median, within = published.cards
+    assert tuned.startswith("7.07 years")
+    assert "95 % interval 6.71 to 7.42" in tuned
+    assert baseline.startswith("9.05 years")
+    assert median.startswith("13.31 years")
+    assert "28" in median
+    assert within.startswith("48.8 %")
+
+
+def test_every_rule_of_the_gate_has_number_bound_outcome_and_reason(published: "Page"):
+    assert published.row("test MAE") == [
+        "test MAE",
+        "7.07",
+        "<= 9.00",
+        "pass",
+        "The error must be small enough to be of use.",
+    ]
+    assert published.row("better than the baseline")[1:4] == ["7.07", "< 9.05", "pass"]
+
+
+@pytest.mark.parametrize(
+    ("difference", "said", "unsaid"),
+    [
+        ({"value": -1.98, "low": -2.31, "high": -1.66}, "1.98 years better", "told apart"),
+        ({"value": 0.8, "low": 0.3, "high": 1.3}, "0.80 years worse", "told apart"),
+        ({"value": -0.2, "low": -0.7, "high": 0.4}, "can't be told apart", "worse"),
+    ],
+    ids=["better", "worse", "not to be told apart"],
+)
+def test_the_gain_over_the_baseline_in_words(
+    difference: dict, said: str, unsaid: str, run: Run, evaluation: Path, tmp_path: Path
+):
+    page = Page(report_from_run(run, _with_metrics(evaluation, tmp_path, difference=difference), gate=None))
+    (sentence,) = (line for line in page.paragraphs if "than the baseline" in line)
+    assert said in sentence
+    assert unsaid not in sentence
+    assert "95 %" in sentence
+    assert "40 test faces" in sentence
+
+
+def test_ages_with_their_counts_and_few_faces_flagged(published: "Page"):
+    young, old = published.row("20–30"), published.row("over 70")
+    assert young[1:5] == ["31", "9.00", "6.00", "+6.00"]
+    assert old[1:5] == ["1", "9.00", "6.00", "-6.00"]
+    assert "few" not in " ".join(young)
+    assert "few faces" in old[-1]
+    assert published.row("0–10") is None  # no face of that age: nothing to say
+
+
+def test_both_models_side_by_side_with_intervals(published: "Page"):
+    assert published.row("fine-tuned") == [
+        "fine-tuned",
+        "7.07 6.71 to 7.42",
+        "9.58 9.00 to 10.10",
+        "0.52 -0.03 to 1.07",
+        "48.8 % 45.9 % to 51.7 %",
+    ]
+    assert published.row("baseline")[1] == "9.05 8.61 to 9.49"
+
+
+def test_what_it_was_made_from(published: "Page"):
+    assert published.row(HOSTILE)[1:] == ["7591", "11", "5306", "1137", "1137"]
+    for stage in ("snapshot", "validate", "split", "baseline", "finetune", "evaluate", "gate"):
+        seconds, memory = published.row(stage, cells=3)[1:]
+        assert float(seconds) >= 0
+        assert float(memory) > 0
+    assert "resnet50, recipe reference" in published.text
+    assert "last_layers: 30" in published.text
+    assert re.search(r"python: '?3\.11", published.text)
+
+
+def test_the_words_are_explained(published: "Page"):
+    for word in ("MAE:", "RMSE:", "Bias:", "Intervals:"):
+        assert word in published.text
+
+
+def test_the_report_is_complete_in_itself(published: "Page", run: Run, evaluation: Path):
+    assert published.addresses
+    assert all(address.startswith("data:image/png;base64,") for address in published.addresses)
+    assert not {"script", "link", "iframe", "object"} & published.tags
+    assert not re.findall(r"https?://|@import|url\(", published.html)
+    assert len(published.html) < 3_000_000
+    assert len(published.alternatives) == len(published.addresses)
+    assert all(len(text) > 15 for text in published.alternatives)
+
+
+def test_the_plots_are_those_of_the_run(published: "Page", run: Run, evaluation: Path):
+    drawn = [
+        evaluation / f"{name}.png"
+        for name in ("predicted_against_real", "error_histogram", "error_by_age", "worst_errors")
+    ]
+    drawn += [run.input(stage, "learning_curve.png") for stage in ("baseline", "finetune")]
+    shown = [base64.b64decode(address.partition(",")[2]) for address in published.addresses]
+    assert shown == [path.read_bytes() for path in drawn]
+    for content in shown:
+        Image.open(io.BytesIO(content)).verify()
+
+
+def test_text_from_outside_stays_text(published: "Page", run: Run, evaluation: Path):
+    assert "<script" not in published.html
+    assert HOSTILE in published.text  # as the reader sees it
+    rule = {"name": "<b>MAE</b>", "value": 1.0, "comparison": "<", "bound": 2.0, "passed": False, "why": "<img src=x>"}
+    page = Page(report_from_run(run, evaluation, {"passed": False, "rules": [rule]}))
+    assert "<b>mae</b>" in page.verdict.lower()
+    assert page.addresses == published.addresses
+
+
+def test_no_report_before_there_is_something_to_report(evaluation: Path, tmp_path: Path):
+    locations = Locations("labels.csv", "images", (tmp_path / "store").as_uri(), tmp_path / "cache")
+    with open_run("tuesday", locations) as run:
+        with pytest.raises(MissingInputError, match="run tuesday"):
+            report_from_run(run, evaluation, gate=None)
+        start_run(run, Config(), locations)
+        with pytest.raises(MissingInputError, match="baseline has not run"):
+            report_from_run(run, evaluation, gate=None)
+
+
+def test_the_card_says_what_goes_in_and_what_comes_out(card: str):
+    assert card.startswith("# Age model monday\n")
+    assert "(batch, 224, 224, 3)" in card
+    assert "RGB, values 0–255" in card
+    assert "`(batch, 1)`, years" in card
+    assert "Crop the face as in the training pictures" in card
+
+
+def test_the_card_has_the_measured_numbers(card: str):
+    assert "| fine-tuned (this model) | 7.07 | 6.71–7.42 | 48.8 % |" in card
+    assert "| baseline | 9.05 | 8.61–9.49 | 36.1 % |" in card
+    assert "| predicting the median | 13.31 |" in card
+    assert "| 20–30 | 31 | 6.00 | +6.00 |" in card
+    assert "| over 70 | 1 | 6.00 | -6.00 |" in card
+    assert "| 0–10 |" not in card
+    assert "5306 faces (1137 for validation, 1137 for the test)" in card
+
+
+def test_the_card_says_what_the_model_is_not_for(card: str):
+    assert "no decision about a person" in card
+    assert "few test faces" in card
+
+
+def test_the_tables_of_the_card_are_whole(card: str):
+    """A blank or ragged line in a Markdown table ends it."""
+    tables = re.findall(r"(?:^\|.*\n)+", card, re.MULTILINE)
+    assert [len(table.splitlines()) for table in tables] == [5, 5]
+    for table in tables:
+        assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+class Page(HTMLParser):
+    """A page as its reader finds it: verdict, cards, headings, paragraphs, table rows and pictures."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.html, self.tags, self.addresses, self.alternatives = html, set[str](), list[str](), list[str]()
+        self.feed(html)
+        self.text = _text(html.partition("</style>")[2])
+        (self.verdict,) = self._all(r'<p class="verdict.*?</p>')
+        self.cards = self._all(r'<div class="number">.*?</div>')
+        self.headings = self._all(r"<h2>.*?</h2>")
+        self.paragraphs = self._all(r"<p\b.*?</p>")
+
+    def row(self, first: str, cells: int | None = None) -> list[str] | None:
+        """The first table row that starts with the cell `first`, of so many cells if a number is given."""
+        for row in re.findall(r"<tr>.*?</tr>", self.html, re.DOTALL):
+            texts = [_text(cell) for cell in re.findall(r"<td.*?</td>", row, re.DOTALL)]
+            if texts and texts[0] == first and cells in (None, len(texts)):
+                return texts
+        return None
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        given = dict(attributes)
+        self.addresses += [given[name] for name in ("src", "href") if name in given]
+        if tag == "img":
+            self.alternatives.append(given["alt"])
+
+    def _all(self, pattern: str) -> list[str]:
+        return [_text(found) for found in re.findall(pattern, self.html, re.DOTALL)]
+
+
+def _text(html: str) -> str:
+    """What is read: without tags, in one line."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
+
+
+def _curve(path: Path, title: str) -> None:
+    history = pd.DataFrame({"epoch": [1, 2], "mae": [9.0, 8.0], "val_mae": [9.5, 8.5], "learning_rate": [1e-3, 1e-3]})
+    figures.learning_curve(history, path, title=title)
+
+
+def _evaluate(out: Path) -> None:
+    """Predictions 9 and 6 years too old up to 30 years of age, too young above."""
+    real = np.array([25.0] * 31 + [45.0] * 8 + [85.0])
+    sign = np.where(real < 30, 1, -1)
+    predictions = pd.DataFrame({"real_age": real, "baseline": real + 9 * sign, "finetune": real + 6 * sign})
+    ages = by_age(predictions, Config().evaluate.bin_edges, ("baseline", "finetune"))
+    ages.to_csv(out / "by_age.csv", index=False)
+    (out / "metrics.json").write_text(json.dumps(METRICS))
+    figures.predicted_against_real(predictions, "finetune", out / "predicted_against_real.png")
+    figures.error_by_age(ages, out / "error_by_age.png")
+    figures.error_histogram(predictions, out / "error_histogram.png")
+    face = np.full((112, 112, 3), 128, np.uint8)
+    figures.face_sheet([(face, "85 → 79")], out / "worst_errors.png", title="Largest errors")
+
+
+def _with_metrics(evaluation: Path, folder: Path, **changed: object) -> Path:
+    """The same evaluation with other numbers in `metrics.json`."""
+    for path in evaluation.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "metrics.json").write_text(json.dumps(METRICS | changed))
+    return folder
+
+
+def _gate(metrics: dict, max_test_mae: float) -> dict:
+    rules = judge(metrics, GateSettings(max_test_mae=max_test_mae))
+    return {"passed": all(rule["passed"] for rule in rules), "rules": rules}
