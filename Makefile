@@ -19,10 +19,13 @@ $(INSTALLED): requirements.lock
 	@touch $@
 
 demo: $(INSTALLED) ## Draw faces, retrain through Airflow, show the result
-	@test -f demo/faces/labels.csv || $(RUN) sample --out demo/faces --count 600 --faults 2> /dev/null
+	@mkdir -p demo
+	@test -f demo/faces/labels.csv || { echo "drawing 600 faces, and every fault that real labels have, into demo/faces"; \
+	  $(RUN) sample --out demo/faces --count 600 --faults > demo/sample.log 2>&1 || { cat demo/sample.log; exit 1; }; }
 	@echo "running the DAG age_retraining (about two minutes; whole log: demo/airflow.log)"
 	@AGE_LABELS=$(CURDIR)/demo/faces/labels.csv AGE_STORE=$(CURDIR)/demo/store AGE_CACHE=$(CURDIR)/demo/cache AGE_RECIPE=demo \
-	  $(RUN) airflow dags test age_retraining > demo/airflow.log 2>&1 \
+	  $(RUN) airflow dags test age_retraining 2>&1 | tee demo/airflow.log \
+	  | { grep --line-buffered -oE "stage [a-z]+ (done|failed|reused) .*" || true; } \
 	  || { tail -n 40 demo/airflow.log; echo "the demo failed; its log is demo/airflow.log"; exit 1; }
 	@AGE_STORE=$(CURDIR)/demo/store $(RUN) summary
 

@@ -147,6 +147,7 @@ def _stage(options: argparse.Namespace) -> int:
             log.exception("%s failed", options.name)
             print(f"{options.name}: {describe(error)}", file=sys.stderr)
             return 1
+        log.info("stage %s done in %.1f s", options.name, record["seconds"])
         print(json.dumps({"run": run.key, **record["summary"]}, ensure_ascii=False), flush=True)
     return 0
 

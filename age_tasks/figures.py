@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+HISTOGRAM_REACH = 60  # years; a single absurd prediction must not flatten the rest
 BASELINE, FINETUNE, NEUTRAL, ACCENT = "#8da0b3", "#1f6f8b", "#5b6770", "#d1495b"
 STYLE = {
     "font.size": 10,
@@ -108,12 +106,15 @@ def error_histogram(predictions: pd.DataFrame, path: Path) -> None:
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(7, 3.4)
         errors = {name: predictions[name] - predictions["real_age"] for name in ("baseline", "finetune")}
-        reach = 2 * np.ceil(max(error.abs().max() for error in errors.values()) / 2) + 2
+        largest = max(error.abs().max() for error in errors.values())
+        reach = min(2 * np.ceil(largest / 2) + 2, HISTOGRAM_REACH)
+        errors = {name: error.clip(1 - reach, reach - 1) for name, error in errors.items()}
+        beyond = f"; outermost: {reach - 2:.0f} and more" if largest > reach - 2 else ""
         bins = np.arange(-reach, reach + 1, 2)
         axes.hist(errors["baseline"], bins, color=BASELINE, alpha=0.55, label="baseline")
         axes.hist(errors["finetune"], bins, histtype="step", lw=2, color=FINETUNE, label="fine-tuned")
         axes.axvline(0, color=NEUTRAL, lw=1)
-        axes.set(title="Errors", xlabel="predicted less real age (years)", ylabel="test images")
+        axes.set(title="Errors", xlabel=f"predicted less real age (years{beyond})", ylabel="test images")
         axes.legend()
         _save(figure, path)
 

@@ -4,11 +4,11 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 _PAGES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
+    autoescape=select_autoescape(["html.j2"]),
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -18,7 +18,7 @@ _PAGES.filters["percent"] = lambda value: f"{100 * value:.1f} %"
 
 
 def render(template: str, **context: Any) -> str:
-    """The page made from `templates/<template>`; every value is escaped."""
+    """The page made from `templates/<template>`; in HTML every value is escaped."""
     return _PAGES.get_template(template).render(**context)
 
 

@@ -25,6 +25,7 @@ def report_from_run(run: Run, evaluation: Path, gate: dict | None) -> str:
     figures = {name: png_uri(evaluation / f"{name}.png") for name in FIGURES}
     for stage in ("baseline", "finetune"):
         figures[f"{stage}_curve"] = png_uri(run.input(stage, "learning_curve.png"))
+    figures["split_ages"] = png_uri(run.input("split", "split_ages.png"))
     records = [record for stage in REPORTED if (record := run.record(stage))]
     settings = {"settings": facts["config"], "versions": run.finished("baseline")["versions"]}
     return render(
@@ -39,7 +40,11 @@ def report_from_run(run: Run, evaluation: Path, gate: dict | None) -> str:
 
 def model_card_from_run(run: Run, evaluation: Path, gate: dict) -> str:
     """The model card, Markdown."""
-    return render("model_card.md.j2", **_facts(run, evaluation), gate=gate)
+    facts = _facts(run, evaluation)
+    settings = {name: section for name, section in facts["config"].items() if name in {"model", "baseline", "finetune"}}
+    versions = run.finished("finetune")["versions"]
+    settings = yaml.safe_dump(settings, sort_keys=False)
+    return render("model_card.md.j2", **facts, gate=gate, versions=versions, settings=settings)
 
 
 def _facts(run: Run, evaluation: Path) -> dict[str, Any]:

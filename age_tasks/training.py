@@ -12,6 +12,7 @@ import pandas as pd
 from age_tasks import figures
 from age_tasks.backbones import cut_point
 from age_tasks.config import TrainingSettings
+from age_tasks.errors import AgeTasksError
 from age_tasks.features import FeatureBatches, cached_features, suffix_model
 from age_tasks.metrics import mae
 from age_tasks.runs import Run, Summary
@@ -82,8 +83,13 @@ def _fit(
             ),
         ],
     )
+    table = pd.DataFrame(history.rows)
+    if table["val_mae"].isna().all():
+        raise AgeTasksError(
+            f"training diverged: val_mae is not a number; lower learning_rate {settings.learning_rate:g}"
+        )
     suffix.load_weights(str(best))
-    return pd.DataFrame(history.rows)
+    return table
 
 
 def _measure(

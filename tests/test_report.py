@@ -59,7 +59,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
     stage("snapshot")
     stage("validate", rows=7591, accepted=7580, quarantined=11)
-    stage("split", train=5306, val=1137, test=1137)
+    stage("split", lambda out: _split_ages(out / "split_ages.png"), train=5306, val=1137, test=1137)
     for name in ("baseline", "finetune"):
         stage(name, lambda out, name=name: _curve(out / "learning_curve.png", name))
     stage("evaluate", _evaluate)
@@ -203,6 +203,7 @@ def test_the_plots_are_those_of_the_run(published: "Page", run: Run, evaluation:
         for name in ("predicted_against_real", "error_histogram", "error_by_age", "worst_errors")
     ]
     drawn += [run.input(stage, "learning_curve.png") for stage in ("baseline", "finetune")]
+    drawn.append(run.input("split", "split_ages.png"))
     shown = [base64.b64decode(address.partition(",")[2]) for address in published.addresses]
     assert shown == [path.read_bytes() for path in drawn]
     for content in shown:
@@ -249,6 +250,13 @@ def test_the_card_has_the_measured_numbers(card: str):
 def test_the_card_says_what_the_model_is_not_for(card: str):
     assert "no decision about a person" in card
     assert "few test faces" in card
+
+
+def test_the_card_is_plain_markdown_and_says_what_it_was_made_with(card: str):
+    assert "&lt;" not in card
+    assert "test MAE: 7.07 <= 9.00: pass" in card
+    assert "last_layers: 30" in card
+    assert re.search(r"python 3\.11", card)
 
 
 def test_the_tables_of_the_card_are_whole(card: str):
@@ -299,6 +307,11 @@ def _text(html: str) -> str:
 def _curve(path: Path, title: str) -> None:
     history = pd.DataFrame({"epoch": [1, 2], "mae": [9.0, 8.0], "val_mae": [9.5, 8.5], "learning_rate": [1e-3, 1e-3]})
     figures.learning_curve(history, path, title=title)
+
+
+def _split_ages(path: Path) -> None:
+    ages = pd.DataFrame({"real_age": [20.0, 30.0, 40.0]})
+    figures.split_ages(ages, ages, ages, path)
 
 
 def _evaluate(out: Path) -> None:

@@ -10,7 +10,7 @@ from age_tasks.registry import publish_version
 from age_tasks.report import model_card_from_run, report_from_run
 from age_tasks.runs import Run, Summary
 
-INPUTS = ("evaluate", "gate", "finetune")
+INPUTS = ("split", "baseline", "finetune", "evaluate", "gate")
 SETTINGS = ()
 
 
@@ -23,7 +23,6 @@ def run(run: Run, config: Config) -> Summary:
     report.write_text(report_from_run(run, evaluation, gate))
     card.write_text(model_card_from_run(run, evaluation, gate))
     report_key = f"reports/{run.key}.html"
-    run.store.put(report_key, report)
     summary = {"published": gate["passed"], "report": run.store.where(report_key)}
     if gate["passed"]:
         files = {
@@ -33,4 +32,5 @@ def run(run: Run, config: Config) -> Summary:
             "report.html": report,
         }
         summary["model"] = publish_version(run.store, run.key, files, {"run": run.key, "gate": gate})
+    run.store.put(report_key, report)  # last: it says "published"
     return summary

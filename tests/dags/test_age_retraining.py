@@ -17,7 +17,7 @@ from tests.conftest import QUICK
 INSPECT = """
 import json, sys
 from airflow.dag_processing.dagbag import DagBag
-bag = DagBag("dags", include_examples=False)
+bag = DagBag("dags")
 from airflow.exceptions import AirflowFailException, AirflowException
 dag = bag.dags["age_retraining"]
 first, later = dag.get_task("snapshot"), dag.get_task("split")
