@@ -19,10 +19,11 @@ from age_tasks.runs import (
     new_run_key,
     newest_run,
     open_run,
+    reused_from,
     run_config,
     start_run,
 )
-from age_tasks.stages import STAGES, load_stage
+from age_tasks.stages import NEEDS, STAGES, load_stage
 from age_tasks.store import open_store
 
 log = logging.getLogger("age_tasks")
@@ -77,11 +78,16 @@ def _parser() -> argparse.ArgumentParser:
         sub = add(stage, _stage, _docstring(stage))
         sub.add_argument("--run", default=os.environ.get("AGE_RUN"), metavar="KEY", help=_RUN_HELP)
         _add_settings(sub)
+        sub.add_argument("--again", action="store_true", help=_AGAIN_HELP)
     sub = add("run", _run, "Do all stages in order, each in a process of its own, without Airflow.")
     sub.add_argument(
-        "--run", default=os.environ.get("AGE_RUN"), metavar="KEY", help="the run's key (default: a new one)"
+        "--run",
+        default=os.environ.get("AGE_RUN"),
+        metavar="KEY",
+        help="the run's key; an unfinished run goes on (default: a new one)",
     )
     _add_settings(sub)
+    sub.add_argument("--again", action="store_true", help=_AGAIN_HELP)
     sub = add("summary", _summary, "Print a run's table: seconds, labels, MAE, verdict, and the pages to open.")
     sub.add_argument("--run", metavar="KEY", help="default: the newest run")
     add("settings", _settings, "List every setting with its default.")
@@ -103,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _RUN_HELP = "the run to work in (default: $AGE_RUN, else the newest run that has the inputs; snapshot: a new one)"
+
+_AGAIN_HELP = "carry it out even if it has finished before with the same inputs, settings and code"
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -133,27 +141,30 @@ def _overrides(options: argparse.Namespace) -> dict[str, object]:
 def _stage(options: argparse.Namespace) -> int:
     if getattr(options, "labels", None):
         return _split_file(options)
-    stage, locations = load_stage(options.name), Locations.from_env()
-    with open_run(options.run or _fitting_run(options.name, locations), locations) as run:
+    name, locations = options.name, Locations.from_env()
+    with open_run(options.run or _fitting_run(name, locations), locations) as run:
         config = _config(run, options)
-        if not stage.INPUTS:
+        if not NEEDS[name].inputs:
             start_run(run, config, locations)
-        log.info("%s of run %s", options.name, run.key)
+        log.info("%s of run %s", name, run.key)
+        again = options.again or os.environ.get("AGE_AGAIN") == "true"
         try:
-            record = carry_out(options.name, stage, run, config)
+            record = carry_out(name, NEEDS[name], lambda: load_stage(name).run, run, config, again)
         except AgeTasksError:
             raise
         except Exception as error:
-            log.exception("%s failed", options.name)
-            print(f"{options.name}: {describe(error)}", file=sys.stderr)
+            log.exception("stage %s failed", name)
+            print(f"{name}: {describe(error)}", file=sys.stderr)
             return 1
-        log.info("stage %s done in %.1f s", options.name, record["seconds"])
-        print(json.dumps({"run": run.key, **record["summary"]}, ensure_ascii=False), flush=True)
+        reused = {"reused_from": key} if (key := reused_from(record)) else {}
+        if not reused:
+            log.info("stage %s done in %.1f s", name, record["seconds"])
+        print(json.dumps({"run": run.key, **reused, **record["summary"]}, ensure_ascii=False), flush=True)
     return 0
 
 
 def _fitting_run(name: str, locations: Locations) -> str:
-    needed = load_stage(name).INPUTS
+    needed = NEEDS[name].inputs
     if not needed:
         return new_run_key()
     key = newest_run(open_store(locations.store), needed)
@@ -164,8 +175,10 @@ def _fitting_run(name: str, locations: Locations) -> str:
 
 
 def _config(run: Run, options: argparse.Namespace) -> Config:
-    first = not load_stage(options.name).INPUTS
-    config = load_recipe(options.recipe or "reference") if options.recipe or first else run_config(run)
+    if options.recipe or not (NEEDS[options.name].inputs or run.started()):
+        config = load_recipe(options.recipe or "reference")
+    else:
+        config = run_config(run)
     return config.with_overrides(_overrides(options))
 
 
@@ -176,7 +189,7 @@ def _run(options: argparse.Namespace) -> int:
     given += [word for assignment in options.set for word in ("--set", assignment)]
     for stage in STAGES:
         extra = given if stage == STAGES[0] else []
-        env = dict(os.environ, AGE_RUN=key)
+        env = dict(os.environ, AGE_RUN=key) | ({"AGE_AGAIN": "true"} if options.again else {})
         if stage != STAGES[0]:  # later stages take the settings that the run was started with
             env |= {"AGE_RECIPE": "", "AGE_SET": ""}
         done = subprocess.run([sys.executable, "-m", "age_tasks", stage, *extra], env=env, stdout=subprocess.DEVNULL)

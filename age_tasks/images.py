@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from age_tasks.duplicates import difference_hash
 from age_tasks.errors import LabelsError
 from age_tasks.store import Entry, Store, local_path, open_store
 
@@ -32,13 +33,14 @@ class TooManyPixels(LabelsError):
 
 @dataclass(frozen=True)
 class Probe:
-    """What is in a file: its content's sha256 and upright size in pixels, or what is wrong with it."""
+    """What is in a file: sha256 of its content, upright size in pixels and `difference_hash`, or what is wrong."""
 
     sha256: str = ""
     width: int = 0
     height: int = 0
     bytes: int = 0
     problem: str = ""
+    dhash: str = ""
 
 
 class ImageFolder:
@@ -114,9 +116,8 @@ def probe_file(path: Path) -> Probe:
     try:
         with _open(path) as image:
             image.load()
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            width, height = (image.height, image.width) if turned else image.size
-            return Probe(sha256, width, height, len(data))
+            upright = ImageOps.exif_transpose(image)
+            return Probe(sha256, *upright.size, len(data), dhash=difference_hash(_to_rgb(upright)))
     except TooManyPixels as bomb:
         return Probe(sha256, *bomb.size, len(data), str(bomb))
     except UnidentifiedImageError:
@@ -149,7 +150,7 @@ def probe_images(
         for count, (name, probe) in enumerate(_read(folder, unread), start=1):
             probes[name] = probe
             index.execute(
-                "REPLACE INTO probes VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "REPLACE INTO probes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     folder.identity,
                     name,
@@ -159,6 +160,7 @@ def probe_images(
                     probe.height,
                     probe.bytes,
                     probe.problem,
+                    probe.dhash,
                 ),
             )
             if count % 500 == 0:
@@ -216,9 +218,9 @@ def _looks_like(data: bytes) -> str:
 
 def _open_index(cache: Path) -> sqlite3.Connection:
     cache.mkdir(parents=True, exist_ok=True)
-    index = sqlite3.connect(cache / "probes.sqlite", timeout=60)
+    index = sqlite3.connect(cache / "probes-2.sqlite", timeout=60)  # the number changes with the columns
     index.execute(
-        "CREATE TABLE IF NOT EXISTS probes (folder, name, state, sha256, width, height, bytes, problem,"
+        "CREATE TABLE IF NOT EXISTS probes (folder, name, state, sha256, width, height, bytes, problem, dhash,"
         " PRIMARY KEY (folder, name))"
     )
     return index
@@ -226,7 +228,7 @@ def _open_index(cache: Path) -> sqlite3.Connection:
 
 def _remembered(index: sqlite3.Connection, folder: str, states: dict[str, str | None]) -> dict[str, Probe]:
     rows = index.execute(
-        "SELECT name, state, sha256, width, height, bytes, problem FROM probes WHERE folder = ?", (folder,)
+        "SELECT name, state, sha256, width, height, bytes, problem, dhash FROM probes WHERE folder = ?", (folder,)
     )
     return {name: Probe(*values) for name, state, *values in rows if state == states.get(name, "")}
 

@@ -3,6 +3,7 @@
 runs/<run key>/run.json               settings and locations, written when the run starts
 runs/<run key>/<stage>/stage.json     the stage's record, written last: no record, not finished
 runs/<run key>/<stage>/...            the stage's outputs
+results/<stage>/<fingerprint>.json    the run that made this result, so that another can reuse it
 """
 
 import contextlib
@@ -13,11 +14,12 @@ import platform
 import re
 import resource
 import secrets
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -48,13 +50,12 @@ RECORDED_PACKAGES = (
 )
 
 
-class Stage(Protocol):
-    """What every module in `age_tasks.stages` offers."""
+class Needs(Protocol):
+    """See `age_tasks.stages.Needs`."""
 
-    INPUTS: Sequence[str]  # the earlier stages it reads
-    SETTINGS: Sequence[str]  # the sections of the settings it reads
-
-    def run(self, run: "Run", config: Config) -> Summary: ...
+    inputs: tuple[str, ...]
+    settings: tuple[str, ...]
+    remembers: bool
 
 
 def new_run_key(prefix: str = "hand") -> str:
@@ -82,6 +83,12 @@ class Run:
     store: Store
     cache: Path
     scratch: Path
+    fingerprint: str = ""  # of the stage being carried out
+
+    @property
+    def resume(self) -> Path:
+        """A folder for what the stage can go on from if it is cut off; it goes when the stage is done."""
+        return self.cache / "unfinished" / self.fingerprint
 
     @property
     def out(self) -> Path:
@@ -98,10 +105,13 @@ class Run:
         except NotFoundError:
             raise MissingInputError(f"run {self.key} is not in {self.store.url}; start one with 'snapshot'") from None
 
+    def started(self) -> bool:
+        return self.store.exists(f"runs/{self.key}/run.json")
+
     def record(self, stage: str) -> Record | None:
         """The stage's record, or None while it has none."""
         try:
-            return json.loads(self.store.get(self.key_of(stage, RECORD)))
+            return json.loads(self.store.get(f"runs/{self.key}/{stage}/{RECORD}"))
         except NotFoundError:
             return None
 
@@ -131,10 +141,10 @@ class Run:
         path = self.scratch / "in" / stage / name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.store.fetch(self.key_of(stage, name), path)
+            self.store.fetch(self._key_of(stage, name), path)
             if _sha256(path) != recorded["sha256"]:
-                where = self.store.where(self.key_of(stage, name))
-                raise MissingInputError(f"{where} is not what {stage} wrote (sha256 differs); run {stage} again")
+                where = self.where(stage, name)
+                raise MissingInputError(f"{where} is not what {stage} wrote (sha256 differs); run {stage} --again")
         return path
 
     def images(self) -> ImageFolder:
@@ -146,12 +156,16 @@ class Run:
         key = newest_run(self.store, [stage], besides=self.key)
         return Run(key, self.store, self.cache, self.scratch / "previous") if key else None
 
-    def key_of(self, stage: str, name: str) -> str:
-        return f"runs/{self.key}/{stage}/{name}"
-
     def where(self, stage: str, name: str) -> str:
         """The address of a stage's output, for a person."""
-        return self.store.where(self.key_of(stage, name))
+        return self.store.where(self._key_of(stage, name))
+
+    def _key_of(self, stage: str, name: str) -> str:
+        """A reused stage's outputs stay in the folder of the run that made them."""
+        return f"runs/{reused_from(self.record(stage)) or self.key}/{stage}/{name}"
+
+
+Work = Callable[[Run, Config], Summary]
 
 
 @contextlib.contextmanager
@@ -196,37 +210,98 @@ def newest_run(store: Store, stages: Sequence[str], besides: str | None = None) 
     return newest[1] if newest else None
 
 
-def carry_out(name: str, stage: Stage, run: Run, config: Config) -> Record:
-    """Run one stage and put its outputs into the store, its record last.
+def carry_out(
+    name: str,
+    needs: Needs,
+    load: Callable[[], Work],
+    run: Run,
+    config: Config,
+    again: bool = False,
+) -> Record:
+    """Run one stage and put its outputs into the store, its record last; or find that nothing has changed, and reuse.
 
-    A stage that fails keeps what it wrote (its report, say) with a record that names the error; the error is raised on.
+    A finished stage with the same fingerprint, in this run or another, is reused unless `again`. A stage that fails
+    keeps what it wrote (its report, say) with a record that names the error; the error is raised on.
+
+    Args:
+        load: gives the stage's function; not called when the stage is reused.
     """
-    inputs = {earlier: run.finished(earlier)["fingerprint"] for earlier in stage.INPUTS}
-    run.store.delete(run.key_of(name, RECORD))
+    inputs = {earlier: run.finished(earlier)["fingerprint"] for earlier in needs.inputs}
+    settings = {section: config.section(section) for section in needs.settings}
+    fingerprint = _fingerprint(name, settings, inputs)
+    if needs.inputs and not again and (found := _reusable(name, fingerprint, needs.remembers, run)):
+        return _reuse(name, found, run)
+    run.store.delete(f"runs/{run.key}/{name}/{RECORD}")
+    run = replace(run, fingerprint=fingerprint)
     started, clock = _now(), time.perf_counter()
     record: Record = {"stage": name, "run": run.key, "status": "failed", "started": started, "summary": {}}
     try:
-        summary = stage.run(run, config)
-        record |= {"status": "done", "error": None, "summary": summary}
+        record["summary"] = load()(run, config)
+        record |= {"status": "done", "error": None}
     except BaseException as error:
         record["error"] = describe(error)
         raise
     finally:
         outputs = _put_outputs(run, name)
-        settings = {section: config.section(section) for section in stage.SETTINGS}
+        if not needs.inputs:  # the first stage reads the world: its result is what it found there
+            fingerprint = _fingerprint(name, settings, {output: entry["sha256"] for output, entry in outputs.items()})
         record |= {
             "finished": _now(),
             "seconds": round(time.perf_counter() - clock, 2),
             "peak_memory_gb": round(_peak_memory_bytes() / 1e9, 2),
-            "fingerprint": _fingerprint(name, settings, inputs, outputs),
+            "fingerprint": fingerprint,
             "settings": settings,
             "inputs": inputs,
             "outputs": outputs,
             "versions": _versions(),
             "machine": f"{platform.system()} {platform.machine()}, {platform.processor() or 'cpu'}",
         }
-        run.store.put(run.key_of(name, RECORD), _json(record))
+        run.store.put(f"runs/{run.key}/{name}/{RECORD}", _json(record))
+    shutil.rmtree(run.resume, ignore_errors=True)
+    run.store.put(_pointer(name, fingerprint), _json({"run": run.key}))
     return record
+
+
+def reused_from(record: Record | None) -> str | None:
+    """The key of the run whose result a reused stage stands for; None for one that was carried out."""
+    return (record or {}).get("reused_from")
+
+
+def _reusable(name: str, fingerprint: str, remembers: bool, run: Run) -> Record | None:
+    """The record of a finished stage with this fingerprint, if all its outputs are still there."""
+    own = run.record(name)
+    if own and own["status"] == "done" and own["fingerprint"] == fingerprint:
+        key: str | None = run.key
+    elif remembers:  # what it wrote last is part of what it reads: only its last result can stand for it
+        key = newest_run(run.store, [name])
+    else:
+        try:
+            key = json.loads(run.store.get(_pointer(name, fingerprint)))["run"]
+        except NotFoundError:
+            key = None
+    record = replace(run, key=key).record(name) if key else None
+    if not record or record["status"] != "done" or record["fingerprint"] != fingerprint:
+        return None
+    folder = f"runs/{reused_from(record) or record['run']}/{name}/"
+    there = {entry.key.removeprefix(folder): entry.size for entry in run.store.entries(folder)}
+    whole = all(there.get(output) == entry["bytes"] for output, entry in record["outputs"].items())
+    return record if whole else None
+
+
+def _reuse(name: str, found: Record, run: Run) -> Record:
+    if found["run"] == run.key:
+        log.info("stage %s had finished in this run, from the same inputs and settings", name)
+        return found
+    now = _now()
+    first = reused_from(found) or found["run"]
+    record = found | {"run": run.key, "reused_from": first, "started": now, "finished": now, "seconds": 0.0}
+    run.store.put(f"runs/{run.key}/{name}/{RECORD}", _json(record))
+    log.info("stage %s reused from run %s: same inputs, settings and code", name, first)
+    return record
+
+
+def _pointer(name: str, fingerprint: str) -> str:
+    return f"results/{name}/{fingerprint}.json"
 
 
 def describe(error: BaseException) -> str:
@@ -238,23 +313,23 @@ def _put_outputs(run: Run, stage: str) -> dict[str, dict]:
     outputs = {}
     for path in sorted(path for path in run.out.rglob("*") if path.is_file()):
         name = path.relative_to(run.out).as_posix()
-        run.store.put(run.key_of(stage, name), path)
+        run.store.put(f"runs/{run.key}/{stage}/{name}", path)
         outputs[name] = {"sha256": _sha256(path), "bytes": path.stat().st_size}
     return outputs
 
 
-def _fingerprint(name: str, settings: dict, inputs: dict, outputs: dict) -> str:
-    """What a stage's result depends on. The first stage, which reads the world, is what it found there."""
-    found = {} if inputs else {output: entry["sha256"] for output, entry in outputs.items()}
-    parts = [name, code_version(), settings, inputs, found]
+def _fingerprint(name: str, settings: dict, inputs: dict) -> str:
+    parts = [name, code_version(), settings, inputs]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @cache
 def code_version() -> str:
-    """sha256 over the package's source files."""
+    """sha256 over everything in the checkout that shapes a result: code, page templates and expectations."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    package = Path(__file__).parent
+    sources = [*package.rglob("*.py"), *package.rglob("templates/*"), *(package.parent / "expectations").rglob("*.*")]
+    for path in sorted(sources):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from age_tasks.errors import MissingInputError
-from age_tasks.runs import Run, newest_run
+from age_tasks.runs import Run, newest_run, reused_from
 from age_tasks.stages import STAGES
 from age_tasks.store import Store
 
@@ -36,7 +36,9 @@ def summary_table(run: Run) -> str:
 
 
 def _state(record: dict) -> str:
-    return "" if record["status"] == "done" else f"FAILED: {record['error'].splitlines()[0]}"
+    if record["status"] != "done":
+        return f"FAILED: {record['error'].splitlines()[0]}"
+    return f"reused from {key}" if (key := reused_from(record)) else ""
 
 
 def _results(done: dict[str, dict]) -> Iterator[tuple[str, str]]:

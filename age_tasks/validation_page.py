@@ -14,6 +14,7 @@ from age_tasks.pages import png_uri, render
 from age_tasks.runs import Run
 
 SHOWN_ROWS = 200
+SHOWN_PAIRS = 60
 THUMBNAIL = 64
 
 
@@ -25,6 +26,7 @@ def validation_page(
     findings: list[Finding],
     facts: dict,
     audit: dict,
+    near: pd.DataFrame,
     bound: float,
     folder: ImageFolder,
 ) -> str:
@@ -33,6 +35,10 @@ def validation_page(
     rows = [
         {**row, "thumbnail": _thumbnail(row["file_name"], folder) if row["line"] in readable else None}
         for row in quarantine.head(SHOWN_ROWS).to_dict("records")
+    ]
+    pairs = [
+        {**pair, **{side: _thumbnail(pair[f"{side}_file_name"], folder) for side in ("first", "second")}}
+        for pair in near.head(SHOWN_PAIRS).to_dict("records")
     ]
     histogram = run.out / "audit" / "ages.png"
     return render(
@@ -48,6 +54,8 @@ def validation_page(
         faults=quarantine["fault"].value_counts().to_dict(),
         findings=[{**vars(finding), "asked": _asked(finding), "found": _found(finding, facts)} for finding in findings],
         audit=audit,
+        pairs=pairs,
+        pair_count=len(near),
         ages=png_uri(histogram) if histogram.exists() else None,
         faces=png_uri(run.out / "audit" / "faces.png"),
     )

@@ -25,7 +25,8 @@ Retrains the age model on the labels as they are now, and publishes it only if t
 | publish | the report always, the model if the gate passed | the store can't be reached: run it again |
 
 Every run's files lie in the store below `runs/<run id>/<task>/`, its report in `reports/`.
-Clear a failed task to go on from there.
+Clear a failed task to go on from there. A task whose inputs, settings and code are those of an earlier run reuses its
+result in no time; its XCom then says `reused_from`.
 """
 
 FORM = {
@@ -44,6 +45,11 @@ FORM = {
         os.environ.get("AGE_IMAGES", ""),
         type=["null", "string"],
         description="The folder of pictures. Empty: the folder `images` beside the labels.",
+    ),
+    "again": Param(
+        False,
+        type="boolean",
+        description="Carry out every stage, also those that could be reused because nothing has changed.",
     ),
     "settings": Param(
         {},

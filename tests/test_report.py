@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,8 @@ from age_tasks.errors import MissingInputError
 from age_tasks.locations import Locations
 from age_tasks.metrics import by_age
 from age_tasks.report import model_card_from_run, report_from_run
-from age_tasks.runs import Run, carry_out, open_run, start_run
+from age_tasks.runs import Run, Summary, carry_out, open_run, start_run
+from age_tasks.stages import Needs
 from age_tasks.stages.gate import judge
 
 METRICS = {
@@ -51,11 +51,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     config = Config()
 
     def stage(name: str, write: Callable[[Path], None] = lambda out: None, **summary: int) -> None:
-        done = SimpleNamespace(INPUTS=(), SETTINGS=(), run=lambda run, config: (write(run.out), summary)[1])
+        def work(run: Run, config: Config) -> Summary:
+            write(run.out)
+            return summary
+
         with open_run("monday", locations) as run:
             if name == "snapshot":
                 start_run(run, config, locations)
-            carry_out(name, done, run, config)
+            carry_out(name, Needs(), lambda: work, run, config)
 
     stage("snapshot")
     stage("validate", rows=7591, accepted=7580, quarantined=11)

@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 
 from age_tasks.config import SplitSettings
 from age_tasks.errors import LabelsError
-from age_tasks.splits import SPLITS, split_labels, summarise
+from age_tasks.splits import (
+    LEFT_OUT,
+    SPLITS,
+    across_pairs,
+    age_strata,
+    assign,
+    no_known,
+    remember,
+    split_labels,
+    summarise,
+)
 from tests.conftest import SHARED
 
 PUBLISHED = SHARED / "appa_real_labels.csv"
@@ -51,6 +61,84 @@ def test_the_seed_decides_and_ages_are_alike():
 def test_too_few_images_say_how_many_are_needed():
     with pytest.raises(LabelsError, match="at least 67 are needed"):
         split_labels(labels(list(range(40))), SplitSettings())
+
+
+def faces(numbers: list[int], ages: dict[int, float]) -> pd.DataFrame:
+    """Pictures of numbered people: `number % 1000` is who it shows, so that 7 and 1007 are near duplicates."""
+    rows = [(f"{n}.jpg", ages.get(n, 1 + n * 37 % 90), f"{n:08d}", hash_of(n)) for n in numbers]
+    return pd.DataFrame(rows, columns=["file_name", "real_age", "sha256", "dhash"]).astype({"real_age": "float64"})
+
+
+def hash_of(number: int) -> str:
+    """256 bits of the person's own, of which the copies 1000 + n, 2000 + n, ... change some 5 each."""
+    bits = np.random.default_rng(number % 1000).integers(0, 2, 256).astype(np.uint8)
+    bits[5 * (number // 1000) : 5 * (number // 1000) + 5] ^= number >= 1000
+    return np.packbits(bits).tobytes().hex()
+
+
+changes = st.tuples(
+    st.lists(st.integers(0, 3999), max_size=60),  # arrive
+    st.lists(st.integers(0, 3999), max_size=20),  # leave
+    st.lists(st.integers(0, 99), max_size=10),  # get another age
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(changes, min_size=1, max_size=5), st.randoms(use_true_random=False))
+def test_known_images_stay_through_every_history(history: list, random):
+    here, ages, known, before = set(range(120)), {}, no_known(), {}
+    for arrive, leave, corrected in [([], [], []), *history]:
+        here = (here | set(arrive)) - set(leave)
+        ages |= {number: float(random.randint(1, 99)) for number in corrected}
+        table = faces(random.sample(sorted(here), len(here)), ages)
+        split = assign(table, known, SplitSettings())
+        known = remember(table, split, known)
+        now = dict(zip(table["sha256"], split, strict=True))
+        assert set(now.values()) <= {*SPLITS, LEFT_OUT}
+        assert all(now[picture] == before[picture] for picture in now.keys() & before.keys())
+        assert across_pairs(table, split) == 0
+        before |= {picture: name for picture, name in now.items() if name != LEFT_OUT}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(5, 200), min_size=1, max_size=8), st.integers(0, 5))
+def test_each_bin_nears_the_fractions_as_labels_arrive(arrivals: list[int], seed: int):
+    known, options, size = no_known(), SplitSettings(seed=seed, n_bins=5, bins="equal_width"), 200
+    ages = np.random.default_rng(seed).uniform(1, 90, 200 + sum(arrivals))
+    for arriving in (0, *arrivals):
+        size += arriving
+        names = [f"{n:064x}" for n in range(size)]
+        table = pd.DataFrame({"file_name": names, "real_age": ages[:size], "sha256": names})
+        split = assign(table, known, options)
+        known = pd.DataFrame({"sha256": names, "dhash": "", "split": split})
+    for _, part in split.groupby(age_strata(table["real_age"], "equal_width", 5)):
+        shares = part.value_counts(normalize=True)
+        assert abs(shares.get("test", 0) - 0.15) * len(part) <= 4
+        assert abs(shares.get("val", 0) - 0.15) * len(part) <= 4
+
+
+def test_growth_by_five_per_cent_moves_nothing_and_is_dealt_to_all():
+    table = faces(list(range(1000)), {})
+    first = assign(table.head(950), no_known(), SplitSettings())
+    known = remember(table.head(950), first, no_known())
+    second = assign(table, known, SplitSettings())
+    assert second.head(950).tolist() == first.tolist()
+    assert set(second.tail(50)) == set(SPLITS)
+    assert second.tolist() == assign(table.sample(frac=1, random_state=1), known, SplitSettings()).sort_index().tolist()
+
+
+def test_a_near_duplicate_follows_its_first_also_when_that_has_left():
+    table = faces(list(range(200)), {})
+    split = assign(table, no_known(), SplitSettings())
+    known = remember(table, split, no_known())
+    copies = faces([1000 + number for number in range(100, 200)] + list(range(100)), {})
+    assert assign(copies, known, SplitSettings()).head(100).tolist() == split.tail(100).tolist()
+
+
+def test_what_joins_two_splits_is_left_out():
+    known = pd.DataFrame({"sha256": ["a", "b"], "dhash": [hash_of(1), hash_of(2001)], "split": ["train", "test"]})
+    table = faces([1001], {}).assign(dhash=hash_of(1))
+    assert assign(table, known, SplitSettings()).tolist() == [LEFT_OUT]
 
 
 @pytest.mark.skipif(not PUBLISHED.exists(), reason=f"the published labels are not at {PUBLISHED}")

@@ -1,10 +1,42 @@
-"""The stages, one module each, in the order of the DAG."""
+"""The stages, one module each, in the order of the DAG, and what each one's result depends on."""
 
 import importlib
+from dataclasses import dataclass
+from typing import Protocol
 
-from age_tasks.runs import Stage
+from age_tasks.config import Config
+from age_tasks.runs import Run, Summary
 
-STAGES = ("snapshot", "validate", "split", "baseline", "finetune", "evaluate", "gate", "publish")
+
+@dataclass(frozen=True)
+class Needs:
+    """What a stage reads, known without importing it: earlier stages, and sections of the settings.
+
+    A stage that `remembers` also reads what it wrote last time, in whichever run that was.
+    """
+
+    inputs: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    remembers: bool = False
+
+
+NEEDS = {
+    "snapshot": Needs(),
+    "validate": Needs(("snapshot",), ("validate",), remembers=True),
+    "split": Needs(("validate",), ("split",), remembers=True),
+    "baseline": Needs(("split",), ("model", "baseline")),
+    "finetune": Needs(("split", "baseline"), ("finetune",)),
+    "evaluate": Needs(("split", "baseline", "finetune"), ("evaluate",)),
+    "gate": Needs(("evaluate",), ("gate",)),
+    "publish": Needs(("split", "baseline", "finetune", "evaluate", "gate")),
+}
+STAGES = tuple(NEEDS)
+
+
+class Stage(Protocol):
+    """What every module in `age_tasks.stages` offers."""
+
+    def run(self, run: Run, config: Config) -> Summary: ...
 
 
 def load_stage(name: str) -> Stage:

@@ -8,9 +8,6 @@ from age_tasks.config import Config
 from age_tasks.runs import Run, Summary
 from age_tasks.training import read_splits, train_and_save
 
-INPUTS = ("split",)
-SETTINGS = ("model", "baseline")
-
 
 def run(run: Run, config: Config) -> Summary:
     model = build_model(config.model, config.baseline.seed)

@@ -19,8 +19,6 @@ from age_tasks.report import report_from_run
 from age_tasks.runs import Run, Summary
 from age_tasks.training import read_splits
 
-INPUTS = ("split", "baseline", "finetune")
-SETTINGS = ("evaluate",)
 MODELS = ("baseline", "finetune")
 WORST_FACES = 24
 

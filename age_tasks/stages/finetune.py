@@ -10,9 +10,6 @@ from age_tasks.config import Config
 from age_tasks.runs import Run, Summary
 from age_tasks.training import read_splits, train_and_save
 
-INPUTS = ("split", "baseline")
-SETTINGS = ("finetune",)
-
 
 def run(run: Run, config: Config) -> Summary:
     model = keras.models.load_model(run.input("baseline", "model.keras"), safe_mode=True)

@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from age_tasks.config import Config, GateSettings
 from age_tasks.runs import Run, Summary
 
-INPUTS = ("evaluate",)
-SETTINGS = ("gate",)
-
 
 def run(run: Run, config: Config) -> Summary:
     metrics = json.loads(run.input("evaluate", "metrics.json").read_text())

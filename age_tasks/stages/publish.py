@@ -10,9 +10,6 @@ from age_tasks.registry import publish_version
 from age_tasks.report import model_card_from_run, report_from_run
 from age_tasks.runs import Run, Summary
 
-INPUTS = ("split", "baseline", "finetune", "evaluate", "gate")
-SETTINGS = ()
-
 
 def run(run: Run, config: Config) -> Summary:
     gate = json.loads(run.input("gate", "gate.json").read_text())

@@ -12,9 +12,6 @@ from age_tasks.labels import fetch_labels, read_labels
 from age_tasks.progress import Progress
 from age_tasks.runs import Run, Summary
 
-INPUTS = ()
-SETTINGS = ()
-
 
 def run(run: Run, config: Config) -> Summary:
     location = run.settings()["labels"]

@@ -1,10 +1,11 @@
-"""Deal the accepted images to train, validation and test, stratified by age.
+"""Deal the accepted images to train, validation and test, stratified by age; an image known from before stays.
 
-Writes `train.csv`, `val.csv`, `test.csv` (file_name, real_age, sha256), `split_summary.json` and `split_ages.png`.
+Writes `train.csv`, `val.csv`, `test.csv` (file_name, real_age, sha256), `assignments.csv` (the split of every image
+ever dealt, which the next deal starts from), `left_out.csv`, `split_summary.json` and `split_ages.png`.
 """
 
 import json
-from collections.abc import Mapping
+import logging
 from pathlib import Path
 
 import pandas as pd
@@ -14,16 +15,37 @@ from age_tasks.config import Config, SplitSettings
 from age_tasks.errors import LabelsError
 from age_tasks.labels import fetch_labels, read_labels
 from age_tasks.runs import Run, Summary
-from age_tasks.splits import SPLITS, split_labels, summarise
+from age_tasks.splits import LEFT_OUT, SPLITS, across_pairs, assign, no_known, remember, split_labels, summarise
 
-INPUTS = ("validate",)
-SETTINGS = ("split",)
+log = logging.getLogger(__name__)
 
 
 def run(run: Run, config: Config) -> Summary:
-    accepted = pd.read_csv(run.input("validate", "accepted.csv"))
-    labels = accepted[["file_name", "real_age", "sha256"]]
-    return write_splits(labels, config.split, run.out)
+    labels = pd.read_csv(run.input("validate", "accepted.csv"), dtype={"dhash": "str", "file_name": "str"})
+    known = known_images(run, config.split)
+    split = assign(labels, known, config.split)
+    remember(labels, split, known).to_csv(run.out / "assignments.csv", index=False)
+    left_out = labels[split == LEFT_OUT]
+    left_out[["line", "file_name", "real_age", "sha256"]].to_csv(run.out / "left_out.csv", index=False)
+    counts = {
+        "known": int(labels["sha256"].isin(known["sha256"]).sum()),
+        "left_out": len(left_out),
+        "across_pairs": across_pairs(labels, split),
+    }
+    columns = ["file_name", "real_age", "sha256"]
+    splits = {name: labels.loc[split == name, columns] for name in SPLITS}
+    return write_splits(splits, config.split, run.out, counts)
+
+
+def known_images(run: Run, settings: SplitSettings) -> pd.DataFrame:
+    """The assignments of the last deal with these settings, from the newest run that dealt, finished or not."""
+    previous = run.previous("split")
+    if previous is None:
+        return no_known()
+    if previous.finished("split")["settings"]["split"] != settings.model_dump(mode="json"):
+        log.warning("other split settings than in run %s: all images are dealt anew", previous.key)
+        return no_known()
+    return pd.read_csv(previous.input("split", "assignments.csv"), dtype="str", keep_default_na=False)
 
 
 def split_file(labels: str, settings: SplitSettings, out: Path) -> Summary:
@@ -41,23 +63,14 @@ def split_file(labels: str, settings: SplitSettings, out: Path) -> Summary:
             f"({len(unusable)} such rows); correct or remove them first"
         )
     out.mkdir(parents=True, exist_ok=True)
-    return write_splits(table[["file_name", "real_age"]], settings, out)
+    return write_splits(split_labels(table[["file_name", "real_age"]], settings), settings, out, {})
 
 
-def write_splits(labels: pd.DataFrame, settings: SplitSettings, out: Path) -> Summary:
-    """Split, and write the CSVs, the summary and the plot into `out`."""
-    splits = split_labels(labels, settings)
-    summary = summarise(splits, settings)
-    _check_apart(splits)
+def write_splits(splits: dict[str, pd.DataFrame], settings: SplitSettings, out: Path, counts: dict) -> Summary:
+    """Write the CSVs, the summary and the plot into `out`; `counts` join the summary."""
+    summary = summarise(splits, settings) | counts
     for name in SPLITS:
         splits[name].to_csv(out / f"{name}.csv", index=False)
     (out / "split_summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     figures.split_ages(splits["train"], splits["val"], splits["test"], out / "split_ages.png")
-    return {name: summary[name]["images"] for name in SPLITS}
-
-
-def _check_apart(splits: Mapping[str, pd.DataFrame]) -> None:
-    column = "sha256" if "sha256" in splits["train"] else "file_name"
-    seen = pd.concat([part[column].drop_duplicates() for part in splits.values()])
-    if seen.duplicated().any():
-        raise LabelsError(f"{column} {seen[seen.duplicated()].iloc[0]} would stand in two splits; this must not happen")
+    return {name: summary[name]["images"] for name in SPLITS} | counts

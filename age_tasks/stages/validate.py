@@ -12,15 +12,14 @@ import pandas as pd
 from age_tasks import figures
 from age_tasks.audit import write_audit
 from age_tasks.config import Config
+from age_tasks.duplicates import near_pairs
 from age_tasks.errors import LabelsError
 from age_tasks.expectations import Expectations, Finding
 from age_tasks.images import ImageFolder, load_rgb, name_problem
 from age_tasks.runs import Run, Summary
 from age_tasks.validation_page import validation_page
 
-INPUTS = ("snapshot",)
-SETTINGS = ("validate",)
-ACCEPTED = ["line", "file_name", "real_age", "sha256", "width", "height", "bytes"]
+ACCEPTED = ["line", "file_name", "real_age", "sha256", "dhash", "width", "height", "bytes"]
 QUARANTINE = ["line", "file_name", "age_text", "fault", "reason"]
 SHEET_FACES = 32
 MISSING = "no such file in the images folder"
@@ -49,11 +48,13 @@ def run(run: Run, config: Config) -> Summary:
     accepted[ACCEPTED].to_csv(run.out / "accepted.csv", index=False)
     quarantine.to_csv(run.out / "quarantine.csv", index=False)
     (run.out / "expectations.json").write_text(json.dumps([vars(finding) for finding in findings], indent=2) + "\n")
+    near = near_duplicates(accepted)
+    near.to_csv(run.out / "near_duplicates.csv", index=False)
     audit = write_audit(accepted, run.out / "audit")
     folder = run.images()
     _face_sheet(accepted, folder, run)
     expectations.write_data_docs(run.out / "data_docs")
-    page = validation_page(run, verdict, table, quarantine, findings, facts, audit, bound, folder)
+    page = validation_page(run, verdict, table, quarantine, findings, facts, audit, near, bound, folder)
     (run.out / "index.html").write_text(page)
     if not verdict.accepted:
         raise LabelsError(_refusal(run, verdict, quarantine))
@@ -62,6 +63,7 @@ def run(run: Run, config: Config) -> Summary:
         "accepted": len(accepted),
         "quarantined": len(quarantine),
         "quarantine_fraction": round(len(quarantine) / len(table), 4),
+        "near_duplicates": len(near),
         "reasons": quarantine["fault"].value_counts().to_dict(),
         "warnings": [finding.description for finding in findings if not finding.success and not finding.blocks],
     }
@@ -69,7 +71,7 @@ def run(run: Run, config: Config) -> Summary:
 
 def read_snapshot(run: Run) -> pd.DataFrame:
     """The run's `snapshot.csv`; text columns stay text, whatever is in them."""
-    text = dict.fromkeys(("file_name", "age_text", "sha256", "problem"), "str")
+    text = dict.fromkeys(("file_name", "age_text", "sha256", "dhash", "problem"), "str")
     numbers = {column: [""] for column in ("real_age", "width", "height", "bytes")}
     path = run.input("snapshot", "snapshot.csv")
     snapshot = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=numbers)
@@ -127,6 +129,17 @@ def distribution(accepted: pd.DataFrame, previous: pd.Series | None) -> dict[str
         "third_quartile": quartiles[2],
         "distance_to_previous": None if previous is None or ages.empty else _distance(ages, previous),
     }
+
+
+def near_duplicates(accepted: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of different files that show the same picture: file_name, line and real_age (years) of both, and bits."""
+    pictures = accepted.drop_duplicates("sha256").reset_index(drop=True)
+    rows = []
+    for first, second, bits in near_pairs(pictures["dhash"].tolist()):
+        one, other = (pictures.loc[at, ["file_name", "line", "real_age"]] for at in (first, second))
+        rows.append({**one.add_prefix("first_"), **other.add_prefix("second_"), "bits": bits})
+    columns = [f"{which}_{name}" for which in ("first", "second") for name in ("file_name", "line", "real_age")]
+    return pd.DataFrame(rows, columns=[*columns, "bits"]).sort_values("bits", kind="stable", ignore_index=True)
 
 
 def judge(rows: int, quarantine: pd.DataFrame, findings: list[Finding], bound: float) -> Verdict:

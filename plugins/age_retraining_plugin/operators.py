@@ -19,7 +19,9 @@ TRYING_AGAIN_IS_NO_USE = frozenset(
     error.exit_code for error in (SettingsError, LabelsError, MissingInputError, WeightsError)
 )
 # `airflow tasks test` makes up a run that never was; the stage then takes the newest run that has its inputs.
-RUN = "{{ '' if run_id.startswith('__airflow_temporary_run_') else run_id }}"
+BY_HAND = "run_id.startswith('__airflow_temporary_run_')"
+RUN = f"{{{{ '' if {BY_HAND} else run_id }}}}"
+AGAIN = f"{{{{ 'true' if params.again or {BY_HAND} else 'false' }}}}"
 # What people type into the trigger form travels by environment, never through a shell line.
 FORM = {
     "AGE_RECIPE": "{{ params.recipe }}",
@@ -38,7 +40,7 @@ class StageOperator(BashOperator):
         super().__init__(
             bash_command=f"exec {shlex.quote(sys.executable)} -m age_tasks {stage}",
             cwd=str(PROJECT),
-            env={"AGE_RUN": RUN, **(FORM if from_form else {"AGE_RECIPE": "", "AGE_SET": ""})},
+            env={"AGE_RUN": RUN, "AGE_AGAIN": AGAIN, **(FORM if from_form else {"AGE_RECIPE": "", "AGE_SET": ""})},
             append_env=True,
             output_processor=json.loads,
             skip_on_exit_code=TRYING_AGAIN_IS_NO_USE,

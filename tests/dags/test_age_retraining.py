@@ -21,7 +21,8 @@ bag = DagBag("dags")
 from airflow.exceptions import AirflowFailException, AirflowException
 dag = bag.dags["age_retraining"]
 first, later = dag.get_task("snapshot"), dag.get_task("split")
-params = {"recipe": "demo", "settings": {"finetune.epochs": 3}, "labels": "$(touch /tmp/x); 'l.csv'", "images": None}
+params = {"recipe": "demo", "settings": {"finetune.epochs": 3}, "labels": "$(touch /tmp/x); 'l.csv'", "images": None,
+          "again": False}
 def rendered(run_id):
     task = dag.get_task("snapshot").prepare_for_execution()
     task.render_template_fields({"params": params, "run_id": run_id})
@@ -99,7 +100,7 @@ def test_the_dag_is_documented_and_runs_one_at_a_time(dag: dict):
     assert "when it fails" in dag["doc"]
     assert all(dag["docs"].values())
     assert (dag["active"], dag["catchup"]) == (1, False)
-    assert dag["params"] == ["images", "labels", "recipe", "settings"]
+    assert dag["params"] == ["again", "images", "labels", "recipe", "settings"]
 
 
 def test_parsing_imports_nothing_heavy(dag: dict):
