@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from age_tasks.config import ModelSettings
 from age_tasks.efficientnet_lite0 import efficientnet_lite0
 from age_tasks.errors import SettingsError, WeightsError
 
 POOL = "pooled"
+SHARES, EXPECTED_AGE = "age_shares", "expected_age"
+AGES = np.arange(101, dtype="float32")  # years, one class each
 
 # What keras.applications' own preprocess_input does for each family, by the name of its mode there.
 _MODES = {
@@ -31,8 +34,9 @@ BACKBONES = ("efficientnet_lite0", *sorted(_APPLICATIONS))
 def build_model(settings: ModelSettings, seed: int) -> keras.Model:
     """A new network from raw pixels to years.
 
-    Backbone, then the published head: average pooling, Dropout, Dense(relu), Dropout, Dense(1). Preprocessing is part
-    of the network, in built-in layers only, so that the saved file loads anywhere in safe mode.
+    Backbone, then the published head: average pooling, Dropout, Dense(relu), Dropout, Dense(1); or, with the head
+    `expected_value`, shares of 101 ages and their expected value (DEX, Rothe et al. 2015). Preprocessing is part of
+    the network, in built-in layers only, so that the saved file loads anywhere in safe mode.
 
     Args:
         seed: of the head's initial weights and of dropout.
@@ -49,9 +53,16 @@ def build_model(settings: ModelSettings, seed: int) -> keras.Model:
     x = keras.layers.GlobalAveragePooling2D(name=POOL)(x)
     x = keras.layers.Dropout(settings.dropout, seed=seed, name="head_dropout_1")(x)
     initial = [keras.initializers.GlorotUniform(seed=seed + i) for i in range(2)]
-    x = keras.layers.Dense(settings.dense_units, "relu", kernel_initializer=initial[0], name="head_dense")(x)
-    x = keras.layers.Dropout(settings.dropout, seed=seed + 1, name="head_dropout_2")(x)
-    years = keras.layers.Dense(1, kernel_initializer=initial[1], name="years")(x)
+    if settings.dense_units:
+        x = keras.layers.Dense(settings.dense_units, "relu", kernel_initializer=initial[0], name="head_dense")(x)
+        x = keras.layers.Dropout(settings.dropout, seed=seed + 1, name="head_dropout_2")(x)
+    if settings.head == "expected_value":
+        shares = keras.layers.Dense(len(AGES), "softmax", kernel_initializer=initial[1], name=SHARES)(x)
+        expected = keras.layers.Dense(1, use_bias=False, trainable=False, name=EXPECTED_AGE)
+        years = expected(shares)
+        expected.set_weights([AGES[:, None]])
+    else:
+        years = keras.layers.Dense(1, kernel_initializer=initial[1], name="years")(x)
     return keras.Model(pixels, years, name=f"age_{settings.backbone}")
 
 
@@ -64,7 +75,8 @@ def freeze(model: keras.Model, last_layers: int) -> None:
     names = [layer.name for layer in model.layers]
     first = max(names.index(POOL) - last_layers, 0)
     for position, layer in enumerate(model.layers):
-        layer.trainable = position >= first and not isinstance(layer, keras.layers.BatchNormalization)
+        fixed = isinstance(layer, keras.layers.BatchNormalization) or layer.name == EXPECTED_AGE
+        layer.trainable = position >= first and not fixed
 
 
 def cut_point(model: keras.Model) -> keras.KerasTensor:
@@ -90,6 +102,32 @@ def cut_point(model: keras.Model) -> keras.KerasTensor:
 def pooled(model: keras.Model) -> keras.KerasTensor:
     """The backbone's average-pooled features, where the head begins."""
     return model.get_layer(POOL).output
+
+
+def suffix_model(model: keras.Model, *, at: keras.KerasTensor) -> keras.Model:
+    """From the tensor `at` to years; shares its layers with `model`, so that training one trains the other."""
+    return keras.Model(at, model.outputs[0])
+
+
+def learning_model(model: keras.Model, *, at: keras.KerasTensor) -> keras.Model:
+    """As `suffix_model`, to the outputs that have a loss: years, or the shares of all ages and the age they expect."""
+    names = {layer.name for layer in model.layers}
+    if SHARES not in names:
+        return suffix_model(model, at=at)
+    return keras.Model(at, {name: model.get_layer(name).output for name in (SHARES, EXPECTED_AGE)})
+
+
+def with_mirror(model: keras.Model) -> keras.Model:
+    """The network as it is used where the mean of a picture's and its mirror's ages is wanted: pixels to years."""
+    pixels = keras.Input(model.input_shape[1:], name="pixels_of_both")
+    mirrored = keras.ops.flip(pixels, axis=2)
+    return keras.Model(pixels, keras.layers.Average(name="mean")([model(pixels), model(mirrored)]))
+
+
+def load_network(path: Path) -> keras.Model:
+    """The network in a saved model file, without what `with_mirror` put around it; in Keras' safe mode."""
+    model = keras.models.load_model(path, safe_mode=True)
+    return next((layer for layer in model.layers if isinstance(layer, keras.Model)), model)
 
 
 def _backbone(settings: ModelSettings, pixels: keras.KerasTensor) -> keras.KerasTensor:

@@ -48,7 +48,17 @@ class ModelSettings(Settings):
     weights: str = Field("imagenet", description="'imagenet', or the path of a weights file")
     image_size: int = Field(224, ge=32, le=1024, description="side of the square input in pixels")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout before and after the dense layer")
-    dense_units: int = Field(128, ge=1, description="width of the head's dense layer")
+    dense_units: int = Field(128, ge=0, description="width of the head's dense layer; 0: none")
+    head: Literal["regression", "expected_value"] = Field(
+        "regression", description="years directly, or the expected value over shares of the ages 0 to 100"
+    )
+
+
+class ViewsSettings(Settings):
+    """Views of a picture: the picture, its mirror, and further ones by crops, small turns and light."""
+
+    training: int = Field(1, ge=1, le=16, description="cached views of each training picture, one an epoch by lot")
+    prediction: int = Field(1, ge=1, le=2, description="2: an age is the mean of the picture's and its mirror's")
 
 
 class TrainingSettings(Settings):
@@ -60,6 +70,13 @@ class TrainingSettings(Settings):
     early_stopping_patience: int = Field(5, ge=1, description="epochs without a better val_mae before stopping")
     reduce_lr_patience: int = Field(5, ge=1, description="epochs without a better val_mae before a lower rate")
     reduce_lr_factor: Fraction = Field(0.5, description="factor on the learning rate at a plateau")
+    schedule: Literal["plateau", "cosine"] = Field(
+        "plateau", description="lower the rate at plateaus of val_mae, or along a cosine after a short warm-up"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of Adam (AdamW)")
+    ema_momentum: float = Field(0.0, ge=0, lt=1, description="average the weights over steps; 0: don't")
+    label_sigma: Years = Field(2.5, description="width of the age shares to learn, for the expected_value head")
+    mae_weight: float = Field(0.1, ge=0, description="weight of the MAE beside the age shares' loss")
     seed: int = Field(42, ge=0, description="seed of weight initialisation, dropout and batch order")
 
 
@@ -71,6 +88,21 @@ class FinetuneSettings(TrainingSettings):
     early_stopping_patience: int = Field(4, ge=1, description="epochs without a better val_mae before stopping")
     reduce_lr_patience: int = Field(2, ge=1, description="epochs without a better val_mae before a lower rate")
     last_layers: int = Field(30, ge=1, description="layers of the backbone to train, counted from its end")
+    start_from: Literal["baseline", "champion"] = Field(
+        "baseline", description="weights to start from: this run's baseline, or the model in use"
+    )
+
+
+class ComputeSettings(Settings):
+    """What the machine may do; results stay the same within the noise of its arithmetic."""
+
+    cache_budget_gb: float = Field(50.0, ge=0, description="disk for cached features; beyond it images are streamed")
+    xla: Literal["auto", "always", "never"] = Field(
+        "auto", description="compile with XLA; auto: on a GPU, and on a CPU without depthwise convolutions"
+    )
+    mixed_precision: Literal["auto", "always", "never"] = Field(
+        "auto", description="compute in float16; auto: on a GPU"
+    )
 
 
 class EvaluateSettings(Settings):
@@ -96,10 +128,12 @@ class Config(Settings):
     validate_: ValidateSettings = Field(ValidateSettings(), alias="validate")
     split: SplitSettings = SplitSettings()
     model: ModelSettings = ModelSettings()
+    views: ViewsSettings = ViewsSettings()
     baseline: TrainingSettings = TrainingSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     gate: GateSettings = GateSettings()
+    compute: ComputeSettings = ComputeSettings()
 
     def with_overrides(self, overrides: dict[str, object]) -> "Config":
         """A copy with dotted settings replaced, such as `{"finetune.epochs": 3}`.

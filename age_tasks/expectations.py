@@ -39,10 +39,10 @@ class Expectations:
 
     def __init__(self, workspace: Path, run_name: str):
         os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+        logging.getLogger("great_expectations").setLevel(logging.WARNING)
         import great_expectations as gx
         from great_expectations.data_context.types.base import ProgressBarsConfig
 
-        logging.getLogger("great_expectations").setLevel(logging.WARNING)
         root = workspace / "gx"
         shutil.copytree(EXPECTATIONS, root)
         self._context = gx.get_context(mode="file", context_root_dir=root)

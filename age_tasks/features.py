@@ -1,7 +1,7 @@
 """The frozen-prefix feature cache: what the frozen part of a network makes of an image, computed once and kept.
 
     <cache>/features/<prefix digest>/<shard>.npy    float16 rows, memory-mapped when read
-    <cache>/features/<prefix digest>/<shard>.json   the sha256 of the image behind each row; written last
+    <cache>/features/<prefix digest>/<shard>.json   the key of each row, its image's sha256 and view; written last
 
 A shard without its .json does not exist, so a crash leaves nothing that is believed, and several runs may append to
 the same cache: each writes shards of its own.
@@ -10,9 +10,9 @@ the same cache: each writes shards of its own.
 import hashlib
 import json
 import logging
+import mmap
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -20,135 +20,154 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from age_tasks.backbones import cut_point
-from age_tasks.images import ImageFolder, load_rgb
+from age_tasks.accelerate import use_xla
+from age_tasks.config import ComputeSettings
+from age_tasks.images import ImageFolder
 from age_tasks.progress import Progress
+from age_tasks.views import VERSION, load_view
 
 log = logging.getLogger(__name__)
 
 SHARD_ROWS = 512
 BATCH = 32
-DECODERS = 4
 DECODING = "1"  # raise when images.load_rgb changes what it returns
 
 
+def row_key(sha256: str, view: int) -> str:
+    """What a row of features is kept under."""
+    return sha256 if view == 0 else f"{sha256} {VERSION}.{view}"
+
+
 class FeatureCache:
-    """Rows of features by image content. Open it anew to see what others have added."""
+    """Rows of features by key. Open it anew to see what others have added."""
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._shards: list[np.ndarray] = []
+        self._shards: list[_Shard] = []
         self._rows: dict[str, tuple[int, int]] = {}
         for index in sorted(folder.glob("*.json")):
             self._adopt(index)
 
-    def __contains__(self, sha256: str) -> bool:
-        return sha256 in self._rows
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
 
-    def append(self, sha256s: Sequence[str], features: np.ndarray) -> None:
-        """Keep features of shape (len(sha256s), ...); they become visible all at once."""
+    def append(self, keys: Sequence[str], features: np.ndarray) -> None:
+        """Keep features of shape (len(keys), ...); they become visible all at once."""
         self._folder.mkdir(parents=True, exist_ok=True)
         name = self._folder / uuid.uuid4().hex
         with name.with_suffix(".npy.tmp").open("wb") as file:
             np.save(file, features)
         name.with_suffix(".npy.tmp").rename(name.with_suffix(".npy"))
-        name.with_suffix(".json.tmp").write_text(json.dumps(list(sha256s)))
+        name.with_suffix(".json.tmp").write_text(json.dumps(list(keys)))
         name.with_suffix(".json.tmp").rename(name.with_suffix(".json"))
         self._adopt(name.with_suffix(".json"))
 
-    def rows(self, sha256s: Iterable[str]) -> np.ndarray:
-        """The features of these images as float16, shape (images, ...), copied out of the mapped files.
+    def rows(self, keys: Iterable[str]) -> np.ndarray:
+        """The features of these keys as float16, shape (keys, ...), copied out of the mapped files.
 
         Raises:
-            KeyError: an image that was never appended.
+            KeyError: a key that was never appended.
         """
-        places = [self._rows[sha256] for sha256 in sha256s]
-        return np.stack([self._shards[shard][row] for shard, row in places])
+        places = [self._rows[key] for key in keys]
+        copied = np.stack([self._shards[shard].rows[row] for shard, row in places])
+        for shard in {shard for shard, _ in places}:
+            self._shards[shard].forget_pages()
+        return copied
 
     def _adopt(self, index: Path) -> None:
-        self._shards.append(np.load(index.with_suffix(".npy"), mmap_mode="r"))
-        for row, sha256 in enumerate(json.loads(index.read_text())):
-            self._rows.setdefault(sha256, (len(self._shards) - 1, row))
+        self._shards.append(_Shard(index.with_suffix(".npy")))
+        for row, key in enumerate(json.loads(index.read_text())):
+            self._rows.setdefault(key, (len(self._shards) - 1, row))
 
 
-class FeatureBatches(keras.utils.PyDataset):
-    """Batches of (features, ages) from the cache, read in the background, in an order that seed and epoch decide.
+class _Shard:
+    """A mapped .npy file. Pages that were read stay in the system's cache but not in this process, whose memory
+    would otherwise grow with the number of images."""
 
-    Args:
-        ages: years, in the order of `sha256s`.
-        seed: shuffles anew each epoch; None keeps the order.
-    """
+    def __init__(self, path: Path):
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            start = file.tell()
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.rows = np.frombuffer(self._map, dtype, offset=start).reshape(shape)
 
-    def __init__(
-        self,
-        cache: FeatureCache,
-        sha256s: Sequence[str],
-        ages: np.ndarray,
-        batch_size: int,
-        seed: int | None = None,
-    ):
-        super().__init__(workers=1, max_queue_size=8)
-        self._cache, self._sha256s, self._ages = cache, np.asarray(sha256s), np.asarray(ages, dtype="float32")
-        self._batch_size, self._seed, self._epoch = batch_size, seed, 0
-        self._order = self._shuffled()
-
-    def __len__(self) -> int:
-        return -(-len(self._ages) // self._batch_size)
-
-    def __getitem__(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
-        chosen = self._order[batch * self._batch_size : (batch + 1) * self._batch_size]
-        return self._cache.rows(self._sha256s[chosen]).astype("float32"), self._ages[chosen]
-
-    def on_epoch_end(self) -> None:
-        self._epoch += 1
-        self._order = self._shuffled()
-
-    def _shuffled(self) -> np.ndarray:
-        if self._seed is None:
-            return np.arange(len(self._ages))
-        return np.random.default_rng([self._seed, self._epoch]).permutation(len(self._ages))
-
-
-def suffix_model(model: keras.Model, *, at: keras.KerasTensor) -> keras.Model:
-    """From the tensor `at` to years; shares its layers with `model`, so that training one trains the other."""
-    return keras.Model(at, model.outputs)
+    def forget_pages(self) -> None:
+        self._map.madvise(mmap.MADV_DONTNEED)
 
 
 def cached_features(
     model: keras.Model,
     cuts: Sequence[keras.KerasTensor],
-    images: pd.DataFrame,
+    pictures: pd.DataFrame,
     folder: ImageFolder,
     cache: Path,
-) -> list[FeatureCache]:
-    """The features of all images at each cut; those not in the cache are computed, each image read once.
+    settings: ComputeSettings,
+) -> list[FeatureCache | None]:
+    """The features of all pictures at each cut; those not in the cache are computed, each picture read once.
 
     Args:
         cuts: tensors of `model` behind which nothing before them learns.
-        images: columns `file_name` and `sha256`.
+        pictures: columns `file_name`, `sha256`, `view`.
         cache: the root of the local cache.
+
+    Returns:
+        A cache for each cut; None for a cut whose features would not fit into `cache_budget_gb`.
     """
-    caches = [FeatureCache(cache / "features" / prefix_digest(keras.Model(model.inputs, cut))) for cut in cuts]
-    distinct = images.drop_duplicates("sha256")
-    missing = distinct[[any(sha not in kept for kept in caches) for sha in distinct["sha256"]]]
-    log.info("features: %d images in the cache, %d to compute", len(distinct) - len(missing), len(missing))
+    keys = [row_key(sha256, view) for sha256, view in zip(pictures["sha256"], pictures["view"], strict=True)]
+    pictures = pictures.assign(key=keys).drop_duplicates("key")
+    root, room = cache / "features", settings.cache_budget_gb * 1e9
+    room -= sum(path.stat().st_size for path in root.rglob("*.npy"))
+    found: list[FeatureCache | None] = []
+    for cut in cuts:
+        kept = FeatureCache(root / prefix_digest(keras.Model(model.inputs, cut)))
+        needed = sum(key not in kept for key in pictures["key"]) * 2 * int(np.prod(cut.shape[1:]))
+        fits = needed == 0 or needed <= room
+        if not fits:
+            log.warning(
+                "the feature cache is full: %.1f GB more are needed, %.1f GB are left of compute.cache_budget_gb = %g "
+                "in %s; these features are computed again in every epoch",
+                needed / 1e9,
+                max(room, 0) / 1e9,
+                settings.cache_budget_gb,
+                root,
+            )
+        room -= needed * fits
+        found.append(kept if fits else None)
+    wanted = [(cut, kept) for cut, kept in zip(cuts, found, strict=True) if kept is not None]
+    missing = pictures[[any(key not in kept for _, kept in wanted) for key in pictures["key"]]]
+    log.info("features: %d pictures in the cache, %d to compute", len(pictures) - len(missing), len(missing))
     if len(missing):
-        size = model.inputs[0].shape[1]
-        _compute(
-            keras.Model(model.inputs, list(cuts)),
-            missing,
-            caches,
-            lambda name: load_rgb(folder.path(name), size),
-        )
-    return caches
+        network = keras.Model(model.inputs, [cut for cut, _ in wanted])
+        _compute(network, missing, [kept for _, kept in wanted], folder, settings)
+    return found
 
 
-def predict(model: keras.Model, images: pd.DataFrame, folder: ImageFolder, cache: Path) -> np.ndarray:
-    """The network's ages for the images in years, shape (images,): cached features through the part that learned."""
-    cut = cut_point(model)
-    (features,) = cached_features(model, [cut], images, folder, cache)
-    batches = FeatureBatches(features, images["sha256"].tolist(), np.zeros(len(images)), BATCH)
-    return suffix_model(model, at=cut).predict(batches, verbose=0).ravel()
+def pixels(pictures: pd.DataFrame, folder: ImageFolder, size: int) -> tf.data.Dataset:
+    """The pictures one by one, decoded in parallel ahead of their use, JPEG at the smallest scale that will do.
+
+    Args:
+        pictures: columns `file_name`, `view`.
+
+    Returns:
+        float32 tensors of shape (size, size, 3), RGB values 0–255, in the order of `pictures`.
+    """
+    slices = (pictures["file_name"].to_numpy(dtype="str"), pictures["view"].to_numpy(dtype="int64"))
+    decode = decoder(folder, size)
+    return tf.data.Dataset.from_tensor_slices(slices).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def decoder(folder: ImageFolder, size: int):
+    """A function of (file name, view) for `tf.data.Dataset.map`; see `pixels`."""
+
+    def load(name: bytes, view: np.int64) -> np.ndarray:
+        return load_view(folder.path(name.decode()), size, int(view))
+
+    def decode(name: tf.Tensor, view: tf.Tensor) -> tf.Tensor:
+        picture = tf.numpy_function(load, [name, view], tf.uint8, stateful=False)
+        return tf.cast(tf.ensure_shape(picture, (size, size, 3)), tf.float32)
+
+    return decode
 
 
 def prefix_digest(prefix: keras.Model) -> str:
@@ -165,30 +184,31 @@ def prefix_digest(prefix: keras.Model) -> str:
 
 def _compute(
     network: keras.Model,
-    images: pd.DataFrame,
+    pictures: pd.DataFrame,
     caches: Sequence[FeatureCache],
-    load: Callable[[str], np.ndarray],
+    folder: ImageFolder,
+    settings: ComputeSettings,
 ) -> None:
-    """Run the images through the network and append each output to its cache, a shard at a time."""
-    forward = tf.function(lambda pixels: network(pixels, training=False), jit_compile=False)
-    progress, done = Progress("frozen features"), 0
-    for shard in range(0, len(images), SHARD_ROWS):
-        part = images.iloc[shard : shard + SHARD_ROWS]
+    """Run the pictures through the network and append each output to its cache, a shard at a time."""
+    forward = tf.function(
+        lambda batch: tf.nest.flatten(network([batch], training=False)),
+        jit_compile=use_xla(settings.xla, network),
+    )
+    batches = pixels(pictures, folder, network.inputs[0].shape[1]).batch(BATCH).prefetch(2).as_numpy_iterator()
+    progress = Progress("frozen features")
+    for start in range(0, len(pictures), SHARD_ROWS):
+        keys = pictures["key"].iloc[start : start + SHARD_ROWS].tolist()
         rows: list[list[np.ndarray]] = [[] for _ in caches]
-        for pixels in _decoded(part["file_name"].tolist(), load):
-            for kept, output in zip(rows, tf.nest.flatten(forward(pixels)), strict=True):
-                kept.append(output.numpy().astype("float16"))
-            done += len(pixels)
-            progress(done, len(images))
+        for done, batch in _filled(batches, -(-len(keys) // BATCH)):
+            for kept, output in zip(rows, forward(batch), strict=True):
+                kept.append(output.numpy()[:done].astype("float16"))
+            progress(start + sum(map(len, rows[0])), len(pictures))
         for kept, features in zip(caches, rows, strict=True):
-            kept.append(part["sha256"].tolist(), np.concatenate(features))
+            kept.append(keys, np.concatenate(features))
 
 
-def _decoded(names: Sequence[str], load: Callable[[str], np.ndarray]) -> Iterator[np.ndarray]:
-    """Float32 batches of pictures, decoded in parallel one batch ahead of the network."""
-    batches = [names[start : start + BATCH] for start in range(0, len(names), BATCH)]
-    with ThreadPoolExecutor(DECODERS) as pool:
-        ahead = [pool.submit(load, name) for name in batches[0]]
-        for following in [*batches[1:], []]:
-            ready, ahead = ahead, [pool.submit(load, name) for name in following]
-            yield np.stack([future.result() for future in ready]).astype("float32")
+def _filled(batches: Iterator[np.ndarray], count: int) -> Iterator[tuple[int, np.ndarray]]:
+    """The next batches, filled up to one size, so that nothing is compiled twice; with the number of true pictures."""
+    for _ in range(count):
+        batch = next(batches)
+        yield len(batch), np.pad(batch, ((0, BATCH - len(batch)), (0, 0), (0, 0), (0, 0)))

@@ -245,7 +245,13 @@ def _tone(colour: np.ndarray, factor: float = 1.0) -> Colour:
 def _background(side: int, rng: np.random.Generator) -> Image.Image:
     top, bottom = rng.uniform(120, 225) + rng.uniform(-24, 24, (2, 3))
     t = np.linspace(0, 1, side)[:, None, None]
-    return Image.fromarray(np.broadcast_to((1 - t) * top + t * bottom, (side, side, 3)).astype(np.uint8))
+    room = Image.fromarray(np.broadcast_to((1 - t) * top + t * bottom, (side, side, 3)).astype(np.uint8))
+    pen = ImageDraw.Draw(room)
+    for _ in range(14):  # what stands behind people, out of focus; without it all drawings look nearly the same
+        (x, y), (width, height) = rng.uniform(0, side, 2), rng.uniform(0.05, 0.3, 2) * side
+        colour = tuple(int(value) for value in rng.uniform(60, 235, 3))
+        pen.ellipse((x - width, y - height, x + width, y + height), fill=colour)
+    return room.filter(ImageFilter.GaussianBlur(side / 60))
 
 
 def _ages(count: int, rng: np.random.Generator) -> list[float]:
@@ -259,7 +265,7 @@ def _ages(count: int, rng: np.random.Generator) -> list[float]:
 
 def _plant_faults(images: Path, rows: list[tuple[str, str]], rng: np.random.Generator) -> dict[str, int]:
     """Add rows of each kind behind the good ones; `good: …` are those that only look odd."""
-    first, second, third = (rows[i % len(rows)] for i in range(3))
+    first, second, third, fourth = (rows[i % len(rows)] for i in range(4))
 
     def face(name: str, age: float, keep: Callable[[Image.Image, Path], None]) -> tuple[str, str]:
         keep(draw_face(age, rng), images / name)
@@ -295,6 +301,7 @@ def _plant_faults(images: Path, rows: list[tuple[str, str]], rng: np.random.Gene
         "good: 16 bit": [face("g-16bit.jpg", 52, _save_16_bit)],
         "good: rotated by EXIF": [face("g-exif.jpg", 8, _save_rotated)],
         "good: same content, same age": [data("g-copy.jpg", (images / first[0]).read_bytes(), first[1])],
+        "good: nearly the same picture": [face("g-near.jpg", float(fourth[1]), _recompressed(images / fourth[0]))],
     }
     for kind in planted.values():
         rows.extend(kind)
@@ -306,6 +313,11 @@ def _bomb() -> bytes:
     buffer = io.BytesIO()
     Image.new("1", (10_000, 9_000)).save(buffer, "PNG", compress_level=9)
     return buffer.getvalue()
+
+
+def _recompressed(original: Path) -> Callable[[Image.Image, Path], None]:
+    """Saves, instead of the picture given, a smaller copy of `original`."""
+    return lambda _, path: Image.open(original).resize((160, 160)).save(path, "JPEG", quality=70)
 
 
 def _save_16_bit(image: Image.Image, path: Path) -> None:

@@ -24,15 +24,17 @@ def summary_table(run: Run) -> str:
     records = {stage: record for stage in STAGES if (record := run.record(stage))}
     lines = [f"Run {run.key}", "", f"{'stage':<10} {'seconds':>8} {'peak GB':>8}"]
     for stage, record in records.items():
-        lines.append(
-            f"{stage:<10} {record['seconds']:>8.1f} {record['peak_memory_gb']:>8.2f}  {_state(record)}".rstrip()
-        )
+        lines.append(f"{stage:<10} {record['seconds']:>8.1f} {_memory(record):>8}  {_state(record)}".rstrip())
     total = sum(record["seconds"] for record in records.values())
     lines += [f"{'total':<10} {total:>8.1f}", ""]
     done = {stage: record["summary"] for stage, record in records.items() if record["summary"]}
     lines += [f"{name:<20} {value}" for name, value in _results(done)]
     lines += [f"{name:<20} {where}" for name, where in _pages(run, records)]
     return "\n".join(lines)
+
+
+def _memory(record: dict) -> str:
+    return "" if reused_from(record) else f"{record['peak_memory_gb']:.2f}"
 
 
 def _state(record: dict) -> str:

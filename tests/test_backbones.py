@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from age_tasks.backbones import build_model, cut_point, freeze
+from age_tasks.backbones import build_model, cut_point, freeze, load_network, with_mirror
 from age_tasks.config import ModelSettings
 from age_tasks.errors import SettingsError, WeightsError
-from age_tasks.features import FeatureCache, prefix_digest
+from age_tasks.features import prefix_digest
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,31 @@ def test_a_saved_model_takes_pixels_and_loads_in_safe_mode(resnet: keras.Model, 
     assert np.allclose(resnet(pixels), loaded(pixels), atol=1e-4)
 
 
+@pytest.mark.parametrize("dense_units", [0, 16])
+def test_the_expected_value_head_gives_years_between_0_and_100(dense_units: int, tmp_path: Path):
+    settings = ModelSettings(
+        backbone="efficientnet_lite0", image_size=64, head="expected_value", dense_units=dense_units
+    )
+    model = build_model(settings, seed=1)
+    freeze(model, 0)
+    pixels = np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
+    shares, years = keras.Model(model.inputs[0], [model.get_layer("age_shares").output, model.outputs[0]]).predict(
+        pixels, verbose=0
+    )
+    assert years.ravel() == pytest.approx(shares @ np.arange(101), abs=1e-3)
+    assert "expected_age" not in [layer.name for layer in model.layers if layer.trainable_weights]
+
+
+def test_a_mirrored_model_averages_both_and_keeps_its_network(resnet: keras.Model, tmp_path: Path):
+    with_mirror(resnet).save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    pixels = np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
+    plain, mirrored = (resnet.predict(each, verbose=0) for each in (pixels, pixels[:, :, ::-1]))
+    assert np.allclose(loaded.predict(pixels, verbose=0), (plain + mirrored) / 2, atol=1e-3)
+    network = load_network(tmp_path / "model.keras")
+    assert np.allclose(network.predict(pixels, verbose=0), plain, atol=1e-3)
+
+
 def test_an_unknown_backbone_and_missing_weights_are_refused(tmp_path: Path):
     with pytest.raises(SettingsError, match="efficientnet_lite0, convnextbase"):
         build_model(ModelSettings(backbone="resnet5000"), seed=1)
@@ -79,12 +104,3 @@ def test_the_cache_key_follows_weights_not_names(resnet: keras.Model):
     stem.set_weights([weight + 1 for weight in kept])
     assert prefix_digest(keras.Model(resnet.inputs, cut_point(resnet))) != before
     stem.set_weights(kept)
-
-
-def test_half_a_shard_is_not_believed(tmp_path: Path):
-    cache = FeatureCache(tmp_path)
-    cache.append(["a", "b"], np.arange(6, dtype="float16").reshape(2, 3))
-    np.save(tmp_path / "crashed.npy", np.zeros((1, 3)))
-    again = FeatureCache(tmp_path)
-    assert again.rows(["b", "a"]).tolist() == [[3, 4, 5], [0, 1, 2]]
-    assert "c" not in again

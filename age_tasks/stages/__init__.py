@@ -24,7 +24,7 @@ NEEDS = {
     "snapshot": Needs(),
     "validate": Needs(("snapshot",), ("validate",), remembers=True),
     "split": Needs(("validate",), ("split",), remembers=True),
-    "baseline": Needs(("split",), ("model", "baseline")),
+    "baseline": Needs(("split",), ("model", "views", "baseline")),
     "finetune": Needs(("split", "baseline"), ("finetune",)),
     "evaluate": Needs(("split", "baseline", "finetune"), ("evaluate",)),
     "gate": Needs(("evaluate",), ("gate",)),

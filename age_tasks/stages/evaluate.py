@@ -6,18 +6,17 @@ Writes `metrics.json`, `by_age.csv`, `predictions.csv`, the plots and `report.ht
 import json
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 import pandas as pd
 
 from age_tasks import figures
+from age_tasks.backbones import load_network
 from age_tasks.config import Config, EvaluateSettings
-from age_tasks.features import predict
 from age_tasks.images import ImageFolder, load_rgb
 from age_tasks.metrics import by_age, mae, mae_difference, measure
 from age_tasks.report import report_from_run
 from age_tasks.runs import Run, Summary
-from age_tasks.training import read_splits
+from age_tasks.training import predict_ages, read_splits
 
 MODELS = ("baseline", "finetune")
 WORST_FACES = 24
@@ -27,8 +26,8 @@ def run(run: Run, config: Config) -> Summary:
     splits, folder = read_splits(run), run.images()
     predictions = splits["test"][["file_name", "sha256", "real_age"]].copy()
     for name in MODELS:
-        model = keras.models.load_model(run.input(name, "model.keras"), safe_mode=True)
-        predictions[name] = predict(model, predictions, folder, run.cache).round(3)
+        model = load_network(run.input(name, "model.keras"))
+        predictions[name] = predict_ages(model, predictions, folder, run.cache, config).round(3)
     predictions.to_csv(run.out / "predictions.csv", index=False)
     metrics = summarise(predictions, float(splits["train"]["real_age"].median()), config.evaluate)
     (run.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")

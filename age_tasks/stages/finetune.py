@@ -1,17 +1,42 @@
 """Train the last layers of the backbone together with the baseline's head, BatchNorm frozen.
 
-Writes `model.keras` (raw pixels to years), `history.csv`, `learning_curve.png` and `finetune_test_metrics.json`.
+Starts from this run's baseline, or with `finetune.start_from: champion` from the model in use. Writes `model.keras`
+(raw pixels to years), `history.csv`, `learning_curve.png` and `finetune_test_metrics.json`.
 """
 
 import keras
 
-from age_tasks.backbones import freeze
+from age_tasks.backbones import freeze, load_network
 from age_tasks.config import Config
+from age_tasks.errors import SettingsError
+from age_tasks.registry import champion, fetch_version
 from age_tasks.runs import Run, Summary
-from age_tasks.training import read_splits, train_and_save
+from age_tasks.training import train_and_save
 
 
 def run(run: Run, config: Config) -> Summary:
-    model = keras.models.load_model(run.input("baseline", "model.keras"), safe_mode=True)
+    model = load_network(run.input("baseline", "model.keras"))
+    start = "baseline"
+    if config.finetune.start_from == "champion" and (start := champion(run.store) or start) != "baseline":
+        take_weights(model, start, run)
     freeze(model, config.finetune.last_layers)
-    return train_and_save("finetune", model, read_splits(run), config.finetune, run)
+    return {**train_and_save("finetune", model, config.finetune, config, run), "started_from": start}
+
+
+def take_weights(model: keras.Model, version: str, run: Run) -> None:
+    """Give `model` the weights of a published version.
+
+    Raises:
+        SettingsError: the version is another network.
+    """
+    folder = run.scratch / "champion"
+    fetch_version(run.store, version, folder)
+    theirs = load_network(folder / "model.keras")
+    ours, other = ([(weight.path, tuple(weight.shape)) for weight in each.weights] for each in (model, theirs))
+    if ours != other or model.input_shape != theirs.input_shape:
+        raise SettingsError(
+            f"finetune.start_from = champion: the champion {version} is another network ({theirs.name}, "
+            f"{len(other)} weights, pictures of {theirs.input_shape[1]} pixels) than this run's ({model.name}, "
+            f"{len(ours)} weights, {model.input_shape[1]} pixels); start from the baseline, or train the champion's"
+        )
+    model.set_weights(theirs.get_weights())

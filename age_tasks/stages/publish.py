@@ -6,7 +6,7 @@ Writes `report.html` with the verdict on top, and `model_card.md`; the model goe
 import json
 
 from age_tasks.config import Config
-from age_tasks.registry import publish_version
+from age_tasks.registry import promote, publish_version
 from age_tasks.report import model_card_from_run, report_from_run
 from age_tasks.runs import Run, Summary
 
@@ -28,6 +28,9 @@ def run(run: Run, config: Config) -> Summary:
             "model_card.md": card,
             "report.html": report,
         }
-        summary["model"] = publish_version(run.store, run.key, files, {"run": run.key, "gate": gate})
+        summary["model"] = publish_version(
+            run.store, run.key, files, {"run": run.key, "gate": gate, "views": config.views.model_dump()}
+        )
+        promote(run.store, run.key)
     run.store.put(report_key, report)  # last: it says "published"
     return summary

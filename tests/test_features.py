@@ -1,0 +1,112 @@
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from age_tasks.backbones import build_model, cut_point, freeze
+from age_tasks.config import ComputeSettings, Config, ModelSettings
+from age_tasks.features import FeatureCache, cached_features
+from age_tasks.images import ImageFolder
+from age_tasks.sample import Sample, draw_sample
+from age_tasks.training import predict_ages
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    return draw_sample(tmp_path_factory.mktemp("faces"), 40, seed=1)
+
+
+@pytest.fixture(scope="module")
+def table(faces: Sample) -> pd.DataFrame:
+    labels = pd.read_csv(faces.labels)
+    return labels.assign(sha256=labels["file_name"], view=0)
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    model = build_model(ModelSettings(backbone="efficientnet_lite0", image_size=SIZE), seed=1)
+    freeze(model, 30)
+    return model
+
+
+def files(cache: Path) -> set[str]:
+    return {path.name for path in cache.rglob("*.npy")}
+
+
+def test_features_are_computed_once(model, table, faces: Sample, tmp_path: Path, caplog):
+    folder, cut = ImageFolder(str(faces.images), tmp_path), cut_point(model)
+    (cache,) = cached_features(model, [cut], table.head(30), folder, tmp_path, ComputeSettings())
+    before = files(tmp_path)
+    with caplog.at_level("INFO"):
+        (grown,) = cached_features(model, [cut], table, folder, tmp_path, ComputeSettings())
+    assert "30 pictures in the cache, 10 to compute" in caplog.text
+    assert before < files(tmp_path)
+    assert np.array_equal(cache.rows(table["sha256"].head(30)), grown.rows(table["sha256"].head(30)))
+    pixels = np.stack([_pixels(folder, name) for name in table["file_name"]])
+    direct = np.asarray(keras.Model(model.inputs[0], cut)(pixels, training=False))
+    assert np.abs(grown.rows(table["sha256"]).astype("float32") - direct).max() < 0.02 * np.abs(direct).max()
+
+
+def _pixels(folder: ImageFolder, name: str) -> np.ndarray:
+    from age_tasks.images import load_rgb
+
+    return load_rgb(folder.path(name), SIZE).astype("float32")
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_cached_and_streamed_predictions_agree(model, table, faces: Sample, tmp_path: Path, views: int, caplog):
+    folder = ImageFolder(str(faces.images), tmp_path)
+    config = Config().with_overrides({"views.prediction": views})
+    cached = predict_ages(model, table, folder, tmp_path / "roomy", config)
+    streamed = predict_ages(
+        model, table, folder, tmp_path / "full", config.with_overrides({"compute.cache_budget_gb": 0})
+    )
+    assert "the feature cache is full" in caplog.text
+    assert files(tmp_path / "roomy")
+    assert not files(tmp_path / "full")
+    assert np.abs(cached - streamed).max() < 0.05
+
+
+def test_what_is_cached_already_needs_no_room(model, table, faces: Sample, tmp_path: Path):
+    folder, cut = ImageFolder(str(faces.images), tmp_path), cut_point(model)
+    cached_features(model, [cut], table, folder, tmp_path, ComputeSettings())
+    (found,) = cached_features(model, [cut], table, folder, tmp_path, ComputeSettings(cache_budget_gb=0))
+    assert found is not None
+
+
+def test_half_a_shard_is_not_believed(tmp_path: Path):
+    cache = FeatureCache(tmp_path)
+    cache.append(["a", "b"], np.arange(6, dtype="float16").reshape(2, 3))
+    np.save(tmp_path / "crashed.npy", np.zeros((1, 3)))
+    again = FeatureCache(tmp_path)
+    assert again.rows(["b", "a"]).tolist() == [[3, 4, 5], [0, 1, 2]]
+    assert "c" not in again
+
+
+def test_two_runs_share_a_cache(tmp_path: Path):
+    one, other = FeatureCache(tmp_path), FeatureCache(tmp_path)
+    one.append(["a"], np.ones((1, 2), "float16"))
+    other.append(["a", "b"], np.full((2, 2), 2, "float16"))
+    both = FeatureCache(tmp_path)
+    assert both.rows(["b"]).tolist() == [[2, 2]]
+    assert both.rows(["a"]).tolist() in ([[1, 1]], [[2, 2]])
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
+def test_reading_does_not_fill_memory(tmp_path: Path):
+    cache = FeatureCache(tmp_path)
+    for shard in range(8):
+        cache.append([f"{shard} {row}" for row in range(64)], np.zeros((64, 1 << 18), "float16"))  # 32 MiB each
+    before = _resident()
+    for row in range(64):
+        cache.rows([f"{shard} {row}" for shard in range(8)])
+    assert _resident() - before < 64 << 20  # of 256 MiB read
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
