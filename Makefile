@@ -4,7 +4,7 @@ SHELL := bash
 PYTHON ?= python3.11
 RUN := .venv/bin/python -m age_tasks
 INSTALLED := .venv/installed
-CODE := age_tasks dags plugins tests
+CODE := age_tasks benchmarks dags plugins tests
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ up: $(INSTALLED) ## Start Airflow with its UI
 test: $(INSTALLED) ## Run all tests, with coverage
 	@.venv/bin/python -m pytest --cov --cov-report=term
 
+bench: $(INSTALLED) ## Time ours against the plain Keras recipe (LABELS=faces/labels.csv COUNT=1000; an hour or more)
+	@.venv/bin/python -m benchmarks.bench $(if $(LABELS),--labels $(LABELS)) --count $(or $(COUNT),1000) $(BENCH)
+
 lint: $(INSTALLED) ## Check style
 	@.venv/bin/ruff check $(CODE)
 	@.venv/bin/ruff format --check $(CODE)
@@ -46,4 +49,4 @@ format: $(INSTALLED) ## Put style right
 clean: ## Remove demo results and caches, not .venv
 	rm -rf demo .age .airflow .pytest_cache .ruff_cache .hypothesis .coverage*
 
-.PHONY: help setup demo up test lint format clean
+.PHONY: help setup demo up test bench lint format clean

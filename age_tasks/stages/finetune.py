@@ -4,6 +4,8 @@ Starts from this run's baseline, or with `finetune.start_from: champion` from th
 (raw pixels to years), `history.csv`, `learning_curve.png` and `finetune_test_metrics.json`.
 """
 
+import logging
+
 import keras
 
 from age_tasks.backbones import freeze, load_network
@@ -13,14 +15,18 @@ from age_tasks.registry import champion, fetch_version
 from age_tasks.runs import Run, Summary
 from age_tasks.training import train_and_save
 
+log = logging.getLogger(__name__)
+
 
 def run(run: Run, config: Config) -> Summary:
     model = load_network(run.input("baseline", "model.keras"))
-    start = "baseline"
-    if config.finetune.start_from == "champion" and (start := champion(run.store) or start) != "baseline":
+    start = champion(run.store) if config.finetune.start_from == "champion" else None
+    if start:
         take_weights(model, start, run)
+    elif config.finetune.start_from == "champion":
+        log.warning("there is no champion yet: starting from this run's baseline")
     freeze(model, config.finetune.last_layers)
-    return {**train_and_save("finetune", model, config.finetune, config, run), "started_from": start}
+    return {**train_and_save("finetune", model, config.finetune, config, run), "started_from": start or "baseline"}
 
 
 def take_weights(model: keras.Model, version: str, run: Run) -> None:

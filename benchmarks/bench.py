@@ -1,0 +1,228 @@
+"""Ours beside the plain recipe, in one run: seconds, memory, error, and what a re-run costs.
+
+    python -m benchmarks.bench --labels faces/labels.csv --count 1000 --backbone efficientnet_lite0
+
+Writes `benchmarks/results.json`, `results.md` and `results.png`. Quote the ratios: both sides ran in turn on one machine.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from age_tasks.config import load_recipe, parse_overrides
+from age_tasks.locations import Locations
+from age_tasks.runs import Run, newest_run, open_run
+from age_tasks.sample import draw_sample
+from age_tasks.store import open_store
+from benchmarks.report import write_report
+
+HERE = Path(__file__).parent
+NEW_SHARE = 0.05
+RATED = 128  # pictures behind a rate
+# The recipe `strong` cut short: how soon its kind of training is as good as the plain recipe ever gets.
+QUICK = ["views.training=1", "views.prediction=1", "baseline.epochs=8", "finetune.epochs=4"]
+BACKBONES = ("efficientnet_lite0", "resnet50")
+
+
+def main() -> None:
+    options = _options()
+    work = options.work.absolute()
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    labels, images = _faces(options, work)
+    results: dict[str, Any] = {"machine": _machine(), "command": shlex.join([Path(sys.executable).name, *sys.argv])}
+    results |= {"images": options.count, "seeds": options.seeds, "backbones": {}}
+    for backbone in options.backbone or BACKBONES:
+        bench = Bench(work / backbone, images, [f"model.backbone={backbone}", *options.set])
+        results["backbones"][backbone] = bench.measure(labels, options)
+        _keep(results)
+    print((HERE / "results.md").read_text())
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m benchmarks.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--labels", type=Path, help="real faces: a labels.csv beside images/ (default: drawn ones)")
+    parser.add_argument("--count", type=int, default=1000, help="faces to use (default: %(default)s)")
+    parser.add_argument("--backbone", action="append", help=f"may be repeated (default: {', '.join(BACKBONES)})")
+    parser.add_argument("--seeds", type=int, default=1, help="repeat both sides with so many seeds (default: 1)")
+    parser.add_argument("--scales", type=int, nargs="*", default=[], help="also at so many times --count, such as 2 4")
+    parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="of the recipe reference")
+    parser.add_argument("--work", type=Path, default=HERE / "work", help="scratch folder (default: %(default)s)")
+    return parser.parse_args()
+
+
+class Bench:
+    """All measurements of one backbone, in a folder of their own."""
+
+    def __init__(self, work: Path, images: Path, overrides: list[str]):
+        self._work, self._images, self._overrides = work, images, overrides
+
+    def measure(self, labels: pd.DataFrame, options: argparse.Namespace) -> dict[str, Any]:
+        count = options.count
+        table = labels.head(count)
+        pairs = [self._side_by_side(f"seed {seed}", table, seed) for seed in range(42, 42 + options.seeds)]
+        plain, ours = pairs[0]
+        older = table.head(round(count / (1 + NEW_SHARE)))
+        self._ours("grown", older, 42)
+        incremental = self._ours("grown", table, 42)
+        unchanged = self._ours("grown", table, 42)
+        self._ours("warm", older, 42)
+        warm = self._ours("warm", table, 42, ["finetune.start_from=champion", "finetune.epochs=3"])
+        quick = self._ours("quick", table, 42, QUICK, recipe="strong")
+        scales = {1: (plain, ours)}
+        for scale in options.scales:
+            scales[scale] = self._side_by_side(f"scale {scale}", labels.head(scale * count), 42)
+        return {
+            "first_run_ratio": round(plain["seconds"] / ours["seconds"], 2),
+            "incremental_ratio": round(plain["seconds"] / incremental["seconds"], 2),
+            "warm_start_ratio": round(plain["seconds"] / warm["seconds"], 2),
+            "unchanged_seconds": unchanged["seconds"],
+            "mae_plain": [round(one["test_mae"], 3) for one, _ in pairs],
+            "mae_ours": [round(other["test_mae"], 3) for _, other in pairs],
+            "mae_incremental": round(incremental["test_mae"], 3),
+            "mae_warm_start": round(warm["test_mae"], 3),
+            "time_to_equal_mae_ratio": _time_to_equal(plain, quick),
+            "peak_memory_gb": {"plain": plain["peak_memory_gb"], "ours": ours["peak_memory_gb"]},
+            "stages": ours["stages"],
+            "growth": {
+                scale: {"plain": one["seconds"], "ours": other["seconds"], "ours_memory_gb": other["peak_memory_gb"]}
+                for scale, (one, other) in scales.items()
+            },
+            "epochs_plain": plain["epochs"],
+            "epochs_ours": ours["epochs"],
+            "epochs_quick": quick["epochs"],
+            "rates": self._rates(table),
+        }
+
+    def _side_by_side(self, name: str, table: pd.DataFrame, seed: int) -> tuple[dict, dict]:
+        ours = self._ours(name, table, seed)
+        return self._plain(name, seed), ours
+
+    def _ours(
+        self, name: str, table: pd.DataFrame, seed: int, more: list[str] | None = None, recipe: str = "reference"
+    ) -> dict[str, Any]:
+        """A whole run of ours on `table`, in the store and cache `name`, which an earlier run may have filled."""
+        place = self._work / name
+        place.mkdir(parents=True, exist_ok=True)
+        table.to_csv(place / "labels.csv", index=False)
+        env = os.environ | {
+            "AGE_LABELS": str(place / "labels.csv"),
+            "AGE_IMAGES": str(self._images),
+            "AGE_STORE": str(place / "store"),
+            "AGE_CACHE": str(place / "cache"),
+        }
+        settings = [*self._overrides, *_seeded(seed), "gate.max_test_mae=100", *(more or [])]
+        command = [sys.executable, "-m", "age_tasks", "run", "--recipe", recipe]
+        _say(f"ours: {name}, {len(table)} faces")
+        start = time.perf_counter()
+        subprocess.run([*command, *(word for each in settings for word in ("--set", each))], env=env, check=True)
+        return {"seconds": round(time.perf_counter() - start, 1)} | _of_newest_run(Locations.from_env(env))
+
+    def _rates(self, table: pd.DataFrame) -> dict[str, Any]:
+        config = load_recipe("reference").with_overrides(parse_overrides(self._overrides))
+        place = self._work / "rates"
+        place.mkdir(parents=True)
+        (place / "config.json").write_text(json.dumps(config.to_dict()))
+        table.head(RATED).to_csv(place / "labels.csv", index=False)
+        command = [sys.executable, "-m", "benchmarks.rates", str(place), str(self._images)]
+        _say(f"rates of {config.model.backbone}")
+        done = subprocess.run(
+            command, env=os.environ | {"PYTHONPATH": str(HERE.parent)}, check=True, stdout=subprocess.PIPE
+        )
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def _plain(self, name: str, seed: int) -> dict[str, Any]:
+        place = self._work / name
+        config = load_recipe("reference").with_overrides(parse_overrides([*self._overrides, *_seeded(seed)]))
+        (place / "config.json").write_text(json.dumps(config.to_dict()))
+        store = Locations.from_env({"AGE_STORE": str(place / "store")}).store
+        splits = place / "store" / "runs" / (newest_run(open_store(store), ["split"]) or "") / "split"
+        _say(f"plain: {name}")
+        arguments = ["--splits", splits, "--images", self._images, "--config", "config.json", "--out", "plain.json"]
+        command = [sys.executable, "-m", "benchmarks.plain", *map(str, arguments)]
+        start, env = time.perf_counter(), os.environ | {"PYTHONPATH": str(HERE.parent)}
+        subprocess.run(command, cwd=place, env=env, check=True, stdout=subprocess.DEVNULL)
+        return json.loads((place / "plain.json").read_text()) | {"seconds": round(time.perf_counter() - start, 1)}
+
+
+def _of_newest_run(locations: Locations) -> dict[str, Any]:
+    key = newest_run(open_store(locations.store), ["publish"])
+    with open_run(key or "", locations) as run:
+        records = {stage: run.finished(stage) for stage in ("validate", "split", "baseline", "finetune", "evaluate")}
+        return {
+            "test_mae": records["evaluate"]["summary"]["finetune_mae"],
+            "peak_memory_gb": max(record["peak_memory_gb"] for record in records.values()),
+            "stages": {stage: record["seconds"] for stage, record in records.items()},
+            "epochs": _epochs(run, records),
+        }
+
+
+def _epochs(run: Run, records: dict) -> list[dict[str, float]]:
+    """Each epoch's end, in seconds since the run began (reading and features included), and its validation MAE."""
+    clock = records["validate"]["seconds"] + records["split"]["seconds"]
+    epochs = []
+    for stage in ("baseline", "finetune"):
+        history = pd.read_csv(run.input(stage, "history.csv"))
+        clock += records[stage]["seconds"] - history["seconds"].sum()
+        for row in history.itertuples():
+            clock += row.seconds
+            epochs.append({"seconds": round(clock, 1), "val_mae": round(row.val_mae, 3)})
+    return epochs
+
+
+def _time_to_equal(plain: dict, ours: dict) -> float | None:
+    """How many times sooner ours has a validation MAE as low as the plain recipe's lowest."""
+    lowest = min(plain["epochs"], key=lambda epoch: epoch["val_mae"])
+    reached = [epoch["seconds"] for epoch in ours["epochs"] if epoch["val_mae"] <= lowest["val_mae"]]
+    return round(lowest["seconds"] / min(reached), 2) if reached else None
+
+
+def _seeded(seed: int) -> list[str]:
+    return [f"baseline.seed={seed}", f"finetune.seed={seed}"]
+
+
+def _faces(options: argparse.Namespace, work: Path) -> tuple[pd.DataFrame, Path]:
+    """Labels in a fixed shuffled order, so that the first n are a sample, and the folder of their images."""
+    needed = options.count * max([1, *options.scales])
+    if options.labels is None:
+        sample = draw_sample(work / "faces", needed, seed=1)
+        labels, images = sample.labels, sample.images
+    else:
+        labels, images = options.labels, options.labels.parent / "images"
+    table = pd.read_csv(labels).sample(frac=1, random_state=1)
+    if len(table) < needed:
+        raise SystemExit(f"{labels} has {len(table)} faces; {needed} are asked for (--count times the largest scale)")
+    return table, images.absolute()
+
+
+def _machine() -> str:
+    model = next((line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")), "")
+    return f"{os.cpu_count()} cores {model or platform.machine()}, {platform.system()}, no GPU used"
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _keep(results: dict[str, Any]) -> None:
+    (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    write_report(results, HERE)
+
+
+def _say(text: str) -> None:
+    print(f"== {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

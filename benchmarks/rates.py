@@ -1,0 +1,108 @@
+"""Images a second of each part of the work, and the share of the machine's peak arithmetic that the network reaches.
+
+Called by `benchmarks.bench` in a process of its own: `python -m benchmarks.rates FOLDER IMAGES`.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from age_tasks.accelerate import use_xla
+from age_tasks.backbones import build_model, cut_point, freeze, pooled, suffix_model
+from age_tasks.config import config_from_dict
+from age_tasks.features import BATCH, pixels
+from age_tasks.images import ImageFolder
+
+SECONDS = 6.0
+
+
+def main() -> None:
+    place, images = Path(sys.argv[1]), sys.argv[2]
+    config = config_from_dict(json.loads((place / "config.json").read_text()))
+    table = pd.read_csv(place / "labels.csv").assign(view=0)
+    folder = ImageFolder(images, place)
+    model = build_model(config.model, seed=1)
+    xla = use_xla(config.compute.xla, model)
+    freeze(model, config.finetune.last_layers)
+    cut = cut_point(model)
+    prefix, suffix = keras.Model(model.inputs[0], cut), suffix_model(model, at=cut)
+    head = suffix_model(model, at=pooled(model))
+    batch = next(iter(pixels(table.head(BATCH), folder, config.model.image_size).batch(BATCH)))
+    features = prefix(batch, training=False)
+    peak = _peak_flops()
+    seconds = {
+        "decode": _decode_seconds(table, folder, config.model.image_size),
+        "prefix": _seconds(tf.function(lambda: prefix(batch, training=False), jit_compile=xla)),
+        "suffix_step": _seconds(_step(suffix, features, xla)),
+        "head_step": _seconds(_step(head, tf.random.normal((BATCH, pooled(model).shape[-1])), False)),
+        "whole_forward": _seconds(tf.function(lambda: model(batch, training=False), jit_compile=xla)),
+    }
+    work = {"prefix": flops(prefix), "suffix_step": 3 * flops(suffix), "whole_forward": flops(model)}
+    print(
+        json.dumps(
+            {
+                "images_per_second": {name: round(BATCH / each, 1) for name, each in seconds.items()},
+                "share_of_peak": {name: round(BATCH * each / seconds[name] / peak, 3) for name, each in work.items()},
+                "peak_gflops": round(peak / 1e9),
+                "gflop_per_image": {name: round(each / 1e9, 3) for name, each in work.items()},
+                "xla": xla,
+            }
+        )
+    )
+
+
+def flops(model: keras.Model) -> float:
+    """Floating-point operations of one image's way forward: two for each multiplication in convolutions and products.
+
+    A training step is counted as three ways forward (forward, gradients of the inputs, gradients of the weights).
+    """
+    total = 0.0
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.Dense):
+            places = np.prod(layer.output.shape[1:-1]) if len(layer.output.shape) == 4 else 1
+            total += 2 * float(np.prod(layer.kernel.shape)) * float(places)
+    return total
+
+
+def _step(model: keras.Model, inputs: tf.Tensor, xla: bool) -> Callable[[], object]:
+    model.compile(keras.optimizers.Adam(1e-5), loss="mae", jit_compile=xla)
+    ages = np.full((BATCH, 1), 30, "float32")
+    inputs = inputs.numpy()
+    return lambda: model.train_on_batch(inputs, ages)
+
+
+def _decode_seconds(table: pd.DataFrame, folder: ImageFolder, size: int) -> float:
+    data = pixels(table, folder, size).batch(BATCH)
+    list(data.take(1))
+    start = time.perf_counter()
+    count = sum(len(batch) for batch in data)
+    return (time.perf_counter() - start) * BATCH / count
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    """Seconds of one call, the median over some seconds of them, after two to warm up."""
+    for _ in range(2):
+        call()
+    times, begin = [], time.perf_counter()
+    while time.perf_counter() - begin < SECONDS:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def _peak_flops() -> float:
+    """What a large float32 matrix product reaches: the practical peak."""
+    matrix = tf.random.normal((2048, 2048))
+    return 2 * 2048**3 / _seconds(lambda: tf.linalg.matmul(matrix, matrix).numpy())
+
+
+if __name__ == "__main__":
+    main()
