@@ -2,7 +2,7 @@
 
     python -m benchmarks.bench --labels faces/labels.csv --count 1000 --backbone efficientnet_lite0
 
-Writes `benchmarks/results.json`, `results.md` and `results.png`. Quote the ratios: both sides ran in turn on one machine.
+Writes `benchmarks/results.json`, `results.md` and `results.png`. Quote the ratios: both sides ran in turn.
 """
 
 import argparse

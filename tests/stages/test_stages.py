@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import keras
@@ -17,7 +18,8 @@ from age_tasks.locations import Locations
 from age_tasks.runs import Run, open_run
 from age_tasks.stages import STAGES
 from age_tasks.stages.gate import judge, verdict
-from tests.conftest import QUICK, overrides
+from age_tasks.summary import summary_table
+from tests.conftest import QUICK, overrides, use
 
 
 def table(run: Run, stage: str, name: str) -> pd.DataFrame:
@@ -129,6 +131,63 @@ def test_evaluate_agrees_with_training(finished: Run):
         trained = json.loads(finished.input(stage, f"{stage}_test_metrics.json").read_text())
         assert metrics[stage]["mae"]["value"] == pytest.approx(trained["test_mae"], abs=0.02)
     assert table(finished, "evaluate", "by_age.csv")["images"].sum() == metrics["images"]
+
+
+@pytest.fixture
+def elsewhere(finished: Run, sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Locations:
+    """A copy of the finished run's store, with its cache."""
+    use(monkeypatch, tmp_path, sample.labels)
+    shutil.copytree(finished.store.where("runs").removesuffix("runs"), tmp_path / "store")
+    monkeypatch.setenv("AGE_CACHE", str(finished.cache))
+    return Locations.from_env()
+
+
+def carry_on(key: str, recipe: str, settings: dict) -> None:
+    for stage in STAGES:
+        given = ["--recipe", recipe, *overrides(settings)] if stage == "snapshot" else []
+        assert main([stage, "--run", key, *given]) == 0
+
+
+def test_a_rerun_on_unchanged_labels_reuses_every_stage(elsewhere: Locations, capsys: pytest.CaptureFixture[str]):
+    carry_on("again", "demo", QUICK)
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [each.get("reused_from") for each in said] == [None, *["finished"] * 7]
+    with open_run("again", elsewhere) as run:
+        assert run.input("finetune", "model.keras").stat().st_size > 1_000_000
+        assert "reused from finished" in summary_table(run)
+
+
+def test_a_warm_start_goes_on_from_the_champion(elsewhere: Locations):
+    carry_on("warm", "demo", QUICK | {"finetune.start_from": "champion", "finetune.epochs": 1})
+    with open_run("warm", elsewhere) as run:
+        assert run.record("baseline")["reused_from"] == "finished"
+        assert run.record("finetune")["summary"]["started_from"] == "finished"
+        first = table(run, "finetune", "history.csv").iloc[0]
+        before = table(Run("finished", run.store, run.cache, run.scratch / "old"), "finetune", "history.csv").iloc[0]
+    assert first["mae"] < before["mae"]  # in the first epoch the weights are those of a trained model already
+
+
+def test_the_strong_recipe_at_small_size(elsewhere: Locations):
+    small = {"model.image_size": 64, "baseline.epochs": 3, "finetune.epochs": 1, "views.training": 3}
+    carry_on("strong", "strong", small | {name: QUICK[name] for name in QUICK if "max" in name or "boot" in name})
+    with open_run("strong", elsewhere) as run:
+        assert "reused_from" not in run.record("baseline")
+        model = keras.models.load_model(run.input("finetune", "model.keras"), safe_mode=True)
+        predictions, folder = table(run, "evaluate", "predictions.csv").head(8), run.images()
+        pixels = np.stack([load_rgb(folder.path(name), 64) for name in predictions["file_name"]]).astype("float32")
+    years = model.predict(pixels, verbose=0).ravel()
+    mirrored = model.predict(pixels[:, :, ::-1], verbose=0).ravel()
+    assert np.abs(years - predictions["finetune"].to_numpy()).max() < 0.05
+    assert np.abs(years - mirrored).max() < 0.01
+
+
+def test_a_champion_of_another_network_is_refused(elsewhere: Locations, capsys: pytest.CaptureFixture[str]):
+    settings = QUICK | {"finetune.start_from": "champion", "model.dense_units": 8, "baseline.epochs": 1}
+    for stage in ("snapshot", "validate", "split", "baseline"):
+        given = ["--recipe", "demo", *overrides(settings)] if stage == "snapshot" else []
+        assert main([stage, "--run", "other", *given]) == 0
+    assert main(["finetune", "--run", "other"]) == 64
+    assert "the champion finished is another network" in capsys.readouterr().err
 
 
 def metrics(finetune: float, baseline: float, median: float) -> dict:
