@@ -20,7 +20,7 @@ $(INSTALLED): requirements.lock
 
 demo: $(INSTALLED) ## Draw faces, retrain through Airflow, show the result
 	@mkdir -p demo
-	@test -f demo/faces/labels.csv || { echo "drawing 600 faces, and every fault that real labels have, into demo/faces"; \
+	@test -f demo/faces/labels.csv || { echo "drawing 600 faces, and every fault that real labels have, into demo/faces"; rm -rf demo/faces; \
 	  $(RUN) sample --out demo/faces --count 600 --faults > demo/sample.log 2>&1 || { cat demo/sample.log; exit 1; }; }
 	@echo "running the DAG age_retraining (about two minutes; whole log: demo/airflow.log)"
 	@AGE_LABELS=$(CURDIR)/demo/faces/labels.csv AGE_STORE=$(CURDIR)/demo/store AGE_CACHE=$(CURDIR)/demo/cache AGE_RECIPE=demo \
@@ -33,7 +33,7 @@ up: $(INSTALLED) ## Start Airflow with its UI
 	@$(RUN) up
 
 test: $(INSTALLED) ## Run all tests, with coverage
-	@.venv/bin/python -m pytest --cov --cov-report=term
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
 bench: $(INSTALLED) ## Time ours against the plain Keras recipe (LABELS=faces/labels.csv COUNT=1000; an hour or more)
 	@.venv/bin/python -m benchmarks.bench $(if $(LABELS),--labels $(LABELS)) --count $(or $(COUNT),1000) $(BENCH)

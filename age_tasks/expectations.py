@@ -57,7 +57,7 @@ class Expectations:
         """
         gx = self._gx
         declared = json.loads((self._root / "suites" / f"{suite_name}.json").read_text())["expectations"]
-        suite = self._context.suites.get(suite_name)
+        suite = self._load(suite_name)
         _same_count(suite_name, "loaded", declared, suite.expectations)
         source = self._context.data_sources.add_pandas(f"{suite_name} of the labels")
         batch = source.add_dataframe_asset("labels").add_batch_definition_whole_dataframe("all rows")
@@ -79,6 +79,12 @@ class Expectations:
         self._context.build_data_docs()
         shutil.copytree(self._root / "data_docs", out)
         make_offline(out)
+
+    def _load(self, suite_name: str) -> Any:
+        try:
+            return self._context.suites.get(suite_name)
+        except Exception as error:  # of Great Expectations, or of the pydantic inside it
+            raise SettingsError(f"expectations/suites/{suite_name}.json: {error}") from None
 
     def _document(self, suite_name: str, definition: Any, table: pd.DataFrame) -> None:
         """Results in the short form are kept for the pages."""

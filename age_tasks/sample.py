@@ -47,6 +47,8 @@ def draw_sample(out: Path, count: int, seed: int, faults: bool = False) -> Sampl
     labels, images = out / "labels.csv", out / "images"
     if labels.exists():
         raise SettingsError(f"{labels} exists; choose another --out, or remove {out} first")
+    if images.exists() and any(images.iterdir()):
+        raise SettingsError(f"{images} holds pictures already; choose another --out, or remove {out} first")
     images.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     rows = []
@@ -287,7 +289,7 @@ def _plant_faults(images: Path, rows: list[tuple[str, str]], rng: np.random.Gene
         "age is 999": [data("f-999.jpg", jpeg(), "999")],
         "file name twice, same age": [first],
         "file name twice, two ages": [(second[0], f"{float(second[1]) + 20:g}")],
-        "name leaves the folder": [("../secret.jpg", "30"), ("/tmp/face.jpg", "30")],
+        "name leaves the folder": [data("../secret.jpg", jpeg()), ("/tmp/face.jpg", "30")],
         "file missing": [("f-missing.jpg", "41")],
         "file empty": [data("f-empty.jpg", b"")],
         "file truncated": [data("f-truncated.jpg", jpeg()[:2500])],

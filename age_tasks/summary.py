@@ -20,7 +20,12 @@ def newest_started(store: Store) -> str:
 
 
 def summary_table(run: Run) -> str:
-    """Stages with seconds and memory, labels, test MAE, the verdict, and the pages to open."""
+    """Stages with seconds and memory, labels, test MAE, the verdict, and the pages to open.
+
+    Raises:
+        MissingInputError: the run was never started.
+    """
+    run.settings()  # a run that was never started is said to be so
     records = {stage: record for stage in STAGES if (record := run.record(stage))}
     lines = [f"Run {run.key}", "", f"{'stage':<10} {'seconds':>8} {'peak GB':>8}"]
     for stage, record in records.items():

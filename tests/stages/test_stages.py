@@ -181,6 +181,18 @@ def test_the_strong_recipe_at_small_size(elsewhere: Locations):
     assert np.abs(years - mirrored).max() < 0.01
 
 
+def test_the_reference_recipe_with_resnet50_from_a_weights_file(elsewhere: Locations, tmp_path: Path):
+    weights = tmp_path / "resnet50.weights.h5"
+    keras.applications.ResNet50(include_top=False, weights=None).save_weights(weights)
+    given = {"model.weights": str(weights), "model.image_size": 32, "baseline.epochs": 1, "finetune.epochs": 1}
+    carry_on("reference", "reference", QUICK | given)
+    with open_run("reference", elsewhere) as run:
+        assert run.settings()["config"]["model"]["backbone"] == "resnet50"
+        assert run.finished("publish")["summary"]["report"].endswith("reports/reference.html")
+        config = run.settings()["config"]
+    assert (config["finetune"]["last_layers"], config["finetune"]["learning_rate"]) == (30, 5e-5)
+
+
 def test_a_champion_of_another_network_is_refused(elsewhere: Locations, capsys: pytest.CaptureFixture[str]):
     settings = QUICK | {"finetune.start_from": "champion", "model.dense_units": 8, "baseline.epochs": 1}
     for stage in ("snapshot", "validate", "split", "baseline"):
