@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from age_tasks.accelerate import use_xla
+from age_tasks.accelerate import gpus, use_xla
 from age_tasks.config import ComputeSettings
 from age_tasks.images import ImageFolder
 from age_tasks.progress import Progress
@@ -29,7 +29,8 @@ from age_tasks.views import VERSION, load_view
 log = logging.getLogger(__name__)
 
 SHARD_ROWS = 512
-BATCH = 32
+GPU_BATCH = 64
+CPU_BATCH = 8  # its intermediate results stay in the processor's cache: 15 ms an image, against 21 in batches of 32
 DECODING = "1"  # raise when images.load_rgb changes what it returns
 
 
@@ -194,12 +195,13 @@ def _compute(
         lambda batch: tf.nest.flatten(network([batch], training=False)),
         jit_compile=use_xla(settings.xla, network),
     )
-    batches = pixels(pictures, folder, network.inputs[0].shape[1]).batch(BATCH).prefetch(2).as_numpy_iterator()
+    size = GPU_BATCH if gpus() else CPU_BATCH
+    batches = pixels(pictures, folder, network.inputs[0].shape[1]).batch(size).prefetch(4).as_numpy_iterator()
     progress = Progress("frozen features")
     for start in range(0, len(pictures), SHARD_ROWS):
         keys = pictures["key"].iloc[start : start + SHARD_ROWS].tolist()
         rows: list[list[np.ndarray]] = [[] for _ in caches]
-        for done, batch in _filled(batches, -(-len(keys) // BATCH)):
+        for done, batch in _filled(batches, -(-len(keys) // size), size):
             for kept, output in zip(rows, forward(batch), strict=True):
                 kept.append(output.numpy()[:done].astype("float16"))
             progress(start + sum(map(len, rows[0])), len(pictures))
@@ -207,8 +209,8 @@ def _compute(
             kept.append(keys, np.concatenate(features))
 
 
-def _filled(batches: Iterator[np.ndarray], count: int) -> Iterator[tuple[int, np.ndarray]]:
+def _filled(batches: Iterator[np.ndarray], count: int, size: int) -> Iterator[tuple[int, np.ndarray]]:
     """The next batches, filled up to one size, so that nothing is compiled twice; with the number of true pictures."""
     for _ in range(count):
         batch = next(batches)
-        yield len(batch), np.pad(batch, ((0, BATCH - len(batch)), (0, 0), (0, 0), (0, 0)))
+        yield len(batch), np.pad(batch, ((0, size - len(batch)), (0, 0), (0, 0), (0, 0)))

@@ -74,9 +74,9 @@ class Bench:
         plain, ours = pairs[0]
         older = table.head(round(count / (1 + NEW_SHARE)))
         self._ours("grown", older, 42)
+        shutil.copytree(self._work / "grown", self._work / "warm")
         incremental = self._ours("grown", table, 42)
         unchanged = self._ours("grown", table, 42)
-        self._ours("warm", older, 42)
         warm = self._ours("warm", table, 42, ["finetune.start_from=champion", "finetune.epochs=3"])
         quick = self._ours("quick", table, 42, QUICK, recipe="strong")
         scales = {1: (plain, ours)}

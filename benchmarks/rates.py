@@ -17,10 +17,11 @@ import tensorflow as tf
 from age_tasks.accelerate import use_xla
 from age_tasks.backbones import build_model, cut_point, freeze, pooled, suffix_model
 from age_tasks.config import config_from_dict
-from age_tasks.features import BATCH, pixels
+from age_tasks.features import CPU_BATCH, pixels
 from age_tasks.images import ImageFolder
 
 SECONDS = 6.0
+BATCH = 32
 
 
 def main() -> None:
@@ -35,11 +36,12 @@ def main() -> None:
     prefix, suffix = keras.Model(model.inputs[0], cut), suffix_model(model, at=cut)
     head = suffix_model(model, at=pooled(model))
     batch = next(iter(pixels(table.head(BATCH), folder, config.model.image_size).batch(BATCH)))
+    few = batch[:CPU_BATCH]
     features = prefix(batch, training=False)
     peak = _peak_flops()
     seconds = {
         "decode": _decode_seconds(table, folder, config.model.image_size),
-        "prefix": _seconds(tf.function(lambda: prefix(batch, training=False), jit_compile=xla)),
+        "prefix": BATCH / CPU_BATCH * _seconds(tf.function(lambda: prefix(few, training=False), jit_compile=xla)),
         "suffix_step": _seconds(_step(suffix, features, xla)),
         "head_step": _seconds(_step(head, tf.random.normal((BATCH, pooled(model).shape[-1])), False)),
         "whole_forward": _seconds(tf.function(lambda: model(batch, training=False), jit_compile=xla)),
