@@ -1,5 +1,7 @@
-"""What the machine at hand can do to train faster: XLA, mixed precision, several GPUs."""
+"""What the machine at hand can do to train faster: XLA, mixed precision, several GPUs, memory that is kept."""
 
+import contextlib
+import ctypes
 from typing import Literal
 
 import keras
@@ -28,6 +30,26 @@ def use_xla(setting: Switch, model: keras.Model) -> bool:
 def use_mixed_precision(setting: Switch) -> bool:
     """Whether to compute in float16 and keep weights in float32; `auto`: on a GPU."""
     return setting == "always" or (setting == "auto" and bool(gpus()))
+
+
+class KeepFreedMemory(keras.callbacks.Callback):
+    """`keep_freed_memory` through a training; the iterators of each epoch undo it."""
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        keep_freed_memory()
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory of freed tensors for the next ones; call it after a tf.data iterator has started.
+
+    TensorFlow then has every large block mapped anew from the system and given back when it is freed. The page faults
+    took half the time of a training step from generated batches: EfficientNet-Lite0's suffix 17.8 ms an image, 9.2 so.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        libc = ctypes.CDLL(None)
+        libc.mallopt(mmap_threshold, 32 << 20)  # bytes; the most that glibc allows
+        libc.mallopt(trim_threshold, 2**31 - 1)
 
 
 def learner_of(model: keras.Model, mixed_precision: Switch) -> tuple[keras.Model, tf.distribute.Strategy]:

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from age_tasks.accelerate import gpus, use_xla
+from age_tasks.accelerate import gpus, keep_freed_memory, use_xla
 from age_tasks.config import ComputeSettings
 from age_tasks.images import ImageFolder
 from age_tasks.progress import Progress
@@ -213,4 +213,5 @@ def _filled(batches: Iterator[np.ndarray], count: int, size: int) -> Iterator[tu
     """The next batches, filled up to one size, so that nothing is compiled twice; with the number of true pictures."""
     for _ in range(count):
         batch = next(batches)
+        keep_freed_memory()
         yield len(batch), np.pad(batch, ((0, size - len(batch)), (0, 0), (0, 0), (0, 0)))

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from age_tasks import figures
-from age_tasks.accelerate import learner_of, use_xla
+from age_tasks.accelerate import KeepFreedMemory, learner_of, use_xla
 from age_tasks.backbones import AGES, EXPECTED_AGE, SHARES, cut_point, learning_model, suffix_model, with_mirror
 from age_tasks.batches import FeatureBatches, streamed_batches
 from age_tasks.config import Config, TrainingSettings
@@ -183,7 +183,7 @@ def fit(learner: keras.Model, train: Any, val: Any, settings: TrainingSettings, 
             epochs=settings.epochs,
             shuffle=False,  # the batches shuffle, by seed
             verbose=0,
-            callbacks=[*going, resume],
+            callbacks=[KeepFreedMemory(), *going, resume],
         )
     if all(np.isnan(row["val_mae"]) for row in epochs.rows):
         raise AgeTasksError(
