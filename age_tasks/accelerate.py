@@ -2,13 +2,16 @@
 
 import contextlib
 import ctypes
+from functools import cache
 from typing import Literal
 
 import keras
 import tensorflow as tf
 
+from age_tasks.backbones import EXPECTED_AGE, SHARES, YEARS
+
 Switch = Literal["auto", "always", "never"]
-_ALWAYS_FLOAT32 = {"years", "age_shares", "expected_age"}  # an age in half precision is off by up to a month
+_ALWAYS_FLOAT32 = {YEARS, SHARES, EXPECTED_AGE}  # an age in half precision is off by up to a month
 
 
 def gpus() -> list[str]:
@@ -46,10 +49,15 @@ def keep_freed_memory() -> None:
     took half the time of a training step from generated batches: EfficientNet-Lite0's suffix 17.8 ms an image, 9.2 so.
     """
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
-    with contextlib.suppress(AttributeError, OSError):  # another C library
-        libc = ctypes.CDLL(None)
+    with contextlib.suppress(AttributeError):  # another C library
+        libc = _c_library()
         libc.mallopt(mmap_threshold, 32 << 20)  # bytes; the most that glibc allows
         libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+@cache
+def _c_library() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def learner_of(model: keras.Model, mixed_precision: Switch) -> tuple[keras.Model, tf.distribute.Strategy]:

@@ -10,7 +10,7 @@ from age_tasks.efficientnet_lite0 import efficientnet_lite0
 from age_tasks.errors import SettingsError, WeightsError
 
 POOL = "pooled"
-SHARES, EXPECTED_AGE = "age_shares", "expected_age"
+YEARS, SHARES, EXPECTED_AGE = "years", "age_shares", "expected_age"
 AGES = np.arange(101, dtype="float32")  # years, one class each
 
 # What keras.applications' own preprocess_input does for each family, by the name of its mode there.
@@ -62,7 +62,7 @@ def build_model(settings: ModelSettings, seed: int) -> keras.Model:
         years = expected(shares)
         expected.set_weights([AGES[:, None]])
     else:
-        years = keras.layers.Dense(1, kernel_initializer=initial[1], name="years")(x)
+        years = keras.layers.Dense(1, kernel_initializer=initial[1], name=YEARS)(x)
     return keras.Model(pixels, years, name=f"age_{settings.backbone}")
 
 

@@ -36,7 +36,7 @@ class FeatureBatches(keras.utils.PyDataset):
         super().__init__(workers=1, max_queue_size=8)
         self._cache, self._targets, self._batch_size = cache, targets, batch_size
         self._sha256s, self._ages = table["sha256"].tolist(), table["real_age"].to_numpy("float32")
-        self._fixed = table["view"].to_numpy() if "view" in table else np.zeros(len(table), dtype=int)
+        self._fixed = _fixed_views(table)
         self._seed, self._views = seed, views
         self.start_at(0)
 
@@ -77,8 +77,7 @@ def streamed_batches(
     """
     names = table["file_name"].to_numpy(dtype="str")
     ages = table["real_age"].to_numpy("float32")
-    fixed = table["view"].to_numpy() if "view" in table else np.zeros(len(table), dtype="int64")
-    rows = tf.data.Dataset.from_tensor_slices((names, fixed.astype("int64"), targets(ages)))
+    rows = tf.data.Dataset.from_tensor_slices((names, _fixed_views(table), targets(ages)))
     if seed is not None:
         rows = rows.shuffle(len(table), seed=seed, reshuffle_each_iteration=True)
     lots = tf.data.Dataset.random(seed=seed or 0, rerandomize_each_iteration=True)
@@ -90,3 +89,8 @@ def streamed_batches(
 
     pairs = tf.data.Dataset.zip(rows, lots)
     return pairs.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def _fixed_views(table: pd.DataFrame) -> np.ndarray:
+    """The view of each row, where none is drawn by lot."""
+    return table["view"].to_numpy("int64") if "view" in table else np.zeros(len(table), "int64")

@@ -7,7 +7,6 @@ The champion is the version that the last entry by name promotes. Two runs that 
 both stay in the history, and every reader agrees on the winner.
 """
 
-import hashlib
 import json
 import logging
 import secrets
@@ -16,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from age_tasks.errors import NotFoundError, StoreError
-from age_tasks.store import Store
+from age_tasks.store import Store, file_sha256
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ def publish_version(store: Store, version: str, files: Mapping[str, Path], facts
     listed = {}
     for name, path in files.items():
         store.put(f"models/{version}/{name}", path)
-        listed[name] = {"sha256": _sha256(path), "bytes": path.stat().st_size}
+        listed[name] = {"sha256": file_sha256(path), "bytes": path.stat().st_size}
     manifest = {"version": version, **facts, "files": listed}
     store.put(f"models/{version}/{MANIFEST}", json.dumps(manifest, indent=2).encode() + b"\n")
     return store.where(f"models/{version}")
@@ -50,7 +49,7 @@ def fetch_version(store: Store, version: str, folder: Path) -> dict:
     manifest = json.loads(store.get(f"models/{version}/{MANIFEST}"))
     for name, listed in manifest["files"].items():
         store.fetch(f"models/{version}/{name}", folder / name)
-        if _sha256(folder / name) != listed["sha256"]:
+        if file_sha256(folder / name) != listed["sha256"]:
             raise StoreError(
                 f"{store.where(f'models/{version}/{name}')} is not what its manifest says (sha256 differs)"
             )
@@ -81,8 +80,3 @@ def promote(store: Store, version: str) -> str:
     if rivals:
         log.warning("another promotion was written at the same time (%s); the last by name holds", ", ".join(rivals))
     return key
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -30,7 +30,7 @@ from age_tasks.config import Config, config_from_dict
 from age_tasks.errors import AgeTasksError, MissingInputError, NotFoundError, SettingsError
 from age_tasks.images import ImageFolder
 from age_tasks.locations import Locations
-from age_tasks.store import Store, open_store
+from age_tasks.store import Store, file_sha256, open_store
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +106,7 @@ class Run:
             raise MissingInputError(f"run {self.key} is not in {self.store.url}; start one with 'snapshot'") from None
 
     def started(self) -> bool:
+        """Whether `run.json` is written."""
         return self.store.exists(f"runs/{self.key}/run.json")
 
     def record(self, stage: str) -> Record | None:
@@ -135,15 +136,17 @@ class Run:
         Raises:
             MissingInputError: the stage has not finished, has no such output, or the bytes have changed since.
         """
-        recorded = self.finished(stage)["outputs"].get(name)
+        record = self.finished(stage)
+        recorded = record["outputs"].get(name)
         if recorded is None:
             raise MissingInputError(f"run {self.key}: {stage} wrote no {name}")
         path = self.scratch / "in" / stage / name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.store.fetch(self._key_of(stage, name), path)
-            if _sha256(path) != recorded["sha256"]:
-                where = self.where(stage, name)
+            key = self._key_of(stage, name, record)
+            self.store.fetch(key, path)
+            if file_sha256(path) != recorded["sha256"]:
+                where = self.store.where(key)
                 raise MissingInputError(f"{where} is not what {stage} wrote (sha256 differs); run {stage} --again")
         return path
 
@@ -151,18 +154,18 @@ class Run:
         """The images that the run works on."""
         return ImageFolder(self.settings()["images"], self.cache)
 
-    def previous(self, stage: str) -> "Run | None":
-        """The newest other run in which `stage` succeeded."""
-        key = newest_run(self.store, [stage], besides=self.key)
+    def previous(self, stage: str, settings: dict | None = None) -> "Run | None":
+        """The newest other run in which `stage` succeeded, with these settings if any are given."""
+        key = newest_run(self.store, [stage], besides=self.key, settings=settings)
         return Run(key, self.store, self.cache, self.scratch / "previous") if key else None
 
     def where(self, stage: str, name: str) -> str:
         """The address of a stage's output, for a person."""
-        return self.store.where(self._key_of(stage, name))
+        return self.store.where(self._key_of(stage, name, self.record(stage)))
 
-    def _key_of(self, stage: str, name: str) -> str:
+    def _key_of(self, stage: str, name: str, record: Record | None) -> str:
         """A reused stage's outputs stay in the folder of the run that made them."""
-        return f"runs/{reused_from(self.record(stage)) or self.key}/{stage}/{name}"
+        return f"runs/{reused_from(record) or self.key}/{stage}/{name}"
 
 
 Work = Callable[[Run, Config], Summary]
@@ -193,8 +196,15 @@ def run_config(run: Run) -> Config:
     return config_from_dict(run.settings()["config"])
 
 
-def newest_run(store: Store, stages: Sequence[str], besides: str | None = None) -> str | None:
-    """The key of the run in which all of `stages` succeeded, the last of them most recently; None if there is none."""
+def newest_run(
+    store: Store, stages: Sequence[str], besides: str | None = None, settings: dict | None = None
+) -> str | None:
+    """The key of the run in which all of `stages` succeeded, the last of them most recently; None if there is none.
+
+    Args:
+        besides: a run to pass over.
+        settings: what the stages must have read, section by section.
+    """
     recorded: dict[str, set[str]] = {}
     for name in store.list("runs/"):
         parts = name.split("/")
@@ -205,7 +215,7 @@ def newest_run(store: Store, stages: Sequence[str], besides: str | None = None) 
         if key == besides or not names.issuperset(stages):
             continue
         records = [json.loads(store.get(f"runs/{key}/{stage}/{RECORD}")) for stage in stages]
-        if all(record["status"] == "done" for record in records):
+        if all(record["status"] == "done" and settings in (None, record["settings"]) for record in records):
             newest = max(newest or ("", ""), (max(record["finished"] for record in records), key))
     return newest[1] if newest else None
 
@@ -314,7 +324,7 @@ def _put_outputs(run: Run, stage: str) -> dict[str, dict]:
     for path in sorted(path for path in run.out.rglob("*") if path.is_file()):
         name = path.relative_to(run.out).as_posix()
         run.store.put(f"runs/{run.key}/{stage}/{name}", path)
-        outputs[name] = {"sha256": _sha256(path), "bytes": path.stat().st_size}
+        outputs[name] = {"sha256": file_sha256(path), "bytes": path.stat().st_size}
     return outputs
 
 
@@ -349,11 +359,6 @@ def _peak_memory_bytes() -> int:
         return int(line.split()[1]) * 1024
     except OSError:  # not Linux
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _json(value: dict) -> bytes:

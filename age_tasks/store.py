@@ -1,6 +1,7 @@
 """Where artifacts live: a folder (`file://`) or a bucket (`s3://`), behind put, get, fetch, entries, exists, delete."""
 
 import contextlib
+import hashlib
 import os
 import re
 import tempfile
@@ -95,6 +96,12 @@ def check_key(key: str) -> str:
     if any(name in {".", ".."} or name.startswith(TEMPORARY) or not _SEGMENT.fullmatch(name) for name in segments):
         raise SettingsError(f"{key!r} can't be a key in the store: use plain names joined by '/'")
     return key
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file's content, 64 hex digits; read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class FileStore:

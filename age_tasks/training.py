@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 from age_tasks import figures
 from age_tasks.accelerate import KeepFreedMemory, learner_of, use_xla
 from age_tasks.backbones import AGES, EXPECTED_AGE, SHARES, cut_point, learning_model, suffix_model, with_mirror
-from age_tasks.batches import FeatureBatches, streamed_batches
+from age_tasks.batches import FeatureBatches, Targets, streamed_batches
 from age_tasks.config import Config, TrainingSettings
 from age_tasks.errors import AgeTasksError
 from age_tasks.features import cached_features
@@ -26,7 +26,6 @@ from age_tasks.splits import SPLITS
 log = logging.getLogger(__name__)
 
 Splits = Mapping[str, pd.DataFrame]
-Targets = Callable[[np.ndarray], Any]
 
 
 def read_splits(run: Run) -> dict[str, pd.DataFrame]:
@@ -77,12 +76,9 @@ def train_and_save(
 
 
 def pictures(splits: Splits, training_views: int, prediction_views: int) -> pd.DataFrame:
-    """Every picture to have features of: columns file_name, sha256, view; all views of training pictures."""
-    tables = [
-        splits[name][["file_name", "sha256"]].assign(view=view)
-        for name in SPLITS
-        for view in range(max(training_views, prediction_views) if name == "train" else prediction_views)
-    ]
+    """Every picture that a training and its test will ask features of: columns file_name, sha256, view."""
+    views = {"train": training_views, "val": 1, "test": prediction_views}
+    tables = [splits[name][["file_name", "sha256"]].assign(view=view) for name in SPLITS for view in range(views[name])]
     return pd.concat(tables, ignore_index=True)
 
 

@@ -38,12 +38,11 @@ def run(run: Run, config: Config) -> Summary:
 
 
 def known_images(run: Run, settings: SplitSettings) -> pd.DataFrame:
-    """The assignments of the last deal with these settings, from the newest run that dealt, finished or not."""
-    previous = run.previous("split")
+    """The assignments of the last deal with these settings, from the newest run that dealt so, finished or not."""
+    previous = run.previous("split", {"split": settings.model_dump(mode="json")})
     if previous is None:
-        return no_known()
-    if previous.finished("split")["settings"]["split"] != settings.model_dump(mode="json"):
-        log.warning("other split settings than in run %s: all images are dealt anew", previous.key)
+        if other := run.previous("split"):
+            log.warning("other split settings than in run %s: all images are dealt anew", other.key)
         return no_known()
     return pd.read_csv(previous.input("split", "assignments.csv"), dtype="str", keep_default_na=False)
 

@@ -193,6 +193,18 @@ def test_the_reference_recipe_with_resnet50_from_a_weights_file(elsewhere: Locat
     assert (config["finetune"]["last_layers"], config["finetune"]["learning_rate"]) == (30, 5e-5)
 
 
+def test_a_deal_with_other_settings_does_not_make_the_first_forgotten(elsewhere: Locations):
+    for key, seed in (("another", 7), ("back", 42)):
+        assert main(["snapshot", "--run", key, "--recipe", "demo", *overrides(QUICK | {"split.seed": seed})]) == 0
+        assert main(["validate", "--run", key]) == 0
+        assert main(["split", "--run", key, "--again"]) == 0
+    with open_run("another", elsewhere) as run:
+        assert run.record("split")["summary"]["known"] == 0
+    with open_run("back", elsewhere) as run:
+        summary = run.record("split")["summary"]
+        assert summary["known"] == len(table(run, "validate", "accepted.csv"))
+
+
 def test_a_champion_of_another_network_is_refused(elsewhere: Locations, capsys: pytest.CaptureFixture[str]):
     settings = QUICK | {"finetune.start_from": "champion", "model.dense_units": 8, "baseline.epochs": 1}
     for stage in ("snapshot", "validate", "split", "baseline"):
