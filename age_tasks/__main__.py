@@ -90,6 +90,16 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--again", action="store_true", help=_AGAIN_HELP)
     sub = add("summary", _summary, "Print a run's table: seconds, labels, MAE, verdict, and the pages to open.")
     sub.add_argument("--run", metavar="KEY", help="default: the newest run")
+    add("champion", _champion, "Show the version in use: its number, test MAE, who promoted it and why, and its files.")
+    add("history", _history, "List every promotion and rollback, newest first.")
+    sub = add(
+        "rollback", _rollback, "Put an earlier version back into use. One more entry in the log: nothing is lost."
+    )
+    sub.add_argument("--to", metavar="N", help="its number in `history` (default: the one before the champion)")
+    sub.add_argument("--reason", required=True, help="a sentence for those who read the history")
+    sub = add("prune", _prune, "List what the store no longer needs, and with --delete remove it.")
+    sub.add_argument("--keep", type=int, default=10, metavar="RUNS", help="newest runs to keep (default: %(default)s)")
+    sub.add_argument("--delete", action="store_true", help="remove what is listed (default: only list it)")
     add("settings", _settings, "List every setting with its default.")
     sub = add("sample", _sample, "Draw a set of faces whose look depends on age.")
     sub.add_argument("--out", type=Path, required=True, help="folder for labels.csv and images/")
@@ -219,6 +229,46 @@ def _print_summary(run: Run) -> None:
     from age_tasks.summary import summary_table
 
     print(summary_table(run))
+
+
+def _champion(options: argparse.Namespace) -> int:
+    from age_tasks.history import describe_champion
+
+    print(describe_champion(open_store(Locations.from_env().store)))
+    return 0
+
+
+def _history(options: argparse.Namespace) -> int:
+    from age_tasks.history import history_table
+
+    print(history_table(open_store(Locations.from_env().store)))
+    return 0
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    from age_tasks.history import describe_champion
+    from age_tasks.registry import rollback
+
+    store = open_store(Locations.from_env().store)
+    rollback(store, options.reason, options.to)
+    print(describe_champion(store))
+    return 0
+
+
+def _prune(options: argparse.Namespace) -> int:
+    from age_tasks.prune import delete, superfluous
+
+    store = open_store(Locations.from_env().store)
+    found = superfluous(store, options.keep)
+    for name, entries in found.items():
+        print(f"{sum(entry.size for entry in entries) / 1e6:10.1f} MB  {name}")
+    total = sum(entry.size for entries in found.values() for entry in entries) / 1e6
+    if options.delete:
+        delete(store, found)
+        print(f"{total:10.1f} MB  removed")
+    else:
+        print(f"{total:10.1f} MB  could be removed; nothing was: give --delete")
+    return 0
 
 
 def _settings(options: argparse.Namespace) -> int:

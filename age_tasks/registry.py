@@ -1,42 +1,81 @@
 """Versions of the model in the store, and the promotion log that says which one is in use.
 
-    models/<version>/...                    a version's files; its manifest, with their sha256, is written last
-    promotions/<number>-<time>-<lot>.json   one entry a promotion, never changed: version, and the entry it replaces
+    registry/versions/<version>/...                  a version's files; its manifest, with their sha256, comes last
+    registry/promotions/<number>-<time>-<lot>.json   an entry a promotion, never changed
 
 The champion is the version that the last entry by name promotes. Two runs that race both write an entry of their own:
-both stay in the history, and every reader agrees on the winner.
+both stay in the history, which says so, and every reader agrees on the winner. No entry needs a conditional write,
+which stores that speak S3 can't be trusted with.
 """
 
+import getpass
 import json
 import logging
+import os
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
-from age_tasks.errors import NotFoundError, StoreError
+from age_tasks.errors import NotFoundError, SettingsError, StoreError
 from age_tasks.store import Store, file_sha256
 
 log = logging.getLogger(__name__)
 
+VERSIONS, PROMOTIONS = "registry/versions/", "registry/promotions/"
 MANIFEST = "manifest.json"
 
 
+@dataclass(frozen=True)
+class Promotion:
+    """One entry of the log, with what its place in the log says."""
+
+    key: str
+    version: str
+    number: int  # of the version, which people call v1, v2, …: the order of first promotions
+    at: str
+    who: str
+    why: str
+    run: str | None  # None for a rollback
+    replaces: str | None  # the entry that was last when this one was written
+    raced: bool  # it was not any more
+
+    @property
+    def name(self) -> str:
+        """The short name of the version, such as `v12`."""
+        return f"v{self.number}"
+
+
 def publish_version(store: Store, version: str, files: Mapping[str, Path], facts: dict) -> str:
-    """Put a version's files and then its manifest; returns the version's address.
+    """Put a version's files and then its manifest; returns the version's address. One that is there stays as it is.
 
     Args:
-        version: a key of its own, the run's.
+        version: a key of its own.
         files: name in the version → local file.
         facts: what else the manifest says (metrics, run).
     """
-    listed = {}
-    for name, path in files.items():
-        store.put(f"models/{version}/{name}", path)
-        listed[name] = {"sha256": file_sha256(path), "bytes": path.stat().st_size}
-    manifest = {"version": version, **facts, "files": listed}
-    store.put(f"models/{version}/{MANIFEST}", json.dumps(manifest, indent=2).encode() + b"\n")
-    return store.where(f"models/{version}")
+    if not store.exists(f"{VERSIONS}{version}/{MANIFEST}"):
+        for name, path in files.items():
+            store.put(f"{VERSIONS}{version}/{name}", path)
+        listed = {name: {"sha256": file_sha256(path), "bytes": path.stat().st_size} for name, path in files.items()}
+        content = json.dumps({"version": version, **facts, "files": listed}, indent=2, ensure_ascii=False)
+        store.put(f"{VERSIONS}{version}/{MANIFEST}", content.encode() + b"\n")
+    return store.where(VERSIONS + version)
+
+
+def manifest(store: Store, version: str) -> dict:
+    """What a published version consists of.
+
+    Raises:
+        NotFoundError: no such version, or only a part of one.
+    """
+    try:
+        return json.loads(store.get(f"{VERSIONS}{version}/{MANIFEST}"))
+    except NotFoundError:
+        raise NotFoundError(f"no version {version} in {store.url}") from None
 
 
 def fetch_version(store: Store, version: str, folder: Path) -> dict:
@@ -46,37 +85,98 @@ def fetch_version(store: Store, version: str, folder: Path) -> dict:
         NotFoundError: no such version.
         StoreError: a file is not what the manifest says.
     """
-    manifest = json.loads(store.get(f"models/{version}/{MANIFEST}"))
-    for name, listed in manifest["files"].items():
-        store.fetch(f"models/{version}/{name}", folder / name)
+    found = manifest(store, version)
+    for name, listed in found["files"].items():
+        store.fetch(f"{VERSIONS}{version}/{name}", folder / name)
         if file_sha256(folder / name) != listed["sha256"]:
-            raise StoreError(
-                f"{store.where(f'models/{version}/{name}')} is not what its manifest says (sha256 differs)"
-            )
-    return manifest
+            where = store.where(f"{VERSIONS}{version}/{name}")
+            raise StoreError(f"{where} is not what its manifest says (sha256 differs)")
+    return found
 
 
-def champion(store: Store) -> str | None:
-    """The version in use; None before the first promotion."""
-    entries = store.list("promotions/")
-    return json.loads(store.get(entries[-1]))["version"] if entries else None
+def history(store: Store) -> list[Promotion]:
+    """The promotion log, oldest entry first."""
+    keys = store.list(PROMOTIONS)
+    before = dict(pairwise([None, *keys][::-1]))
+    numbers: dict[str, int] = {}
+    promotions = []
+    for key in keys:
+        entry = json.loads(store.get(key))
+        number = numbers.setdefault(entry["version"], len(numbers) + 1)
+        promotions.append(Promotion(key, number=number, raced=entry["replaces"] != before[key], **entry))
+    return promotions
 
 
-def promote(store: Store, version: str) -> str:
-    """Append an entry that makes `version` the champion; returns its key.
+def champion(store: Store) -> Promotion | None:
+    """The entry that names the version in use; None before the first promotion."""
+    return next(reversed(history(store)), None)
+
+
+def promote(store: Store, version: str, why: str, run: str | None = None) -> Promotion:
+    """Append an entry that makes `version` the champion.
+
+    Args:
+        why: a sentence for those who read the history.
+        run: the run that decided so; None for a person.
 
     Raises:
         NotFoundError: the version was never published.
     """
-    if not store.exists(f"models/{version}/{MANIFEST}"):
-        raise NotFoundError(f"no version {version} in {store.url}")
-    before = store.list("promotions/")
-    number = int(before[-1].removeprefix("promotions/").partition("-")[0]) + 1 if before else 1
+    manifest(store, version)
+    keys = store.list(PROMOTIONS)
+    number = int(keys[-1].removeprefix(PROMOTIONS).partition("-")[0]) + 1 if keys else 1
     now = datetime.now(UTC)
-    key = f"promotions/{number:06d}-{now:%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}.json"
-    entry = {"version": version, "replaces": before[-1] if before else None, "at": now.isoformat()}
-    store.put(key, json.dumps(entry, indent=2).encode() + b"\n")
-    rivals = [other for other in store.list("promotions/") if other not in before and other != key]
-    if rivals:
-        log.warning("another promotion was written at the same time (%s); the last by name holds", ", ".join(rivals))
-    return key
+    key = f"{PROMOTIONS}{number:06d}-{now:%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}.json"
+    entry = {"version": version, "at": now.isoformat(timespec="seconds"), "who": _who(), "why": why, "run": run}
+    entry["replaces"] = keys[-1] if keys else None
+    store.put(key, json.dumps(entry, indent=2, ensure_ascii=False).encode() + b"\n")
+    promotions = history(store)
+    if any(other.raced for other in promotions if other.key not in keys):
+        log.warning("another promotion was written at the same time; %s holds", promotions[-1].name)
+    return next(each for each in promotions if each.key == key)
+
+
+def rollback(store: Store, why: str, to: str | None = None) -> Promotion:
+    """Append an entry that makes an earlier version the champion again.
+
+    Args:
+        to: a number as in the history (`v12` or `12`); None: the version that the champion replaced at first.
+
+    Raises:
+        SettingsError: no such number, or nothing to go back to.
+    """
+    promotions = history(store)
+    if not promotions:
+        raise SettingsError(f"nothing was ever promoted in {store.url}")
+    now = promotions[-1]
+    if to is not None:
+        wanted = find(promotions, to)
+    elif now.number > 1:
+        wanted = find(promotions, str(now.number - 1))
+    else:
+        raise SettingsError(f"the champion, {now.name}, is the first version: there is none before it")
+    if wanted.version == now.version:
+        raise SettingsError(f"{now.name} is the champion already")
+    return promote(store, wanted.version, why)
+
+
+def find(promotions: Sequence[Promotion], name: str) -> Promotion:
+    """The last entry of a version, by its number (`v12` or `12`) or its key.
+
+    Raises:
+        SettingsError: there is none; lists those there are.
+    """
+    number = re.fullmatch(r"v?(\d+)", name)
+    for each in reversed(promotions):
+        if each.version == name or (number and each.number == int(number[1])):
+            return each
+    there = ", ".join(dict.fromkeys(each.name for each in promotions)) or "none"
+    raise SettingsError(f"no version {name!r} was ever promoted; there are: {there}")
+
+
+def _who() -> str:
+    """Who acts: `AGE_WHO`, which Airflow's tasks set, or the user of this machine."""
+    try:
+        return os.environ.get("AGE_WHO") or getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in some containers
+        return f"user {os.getuid()}"

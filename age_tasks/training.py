@@ -21,16 +21,11 @@ from age_tasks.images import ImageFolder
 from age_tasks.metrics import mae
 from age_tasks.resume import EpochLog, Resume
 from age_tasks.runs import Run, Summary
-from age_tasks.splits import SPLITS
+from age_tasks.splits import SPLITS, read_splits
 
 log = logging.getLogger(__name__)
 
 Splits = Mapping[str, pd.DataFrame]
-
-
-def read_splits(run: Run) -> dict[str, pd.DataFrame]:
-    """The run's `train`, `val` and `test` tables with columns file_name, real_age (years), sha256."""
-    return {name: pd.read_csv(run.input("split", f"{name}.csv"), dtype={"file_name": "str"}) for name in SPLITS}
 
 
 def train_and_save(
@@ -43,8 +38,8 @@ def train_and_save(
 ) -> Summary:
     """Train the layers of `model` that are not frozen and keep the epoch with the lowest validation MAE.
 
-    Writes `model.keras` (pixels to years), `history.csv`, `learning_curve.png` and `<name>_test_metrics.json`. What is
-    cut off goes on from its last finished epoch.
+    Writes `model.keras` (pixels to years), `history.csv`, `learning_curve.png`, `test_predictions.csv` (file_name,
+    sha256, age in years) and `<name>_test_metrics.json`. What is cut off goes on from its last finished epoch.
 
     Args:
         also_cache: further cuts to keep features of, when images are read anyway.
@@ -71,8 +66,10 @@ def train_and_save(
     history.to_csv(run.out / "history.csv", index=False)
     figures.learning_curve(history, run.out / "learning_curve.png", title=f"Learning curve: {name}")
     (with_mirror(model) if config.views.prediction == 2 else model).save(run.out / "model.keras")
-    ages = predict_ages(model, splits["test"], folder, run.cache, config)
-    return _summarise(name, ages, splits["test"], history, run.out)
+    test = splits["test"]
+    ages = predict_ages(model, test, folder, run.cache, config).round(3)
+    test[["file_name", "sha256"]].assign(age=ages).to_csv(run.out / "test_predictions.csv", index=False)
+    return _summarise(name, ages, test, history, run.out)
 
 
 def pictures(splits: Splits, training_views: int, prediction_views: int) -> pd.DataFrame:

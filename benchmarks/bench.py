@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pandas as pd
@@ -40,12 +41,10 @@ def main() -> None:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     labels, images = _faces(options, work)
-    results: dict[str, Any] = {"machine": _machine(), "command": shlex.join([Path(sys.executable).name, *sys.argv])}
-    results |= {"images": options.count, "seeds": options.seeds, "backbones": {}}
+    measured = {"machine": _machine(), "command": _command(options)}
     for backbone in options.backbone or BACKBONES:
         bench = Bench(work / backbone, images, [f"model.backbone={backbone}", *options.set])
-        results["backbones"][backbone] = bench.measure(labels, options)
-        _keep(results)
+        _keep(backbone, measured | bench.measure(labels, options))
     print((HERE / "results.md").read_text())
 
 
@@ -55,7 +54,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=1000, help="faces to use (default: %(default)s)")
     parser.add_argument("--backbone", action="append", help=f"may be repeated (default: {', '.join(BACKBONES)})")
     parser.add_argument("--seeds", type=int, default=1, help="repeat both sides with so many seeds (default: 1)")
-    parser.add_argument("--scales", type=int, nargs="*", default=[], help="also at so many times --count, such as 2 4")
+    parser.add_argument(
+        "--shares", type=float, nargs="*", default=[], help="also at these shares of --count, such as 0.25 0.5"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="of the recipe reference")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="scratch folder (default: %(default)s)")
     return parser.parse_args()
@@ -68,41 +69,50 @@ class Bench:
         self._work, self._images, self._overrides = work, images, overrides
 
     def measure(self, labels: pd.DataFrame, options: argparse.Namespace) -> dict[str, Any]:
-        count = options.count
-        table = labels.head(count)
-        pairs = [self._side_by_side(f"seed {seed}", table, seed) for seed in range(42, 42 + options.seeds)]
-        plain, ours = pairs[0]
-        older = table.head(round(count / (1 + NEW_SHARE)))
-        self._ours("grown", older, 42)
-        shutil.copytree(self._work / "grown", self._work / "warm")
-        incremental = self._ours("grown", table, 42)
-        unchanged = self._ours("grown", table, 42)
-        warm = self._ours("warm", table, 42, ["finetune.start_from=champion", "finetune.epochs=3"])
+        table = labels.head(options.count)
+        growth = {count: self._growth(f"of {count}", labels.head(count)) for count in _counts(options)}
+        plain, ours, incremental = growth[options.count]
+        unchanged = self._ours(self._grown(options.count), table, 42)
+        warm = self._ours(f"warm of {options.count}", table, 42, ["finetune.start_from=champion", "finetune.epochs=3"])
         quick = self._ours("quick", table, 42, QUICK, recipe="strong")
-        scales = {1: (plain, ours)}
-        for scale in options.scales:
-            scales[scale] = self._side_by_side(f"scale {scale}", labels.head(scale * count), 42)
+        pairs = [(plain, ours), *(self._side_by_side(f"seed {seed}", table, seed) for seed in _more_seeds(options))]
+        plain_mae, our_mae = ([round(each["test_mae"], 3) for each in side] for side in zip(*pairs, strict=True))
         return {
-            "first_run_ratio": round(plain["seconds"] / ours["seconds"], 2),
-            "incremental_ratio": round(plain["seconds"] / incremental["seconds"], 2),
-            "warm_start_ratio": round(plain["seconds"] / warm["seconds"], 2),
+            "images": options.count,
+            "first_run_ratio": _ratio(plain, ours),
+            "incremental_ratio": _ratio(plain, incremental),
+            "warm_start_ratio": _ratio(plain, warm),
             "unchanged_seconds": unchanged["seconds"],
-            "mae_plain": [round(one["test_mae"], 3) for one, _ in pairs],
-            "mae_ours": [round(other["test_mae"], 3) for _, other in pairs],
+            "mae_plain": round(mean(plain_mae), 3),
+            "mae_ours": round(mean(our_mae), 3),
+            "mae_by_seed": {"plain": plain_mae, "ours": our_mae},
             "mae_incremental": round(incremental["test_mae"], 3),
             "mae_warm_start": round(warm["test_mae"], 3),
             "time_to_equal_mae_ratio": _time_to_equal(plain, quick),
-            "peak_memory_gb": {"plain": plain["peak_memory_gb"], "ours": ours["peak_memory_gb"]},
+            "peak_memory_gb": ours["peak_memory_gb"],
+            "peak_memory_gb_plain": plain["peak_memory_gb"],
             "stages": ours["stages"],
             "growth": {
-                scale: {"plain": one["seconds"], "ours": other["seconds"], "ours_memory_gb": other["peak_memory_gb"]}
-                for scale, (one, other) in scales.items()
+                count: {"plain": sides[0]["seconds"], "ours": sides[1]["seconds"], "incremental": sides[2]["seconds"]}
+                for count, sides in growth.items()
             },
             "epochs_plain": plain["epochs"],
             "epochs_ours": ours["epochs"],
             "epochs_quick": quick["epochs"],
             "rates": self._rates(table),
         }
+
+    def _growth(self, name: str, table: pd.DataFrame) -> tuple[dict, dict, dict]:
+        """The plain recipe, ours from nothing, and ours where all but the newest 5 % had been trained on before."""
+        plain, ours = self._side_by_side(name, table, 42)
+        grown = self._grown(len(table))
+        self._ours(grown, table.head(round(len(table) / (1 + NEW_SHARE))), 42)
+        shutil.copytree(self._work / grown, self._work / f"warm of {len(table)}")
+        return plain, ours, self._ours(grown, table, 42)
+
+    @staticmethod
+    def _grown(count: int) -> str:
+        return f"grown to {count}"
 
     def _side_by_side(self, name: str, table: pd.DataFrame, seed: int) -> tuple[dict, dict]:
         ours = self._ours(name, table, seed)
@@ -158,7 +168,8 @@ class Bench:
 def _of_newest_run(locations: Locations) -> dict[str, Any]:
     key = newest_run(open_store(locations.store), ["publish"])
     with open_run(key or "", locations) as run:
-        records = {stage: run.finished(stage) for stage in ("validate", "split", "baseline", "finetune", "evaluate")}
+        stages = ("snapshot", "validate", "split", "baseline", "finetune", "evaluate")
+        records = {stage: run.finished(stage) for stage in stages}
         return {
             "test_mae": records["evaluate"]["summary"]["finetune_mae"],
             "peak_memory_gb": max(record["peak_memory_gb"] for record in records.values()),
@@ -169,7 +180,7 @@ def _of_newest_run(locations: Locations) -> dict[str, Any]:
 
 def _epochs(run: Run, records: dict) -> list[dict[str, float]]:
     """Each epoch's end, in seconds since the run began (reading and features included), and its validation MAE."""
-    clock = records["validate"]["seconds"] + records["split"]["seconds"]
+    clock = sum(records[stage]["seconds"] for stage in ("snapshot", "validate", "split"))
     epochs = []
     for stage in ("baseline", "finetune"):
         history = pd.read_csv(run.input(stage, "history.csv"))
@@ -187,21 +198,32 @@ def _time_to_equal(plain: dict, ours: dict) -> float | None:
     return round(lowest["seconds"] / min(reached), 2) if reached else None
 
 
+def _ratio(plain: dict, ours: dict) -> float:
+    return round(plain["seconds"] / ours["seconds"], 2)
+
+
+def _counts(options: argparse.Namespace) -> list[int]:
+    return [*(round(share * options.count) for share in sorted(options.shares)), options.count]
+
+
+def _more_seeds(options: argparse.Namespace) -> range:
+    return range(43, 42 + options.seeds)
+
+
 def _seeded(seed: int) -> list[str]:
     return [f"baseline.seed={seed}", f"finetune.seed={seed}"]
 
 
 def _faces(options: argparse.Namespace, work: Path) -> tuple[pd.DataFrame, Path]:
     """Labels in a fixed shuffled order, so that the first n are a sample, and the folder of their images."""
-    needed = options.count * max([1, *options.scales])
     if options.labels is None:
-        sample = draw_sample(work / "faces", needed, seed=1)
+        sample = draw_sample(work / "faces", options.count, seed=1)
         labels, images = sample.labels, sample.images
     else:
         labels, images = options.labels, options.labels.parent / "images"
     table = pd.read_csv(labels).sample(frac=1, random_state=1)
-    if len(table) < needed:
-        raise SystemExit(f"{labels} has {len(table)} faces; {needed} are asked for (--count times the largest scale)")
+    if len(table) < options.count:
+        raise SystemExit(f"{labels} has {len(table)} faces, --count asks for {options.count}")
     return table, images.absolute()
 
 
@@ -215,9 +237,20 @@ def _cpuinfo() -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def _keep(results: dict[str, Any]) -> None:
-    (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n")
-    write_report(results, HERE)
+def _command(options: argparse.Namespace) -> str:
+    """The command without this machine's paths."""
+    words = [str(word) for word in sys.argv[1:]]
+    if options.labels:
+        words = [word.replace(str(options.labels), options.labels.name) for word in words]
+    return shlex.join(["python", "-m", "benchmarks.bench", *words])
+
+
+def _keep(backbone: str, measured: dict[str, Any]) -> None:
+    """Put one backbone's results in place of its earlier ones."""
+    file = HERE / "results.json"
+    results = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps(results | {backbone: measured}, indent=2) + "\n")
+    write_report(json.loads(file.read_text()), HERE)
 
 
 def _say(text: str) -> None:

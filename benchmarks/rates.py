@@ -55,6 +55,7 @@ def main() -> None:
                 "peak_gflops": round(peak / 1e9),
                 "gflop_per_image": {name: round(each / 1e9, 3) for name, each in work.items()},
                 "xla": xla,
+                "batch": BATCH,
             }
         )
     )

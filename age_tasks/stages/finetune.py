@@ -11,7 +11,7 @@ import keras
 from age_tasks.backbones import freeze, load_network
 from age_tasks.config import Config
 from age_tasks.errors import SettingsError
-from age_tasks.registry import champion, fetch_version
+from age_tasks.registry import Promotion, champion, fetch_version
 from age_tasks.runs import Run, Summary
 from age_tasks.training import train_and_save
 
@@ -26,22 +26,25 @@ def run(run: Run, config: Config) -> Summary:
     elif config.finetune.start_from == "champion":
         log.warning("there is no champion yet: starting from this run's baseline")
     freeze(model, config.finetune.last_layers)
-    return {**train_and_save("finetune", model, config.finetune, config, run), "started_from": start or "baseline"}
+    return {
+        **train_and_save("finetune", model, config.finetune, config, run),
+        "started_from": start.name if start else "baseline",
+    }
 
 
-def take_weights(model: keras.Model, version: str, run: Run) -> None:
+def take_weights(model: keras.Model, start: Promotion, run: Run) -> None:
     """Give `model` the weights of a published version.
 
     Raises:
         SettingsError: the version is another network.
     """
     folder = run.scratch / "champion"
-    fetch_version(run.store, version, folder)
+    fetch_version(run.store, start.version, folder)
     theirs = load_network(folder / "model.keras")
     ours, other = ([(weight.path, tuple(weight.shape)) for weight in each.weights] for each in (model, theirs))
     if ours != other or model.input_shape != theirs.input_shape:
         raise SettingsError(
-            f"finetune.start_from = champion: the champion {version} is another network ({theirs.name}, "
+            f"finetune.start_from = champion: the champion {start.name} is another network ({theirs.name}, "
             f"{len(other)} weights, pictures of {theirs.input_shape[1]} pixels) than this run's ({model.name}, "
             f"{len(ours)} weights, {model.input_shape[1]} pixels); start from the baseline, or train the champion's"
         )

@@ -1,4 +1,4 @@
-"""One Airflow task for each stage: its command line, and nothing of what the stage does."""
+"""Airflow tasks that are command lines of `age_tasks`, and nothing of what those do."""
 
 import ast
 import json
@@ -22,6 +22,7 @@ TRYING_AGAIN_IS_NO_USE = frozenset(
 BY_HAND = "run_id.startswith('__airflow_temporary_run_')"
 RUN = f"{{{{ '' if {BY_HAND} else run_id }}}}"
 AGAIN = f"{{{{ 'true' if params.again or {BY_HAND} else 'false' }}}}"
+WHO = "{{ dag_run.triggering_user_name or 'Airflow, by schedule' }}"
 # What people type into the trigger form travels by environment, never through a shell line.
 FORM = {
     "AGE_RECIPE": "{{ params.recipe }}",
@@ -31,18 +32,21 @@ FORM = {
 }
 
 
-class StageOperator(BashOperator):
-    """A stage in a process of its own. Its last line of output, a JSON summary, is the XCom."""
+class CommandOperator(BashOperator):
+    """`python -m age_tasks <command>` in a process of its own.
+
+    Args:
+        command: may name variables of `env` as "$NAME", which no shell takes apart.
+    """
 
     ui_color = "#dcebf0"
 
-    def __init__(self, *, stage: str, from_form: bool = False, **options: Any):
+    def __init__(self, *, command: str, env: dict[str, str], **options: Any):
         super().__init__(
-            bash_command=f"exec {shlex.quote(sys.executable)} -m age_tasks {stage}",
+            bash_command=f"exec {shlex.quote(sys.executable)} -m age_tasks {command}",
             cwd=str(PROJECT),
-            env={"AGE_RUN": RUN, "AGE_AGAIN": AGAIN, **(FORM if from_form else {"AGE_RECIPE": "", "AGE_SET": ""})},
+            env={"AGE_WHO": WHO, **env},
             append_env=True,
-            output_processor=json.loads,
             skip_on_exit_code=TRYING_AGAIN_IS_NO_USE,
             **options,
         )
@@ -56,8 +60,8 @@ class StageOperator(BashOperator):
             ) from None
 
 
-def stage_task(stage: str, *, from_form: bool = False, **options: Any) -> StageOperator:
-    """The task of a stage, in the runtime that `AGE_RUNTIME` names.
+def stage_task(stage: str, *, from_form: bool = False, **options: Any) -> CommandOperator:
+    """The task of a stage, in the runtime that `AGE_RUNTIME` names; its XCom is its last line of output, a summary.
 
     Args:
         from_form: pass on what the trigger form holds; later stages read it from the run.
@@ -69,7 +73,11 @@ def stage_task(stage: str, *, from_form: bool = False, **options: Any) -> StageO
     runtime = os.environ.get("AGE_RUNTIME") or "local"
     if runtime != "local":
         raise AirflowException(f"AGE_RUNTIME={runtime}: the one runtime there is, is 'local'")
-    return StageOperator(task_id=stage, stage=stage, from_form=from_form, doc_md=_documentation(stage), **options)
+    form = FORM if from_form else {"AGE_RECIPE": "", "AGE_SET": ""}
+    env, documentation = {"AGE_RUN": RUN, "AGE_AGAIN": AGAIN, **form}, _documentation(stage)
+    return CommandOperator(
+        task_id=stage, command=stage, env=env, output_processor=json.loads, doc_md=documentation, **options
+    )
 
 
 def _documentation(stage: str) -> str | None:

@@ -1,21 +1,18 @@
 """The DAG in a real Airflow with a database of its own, in processes of their own."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from age_tasks.locations import PROJECT, Locations
+from age_tasks.locations import Locations
 from age_tasks.runs import open_run
-from age_tasks.sample import Sample
 from age_tasks.stages import STAGES
 from tests.conftest import QUICK
+from tests.dags.conftest import airflow_command, python
 
 INSPECT = """
-import json, sys
+import json, sys, types
 from airflow.dag_processing.dagbag import DagBag
 bag = DagBag("dags")
 from airflow.exceptions import AirflowFailException, AirflowException
@@ -23,13 +20,14 @@ dag = bag.dags["age_retraining"]
 first, later = dag.get_task("snapshot"), dag.get_task("split")
 params = {"recipe": "demo", "settings": {"finetune.epochs": 3}, "labels": "$(touch /tmp/x); 'l.csv'", "images": None,
           "again": False}
-def rendered(run_id):
+def rendered(run_id, **by):
+    by = by or {"triggering_user_name": None}
     task = dag.get_task("snapshot").prepare_for_execution()
-    task.render_template_fields({"params": params, "run_id": run_id})
+    task.render_template_fields({"params": params, "run_id": run_id, "dag_run": types.SimpleNamespace(**by)})
     return task.env
 def failure(code):
-    from age_retraining_plugin.operators import StageOperator
-    task = StageOperator(task_id=f"t{code}", stage="snapshot")
+    from age_retraining_plugin.operators import CommandOperator
+    task = CommandOperator(task_id=f"t{code}", command="snapshot", env={})
     task.bash_command, task.env = f"exit {code}", {}
     try:
         task.execute({})
@@ -55,29 +53,6 @@ for stage in sys.argv[1:]:
     arguments = get_parser().parse_args(["tasks", "test", "age_retraining", stage, "2026-01-01"])
     arguments.func(arguments)
 """
-
-
-@pytest.fixture(scope="module")
-def airflow(tmp_path_factory: pytest.TempPathFactory, sample: Sample) -> dict[str, str]:
-    """The environment of an Airflow with its own database, store and cache."""
-    root = tmp_path_factory.mktemp("airflow")
-    env = {name: value for name, value in os.environ.items() if not name.startswith("AGE_")}
-    env |= {"AIRFLOW_HOME": str(root / "home"), "AGE_STORE": str(root / "store"), "AGE_CACHE": str(root / "cache")}
-    env |= {"AGE_LABELS": str(sample.labels), "AGE_RECIPE": "demo", "PYTHONWARNINGS": "ignore"}
-    airflow_command(env, "version")
-    return env
-
-
-def airflow_command(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "age_tasks", "airflow", *arguments]
-    return subprocess.run(command, env=env, cwd=PROJECT, capture_output=True, text=True, timeout=280)
-
-
-def python(env: dict[str, str], code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    from age_tasks.airflow_home import environment
-
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, env=environment(env), cwd=PROJECT, capture_output=True, text=True, timeout=280)
 
 
 @pytest.fixture(scope="module")

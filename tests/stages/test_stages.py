@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -15,6 +17,7 @@ from age_tasks.__main__ import main
 from age_tasks.config import GateSettings
 from age_tasks.images import load_rgb
 from age_tasks.locations import Locations
+from age_tasks.registry import champion
 from age_tasks.runs import Run, open_run
 from age_tasks.stages import STAGES
 from age_tasks.stages.gate import judge, verdict
@@ -33,6 +36,12 @@ def test_every_stage_leaves_a_record(finished: Run):
         assert record["seconds"] >= 0
         assert record["peak_memory_gb"] > 0
         assert "keras" in record["versions"]
+
+
+def test_only_training_brings_tensorflow():
+    modules = [f"age_tasks.stages.{stage}" for stage in STAGES if stage not in {"baseline", "finetune"}]
+    program = f"import sys, {', '.join(modules)}; print([m for m in ('tensorflow', 'keras') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"[]\n"
 
 
 def test_snapshot_freezes_the_labels(finished: Run, sample):
@@ -232,8 +241,9 @@ def test_the_gate_passes_at_its_bound_and_not_beyond():
 
 def test_publish_follows_the_gate(finished: Run):
     passed = finished.finished("gate")["summary"]["passed"]
-    published = finished.store.list("models/")
-    assert ("models/finished/manifest.json" in published) == passed
+    entry = champion(finished.store)
+    assert (entry is not None) == passed
+    assert not passed or (entry.run, entry.why) == ("finished", "gate passed: all 3 rules hold")
     report = finished.store.get("reports/finished.html").decode()
     assert ("Not published." in report) != passed
     assert "Age model report" in report

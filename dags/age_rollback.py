@@ -1,0 +1,49 @@
+"""Put an earlier version of the age model back into use."""
+
+from datetime import datetime, timedelta
+
+from age_retraining_plugin.operators import CommandOperator
+from airflow.sdk import DAG, Param
+
+DOCUMENTATION = """
+Makes an earlier version the champion again: one more entry in the promotion log, so that nothing is lost and this too
+can be undone. No model is changed or removed.
+
+The numbers are those of the model report and of `python -m age_tasks history`.
+"""
+
+FORM = {
+    "to": Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        title="Version",
+        description="The number of the version to go back to, such as 12. Empty: the one before the champion.",
+    ),
+    "reason": Param(
+        "",
+        type="string",
+        minLength=3,
+        title="Why",
+        description="A sentence for those who read the history.",
+    ),
+}
+
+with DAG(
+    "age_rollback",
+    description="Put an earlier version of the model back into use",
+    doc_md=DOCUMENTATION,
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    max_active_runs=1,
+    params=FORM,
+    default_args={"owner": "age-team"},
+    tags=["age"],
+):
+    CommandOperator(
+        task_id="rollback",
+        command='rollback --reason="$AGE_REASON" ${AGE_TO:+--to="$AGE_TO"}',
+        env={"AGE_REASON": "{{ params.reason }}", "AGE_TO": "{{ params.to or '' }}"},
+        retries=0,
+        execution_timeout=timedelta(minutes=10),
+    )

@@ -1,0 +1,33 @@
+"""An Airflow with a database of its own, in processes of their own."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from age_tasks.locations import PROJECT
+from age_tasks.sample import Sample
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory, sample: Sample) -> dict[str, str]:
+    """The environment of an Airflow with its own database, store and cache."""
+    root = tmp_path_factory.mktemp("airflow")
+    env = {name: value for name, value in os.environ.items() if not name.startswith("AGE_")}
+    env |= {"AIRFLOW_HOME": str(root / "home"), "AGE_STORE": str(root / "store"), "AGE_CACHE": str(root / "cache")}
+    env |= {"AGE_LABELS": str(sample.labels), "AGE_RECIPE": "demo", "PYTHONWARNINGS": "ignore"}
+    airflow_command(env, "version")
+    return env
+
+
+def airflow_command(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "age_tasks", "airflow", *arguments]
+    return subprocess.run(command, env=env, cwd=PROJECT, capture_output=True, text=True, timeout=280)
+
+
+def python(env: dict[str, str], code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    from age_tasks.airflow_home import environment
+
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, env=environment(env), cwd=PROJECT, capture_output=True, text=True, timeout=280)

@@ -1,0 +1,32 @@
+"""Rolling back in a real Airflow with a database of its own."""
+
+import json
+from pathlib import Path
+
+from age_tasks.registry import champion, history
+from age_tasks.store import FileStore
+from tests.dags.conftest import airflow_command
+from tests.test_registry import promoted
+
+
+def test_the_form_s_reason_reaches_the_history_as_it_was_typed(airflow: dict[str, str], tmp_path: Path):
+    store = FileStore(tmp_path / "store")
+    promoted(store, tmp_path, "one", "two", "three")
+    reason = 'it\'s worse on "minors" $(touch x); `touch y`'
+    form = json.dumps({"to": 1, "reason": reason})
+    done = airflow_command(airflow | {"AGE_STORE": store.url}, "dags", "test", "age_rollback", "-c", form)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    entry = champion(store)
+    assert (entry.name, entry.version, entry.why, entry.run) == ("v1", "one", reason, None)
+    assert entry.who == "dag_test"
+    assert len(history(store)) == 4
+
+
+def test_a_version_that_never_was_fails_the_task(airflow: dict[str, str], tmp_path: Path):
+    store = FileStore(tmp_path / "store")
+    promoted(store, tmp_path, "one")
+    form = json.dumps({"to": 7, "reason": "no such number"})
+    done = airflow_command(airflow | {"AGE_STORE": store.url}, "dags", "test", "age_rollback", "-c", form)
+    assert done.returncode == 1
+    assert "no version '7' was ever promoted; there are: v1" in done.stdout + done.stderr
+    assert len(history(store)) == 1
