@@ -7,7 +7,7 @@ INSTALLED := .venv/installed
 CODE := age_tasks benchmarks dags plugins tests
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## Install everything into .venv (once)
 
@@ -38,6 +38,9 @@ test: $(INSTALLED) ## Run all tests, with coverage
 bench: $(INSTALLED) ## Time ours against the plain Keras recipe (LABELS=faces/labels.csv COUNT=1000; an hour or more)
 	@.venv/bin/python -m benchmarks.bench $(if $(LABELS),--labels $(LABELS)) --count $(or $(COUNT),1000) $(BENCH)
 
+gate-simulation: $(INSTALLED) ## How often the gate promotes equal, worse and better models (minutes)
+	@.venv/bin/python -m benchmarks.gate_simulation
+
 lint: $(INSTALLED) ## Check style
 	@.venv/bin/ruff check $(CODE)
 	@.venv/bin/ruff format --check $(CODE)
@@ -49,4 +52,4 @@ format: $(INSTALLED) ## Put style right
 clean: ## Remove demo results and caches, not .venv
 	rm -rf demo .age .airflow .pytest_cache .ruff_cache .hypothesis .coverage*
 
-.PHONY: help setup demo up test bench lint format clean
+.PHONY: help setup demo up test bench gate-simulation lint format clean

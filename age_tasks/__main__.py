@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from age_tasks.config import Config, describe_settings, load_recipe, parse_overrides, recipe_names
-from age_tasks.errors import AgeTasksError, MissingInputError, SettingsError
+from age_tasks.errors import AgeTasksError, LabelsError, MissingInputError, SettingsError
 from age_tasks.locations import Locations
 from age_tasks.runs import (
     Run,
@@ -90,6 +90,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--again", action="store_true", help=_AGAIN_HELP)
     sub = add("summary", _summary, "Print a run's table: seconds, labels, MAE, verdict, and the pages to open.")
     sub.add_argument("--run", metavar="KEY", help="default: the newest run")
+    sub = add("predict", _predict, "Say the ages of pictures by the model in use, each with an interval that holds for 9 in 10.")
+    sub.add_argument("pictures", nargs="+", type=Path, help="pictures, folders, or CSV files with a column file_name")
+    sub.add_argument("--version", metavar="N", help="its number in `history` (default: the champion)")
+    sub.add_argument("--json", action="store_true", help="print JSON instead of text")
+    sub.add_argument("--out", type=Path, metavar="CSV", help="write a table: file, age, low, high, warning, problem")
     add("champion", _champion, "Show the version in use: its number, test MAE, who promoted it and why, and its files.")
     add("history", _history, "List every promotion and rollback, newest first.")
     sub = add(
@@ -229,6 +234,20 @@ def _print_summary(run: Run) -> None:
     from age_tasks.summary import summary_table
 
     print(summary_table(run))
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from age_tasks import predict
+
+    locations = Locations.from_env()
+    paths = predict.pictures_in(options.pictures)
+    name, table = predict.predict(paths, open_store(locations.store), locations.cache, options.version)
+    if options.out:
+        table.to_csv(options.out, index=False)
+        log.info("%d pictures, %d unreadable: %s", len(table), (table["problem"] != "").sum(), options.out)
+    else:
+        print(predict.as_json(name, table) if options.json else predict.as_text(name, table))
+    return 0 if (table["problem"] == "").any() else LabelsError.exit_code
 
 
 def _champion(options: argparse.Namespace) -> int:

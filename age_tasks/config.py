@@ -109,6 +109,7 @@ class EvaluateSettings(Settings):
     """How test errors are summarised."""
 
     bootstrap_samples: int = Field(2000, ge=100, description="resamples behind each 95 % interval")
+    comparison_samples: int = Field(10_000, ge=1000, description="the same, of the difference to the champion")
     bin_edges: tuple[float, ...] = Field(
         (0, 10, 20, 30, 40, 50, 60, 70, 120), description="edges of the age bins in years, ascending"
     )
@@ -119,6 +120,20 @@ class GateSettings(Settings):
     """The bounds a candidate must meet to be published."""
 
     max_test_mae: Years = Field(9.0, description="highest acceptable test MAE in years")
+    policy: Literal["better", "not_worse"] = Field(
+        "better", description="what a champion must yield to: a better model, or with new images also an equal one"
+    )
+    tolerance_years: Years = Field(
+        0.25, description="the MAE may be that much worse than the champion's, at the upper end of the 95 % interval"
+    )
+    min_gain_years: float = Field(0.1, ge=0, description="a better model's MAE is that much lower at least")
+    max_bin_regression_years: float = Field(
+        1.0, ge=0, description="no age bin's MAE may be that much worse beyond chance"
+    )
+    max_quarantine_fraction: float = Field(0.02, ge=0, lt=1, description="share of the labels that may be set aside")
+    max_drift: float = Field(
+        0.25, gt=0, description="population stability index of ages against the champion's data; 0.1 little, 0.25 much"
+    )
 
 
 class Config(Settings):

@@ -101,6 +101,31 @@ def error_by_age(by_age: pd.DataFrame, path: Path) -> None:
         _save(figure, path)
 
 
+def difference_by_age(comparison: dict, path: Path) -> None:
+    """How much the candidate's MAE is above the champion's, overall and by age bin, with 95 % intervals.
+
+    Args:
+        comparison: `value`, `low`, `high` (years), `images`, and `bins` of the same with `low_age` and `high_age`.
+    """
+    rows = [("all ages", comparison)]
+    rows += [(f"{found['low_age']:g}–{found['high_age']:g}", found) for found in comparison["bins"]]
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _figure(7.4, 0.9 + 0.36 * len(rows))
+        axes.axvline(0, color=NEUTRAL, lw=1)
+        for place, (_, found) in enumerate(rows):
+            better, worse = found["high"] < 0, found["low"] > 0
+            colour = FINETUNE if better else ACCENT if worse else BASELINE
+            axes.plot([found["low"], found["high"]], [place, place], color=colour, lw=4 if place == 0 else 2.2)
+            axes.plot(found["value"], place, "o", color=colour, ms=9 if place == 0 else 6)
+        axes.set_yticks(range(len(rows)), [f"{label}  (n = {found['images']})" for label, found in rows], fontsize=9)
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        reach = max(abs(edge) for edge in axes.get_xlim())
+        axes.set(xlim=(-reach, reach), title="Candidate against champion")
+        axes.set_xlabel("← candidate better    MAE difference (years), 95 % interval    champion better →")
+        _save(figure, path)
+
+
 def error_histogram(predictions: pd.DataFrame, path: Path) -> None:
     """Signed errors of both models in bins of 2 years; right of 0 the prediction is too old."""
     with matplotlib.rc_context(STYLE):

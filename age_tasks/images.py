@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from age_tasks.duplicates import difference_hash
 from age_tasks.errors import LabelsError
@@ -123,9 +123,7 @@ def probe_file(path: Path) -> Probe:
     except UnidentifiedImageError:
         return Probe(sha256, bytes=len(data), problem=f"not an image: {_looks_like(data)}")
     except Exception as error:  # decoders raise anything on damaged input: OSError, SyntaxError, struct.error, ...
-        truncated = "truncated" in str(error).lower() or "broken" in str(error).lower()
-        problem = "truncated: the file ends before the picture does" if truncated else f"does not decode: {error}"
-        return Probe(sha256, bytes=len(data), problem=problem)
+        return Probe(sha256, bytes=len(data), problem=_damage(error))
 
 
 def probe_images(
@@ -188,6 +186,32 @@ def load_rgb(path: Path, size: int) -> np.ndarray:
         if rgb.size != (size, size):
             rgb = rgb.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
         return np.asarray(rgb)
+
+
+def load_or_problem(path: Path, size: int) -> np.ndarray | str:
+    """As `load_rgb`, or what is wrong with the file, for a person. Never raises for what the file holds."""
+    try:
+        return load_rgb(path, size)
+    except TooManyPixels as bomb:
+        return str(bomb)
+    except FileNotFoundError:
+        return "no such file"
+    except UnidentifiedImageError:
+        return f"not an image: {_looks_like(path.read_bytes()[:200])}"
+    except Exception as error:  # as in `probe_file`
+        return _damage(error)
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels, upright; reads the header only."""
+    with _open(path) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # by a quarter
+        return image.size[::-1] if turned else image.size
+
+
+def _damage(error: Exception) -> str:
+    truncated = "truncated" in str(error).lower() or "broken" in str(error).lower()
+    return "truncated: the file ends before the picture does" if truncated else f"does not decode: {error}"
 
 
 def _open(path: Path) -> Image.Image:

@@ -112,6 +112,21 @@ def champion(store: Store) -> Promotion | None:
     return next(reversed(history(store)), None)
 
 
+def rival(store: Store, model_sha256: str) -> Promotion | None:
+    """The version that a candidate has to beat: the champion, or the one before it where the candidate is that itself.
+
+    So an unchanged run is measured against what it was measured against at first, and has nothing to do.
+    """
+    others = (entry for entry in reversed(history(store)) if _model(store, entry) != model_sha256)
+    return next(others, None)
+
+
+def published_before(store: Store, model_sha256: str) -> Promotion | None:
+    """The last promotion of this very model."""
+    same = (entry for entry in reversed(history(store)) if _model(store, entry) == model_sha256)
+    return next(same, None)
+
+
 def promote(store: Store, version: str, why: str, run: str | None = None) -> Promotion:
     """Append an entry that makes `version` the champion.
 
@@ -172,6 +187,10 @@ def find(promotions: Sequence[Promotion], name: str) -> Promotion:
             return each
     there = ", ".join(dict.fromkeys(each.name for each in promotions)) or "none"
     raise SettingsError(f"no version {name!r} was ever promoted; there are: {there}")
+
+
+def _model(store: Store, entry: Promotion) -> str:
+    return manifest(store, entry.version)["files"]["model.keras"]["sha256"]
 
 
 def _who() -> str:

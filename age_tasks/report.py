@@ -25,6 +25,8 @@ def report_from_run(run: Run, evaluation: Path, gate: dict | None) -> str:
     figures = {name: png_uri(evaluation / f"{name}.png") for name in FIGURES}
     for stage in ("baseline", "finetune"):
         figures[f"{stage}_curve"] = png_uri(run.input(stage, "learning_curve.png"))
+    if champion := facts["metrics"]["champion"]:
+        figures["against_champion"] = png_uri(evaluation / "against_champion.png")
     figures["split_ages"] = png_uri(run.input("split", "split_ages.png"))
     records = [record for stage in REPORTED if (record := run.record(stage))]
     settings = {"settings": facts["config"], "versions": run.finished("baseline")["versions"]}
@@ -32,6 +34,7 @@ def report_from_run(run: Run, evaluation: Path, gate: dict | None) -> str:
         "report.html.j2",
         **facts,
         gate=gate,
+        champion=champion,
         figures=figures,
         stages=records,
         settings=yaml.safe_dump(settings, sort_keys=False),

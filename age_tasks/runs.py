@@ -30,6 +30,7 @@ from age_tasks.config import Config, config_from_dict
 from age_tasks.errors import AgeTasksError, MissingInputError, NotFoundError, SettingsError
 from age_tasks.images import ImageFolder
 from age_tasks.locations import Locations
+from age_tasks.registry import Promotion, rival
 from age_tasks.store import Store, file_sha256, open_store
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Needs(Protocol):
     inputs: tuple[str, ...]
     settings: tuple[str, ...]
     remembers: bool
+    compares: bool
 
 
 def new_run_key(prefix: str = "hand") -> str:
@@ -150,6 +152,10 @@ class Run:
                 raise MissingInputError(f"{where} is not what {stage} wrote (sha256 differs); run {stage} --again")
         return path
 
+    def rival(self) -> Promotion | None:
+        """The version that this run's fine-tuned model has to beat."""
+        return rival(self.store, self.finished("finetune")["outputs"]["model.keras"]["sha256"])
+
     def images(self) -> ImageFolder:
         """The images that the run works on."""
         return ImageFolder(self.settings()["images"], self.cache)
@@ -237,6 +243,8 @@ def carry_out(
         load: gives the stage's function; not called when the stage is reused.
     """
     inputs = {earlier: run.finished(earlier)["fingerprint"] for earlier in needs.inputs}
+    if needs.compares:
+        inputs["champion"] = entry.version if (entry := run.rival()) else ""
     settings = {section: config.section(section) for section in needs.settings}
     fingerprint = _fingerprint(name, settings, inputs)
     if needs.inputs and not again and (found := _reusable(name, fingerprint, needs.remembers, run)):

@@ -38,8 +38,9 @@ def train_and_save(
 ) -> Summary:
     """Train the layers of `model` that are not frozen and keep the epoch with the lowest validation MAE.
 
-    Writes `model.keras` (pixels to years), `history.csv`, `learning_curve.png`, `test_predictions.csv` (file_name,
-    sha256, age in years) and `<name>_test_metrics.json`. What is cut off goes on from its last finished epoch.
+    Writes `model.keras` (pixels to years), `history.csv`, `learning_curve.png`, `val_predictions.csv` and
+    `test_predictions.csv` (file_name, sha256, age in years) and `<name>_test_metrics.json`. What is cut off goes on
+    from its last finished epoch.
 
     Args:
         also_cache: further cuts to keep features of, when images are read anyway.
@@ -66,15 +67,17 @@ def train_and_save(
     history.to_csv(run.out / "history.csv", index=False)
     figures.learning_curve(history, run.out / "learning_curve.png", title=f"Learning curve: {name}")
     (with_mirror(model) if config.views.prediction == 2 else model).save(run.out / "model.keras")
-    test = splits["test"]
-    ages = predict_ages(model, test, folder, run.cache, config).round(3)
-    test[["file_name", "sha256"]].assign(age=ages).to_csv(run.out / "test_predictions.csv", index=False)
-    return _summarise(name, ages, test, history, run.out)
+    for split in ("val", "test"):
+        ages = predict_ages(model, splits[split], folder, run.cache, config).round(3)
+        splits[split][["file_name", "sha256"]].assign(age=ages).to_csv(
+            run.out / f"{split}_predictions.csv", index=False
+        )
+    return _summarise(name, ages, splits["test"], history, run.out)
 
 
 def pictures(splits: Splits, training_views: int, prediction_views: int) -> pd.DataFrame:
     """Every picture that a training and its test will ask features of: columns file_name, sha256, view."""
-    views = {"train": training_views, "val": 1, "test": prediction_views}
+    views = {"train": training_views, "val": prediction_views, "test": prediction_views}
     tables = [splits[name][["file_name", "sha256"]].assign(view=view) for name in SPLITS for view in range(views[name])]
     return pd.concat(tables, ignore_index=True)
 

@@ -15,12 +15,12 @@ from PIL import Image
 from age_tasks import figures
 from age_tasks.config import Config, GateSettings
 from age_tasks.errors import MissingInputError
+from age_tasks.gate import Rule, judge, passes
 from age_tasks.locations import Locations
 from age_tasks.metrics import by_age
 from age_tasks.report import model_card_from_run, report_from_run
 from age_tasks.runs import Run, Summary, carry_out, open_run, start_run
 from age_tasks.stages import Needs
-from age_tasks.stages.gate import judge
 
 METRICS = {
     "images": 40,
@@ -39,6 +39,34 @@ METRICS = {
         "cs5": {"value": 0.4876, "low": 0.459, "high": 0.517},
     },
     "difference": {"value": -1.98, "low": -2.31, "high": -1.66},
+    "quarantine_fraction": 0.004,
+    "interval": {
+        "coverage": 0.9,
+        "test_coverage": 0.91,
+        "groups": [
+            {"low": None, "high": 30, "half_width": 8.13, "images": 700, "test_images": 31, "test_coverage": 0.93},
+            {"low": 30, "high": None, "half_width": 17.9, "images": 400, "test_images": 9, "test_coverage": 0.85},
+        ],
+    },
+    "champion": None,
+}
+CHAMPION = {
+    "version": "sunday-0a1b2c3d",
+    "name": "v4",
+    "seen_in_training": 0,
+    "new_images": 509,
+    "drift": 0.012,
+    "images": 40,
+    "candidate_mae": 7.065,
+    "champion_mae": 7.412,
+    "value": -0.347,
+    "low": -0.61,
+    "high": -0.09,
+    "p_value": 0.0081,
+    "bins": [
+        {"low_age": 20, "high_age": 30, "images": 31, "value": -0.5, "low": -0.8, "high": -0.2},
+        {"low_age": 40, "high_age": 50, "images": 8, "value": 0.3, "low": -0.9, "high": 1.5},
+    ],
 }
 HOSTILE = "faces/<script>x.jpg</script>/labels.csv"
 
@@ -113,6 +141,35 @@ def test_before_the_gate_the_report_says_that_nothing_is_decided(run: Run, evalu
     assert "The gate" not in page.headings
 
 
+def test_the_champion_stands_beside_the_candidate(run: Run, evaluation: Path, tmp_path: Path):
+    folder = _with_metrics(evaluation, tmp_path, champion=CHAMPION)
+    figures.difference_by_age(CHAMPION, folder / "against_champion.png")
+    page = Page(report_from_run(run, folder, _gate(METRICS | {"champion": CHAMPION}, max_test_mae=9.0)))
+    assert page.cards[1].startswith("7.41 years")
+    assert "v4" in page.cards[1]
+    assert "Against the champion, v4" in page.headings
+    assert "0.35 years lower than the champion's: 7.07 against 7.41" in page.text
+    assert "-0.61 to -0.09, permutation p-value 0.0081" in page.text
+    assert "better beyond chance" in page.text
+    assert page.row("better than the champion")[3] == "pass"
+
+
+def test_the_interval_and_how_often_it_held(published: "Page"):
+    assert published.row("up to 30")[1:] == ["± 8.1 years", "700", "31", "93.0 %"]
+    assert published.row("over 30")[1] == "± 17.9 years"
+    assert "on the test faces it held for 91.0 %" in published.text
+
+
+def test_a_champion_that_has_seen_the_test_faces_is_told_on(run: Run, evaluation: Path, tmp_path: Path):
+    seen = CHAMPION | {"seen_in_training": 9, "images": 31, "low": -0.5, "high": 0.2}
+    folder = _with_metrics(evaluation, tmp_path, champion=seen)
+    figures.difference_by_age(seen, folder / "against_champion.png")
+    page = Page(report_from_run(run, folder, gate=None))
+    assert "9 of the test faces were in the champion's training" in page.text
+    assert "left out here" in page.text
+    assert "can't be told apart" in page.text
+
+
 def test_the_big_numbers(published: "Page"):
     tuned, baseline, median, within = published.cards
     assert tuned.startswith("7.07 years")
@@ -127,11 +184,11 @@ def test_every_rule_of_the_gate_has_number_bound_outcome_and_reason(published: "
     assert published.row("test MAE") == [
         "test MAE",
         "7.07",
-        "<= 9.00",
+        "<= 9.00 years",
         "pass",
         "The error must be small enough to be of use.",
     ]
-    assert published.row("better than the baseline")[1:4] == ["7.07", "< 9.05", "pass"]
+    assert published.row("better than the baseline")[1:4] == ["7.07", "< 9.05 years", "pass"]
 
 
 @pytest.mark.parametrize(
@@ -216,8 +273,8 @@ def test_the_plots_are_those_of_the_run(published: "Page", run: Run, evaluation:
 def test_text_from_outside_stays_text(published: "Page", run: Run, evaluation: Path):
     assert "<script" not in published.html
     assert HOSTILE in published.text  # as the reader sees it
-    rule = {"name": "<b>MAE</b>", "value": 1.0, "comparison": "<", "bound": 2.0, "passed": False, "why": "<img src=x>"}
-    page = Page(report_from_run(run, evaluation, {"passed": False, "rules": [rule]}))
+    rule = Rule("<b>MAE</b>", 1.0, "<", 2.0, "years", why="<img src=x>", passed=False)
+    page = Page(report_from_run(run, evaluation, {"passed": False, "rules": [rule.to_dict()]}))
     assert "<b>mae</b>" in page.verdict.lower()
     assert page.addresses == published.addresses
 
@@ -257,7 +314,7 @@ def test_the_card_says_what_the_model_is_not_for(card: str):
 
 def test_the_card_is_plain_markdown_and_says_what_it_was_made_with(card: str):
     assert "&lt;" not in card
-    assert "test MAE: 7.07 <= 9.00: pass" in card
+    assert "test MAE: 7.07 is <= 9.00 years: pass" in card
     assert "last_layers: 30" in card
     assert re.search(r"python 3\.11", card)
 
@@ -342,4 +399,4 @@ def _with_metrics(evaluation: Path, folder: Path, **changed: object) -> Path:
 
 def _gate(metrics: dict, max_test_mae: float) -> dict:
     rules = judge(metrics, GateSettings(max_test_mae=max_test_mae))
-    return {"passed": all(rule["passed"] for rule in rules), "rules": rules}
+    return {"passed": passes(rules), "rules": [rule.to_dict() for rule in rules]}

@@ -12,12 +12,14 @@ from age_tasks.runs import Run, Summary
 class Needs:
     """What a stage reads, known without importing it: earlier stages, and sections of the settings.
 
-    A stage that `remembers` also reads what it wrote last time, in whichever run that was.
+    A stage that `remembers` also reads what it wrote last time, in whichever run that was; one that `compares` reads
+    the champion.
     """
 
     inputs: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     remembers: bool = False
+    compares: bool = False
 
 
 NEEDS = {
@@ -26,7 +28,7 @@ NEEDS = {
     "split": Needs(("validate",), ("split",), remembers=True),
     "baseline": Needs(("split",), ("model", "views", "baseline")),
     "finetune": Needs(("split", "baseline"), ("finetune",)),
-    "evaluate": Needs(("split", "baseline", "finetune"), ("evaluate",)),
+    "evaluate": Needs(("split", "baseline", "finetune"), ("evaluate",), compares=True),
     "gate": Needs(("evaluate",), ("gate",)),
     "publish": Needs(("split", "baseline", "finetune", "evaluate", "gate")),
 }

@@ -1,18 +1,22 @@
-"""Measure both models by their ages of the test images: MAE, RMSE, bias, CS@5, by age, with plots and worst errors.
+"""Measure both models on the test images, and the champion on the same: MAE, RMSE, bias, CS@5, by age, worst errors.
 
 Writes `metrics.json`, `by_age.csv`, `predictions.csv`, the plots and `report.html`.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from age_tasks import figures
-from age_tasks.config import Config, EvaluateSettings
+from age_tasks.comparison import compare, population_stability
+from age_tasks.config import Config, EvaluateSettings, ViewsSettings
+from age_tasks.conformal import COVERAGE, bounds, group_of, half_widths
+from age_tasks.gate import FEW_IMAGES
 from age_tasks.images import ImageFolder, load_rgb
 from age_tasks.metrics import by_age, mae, mae_difference, measure
+from age_tasks.registry import fetch_version
 from age_tasks.report import report_from_run
 from age_tasks.runs import Run, Summary
 from age_tasks.splits import read_splits
@@ -25,20 +29,79 @@ def run(run: Run, config: Config) -> Summary:
     splits, folder = read_splits(run), run.images()
     predictions = splits["test"][["file_name", "sha256", "real_age"]].copy()
     for name in MODELS:
-        ages = pd.read_csv(run.input(name, "test_predictions.csv"), dtype={"file_name": "str"}, keep_default_na=False)
-        predictions = predictions.merge(ages.rename(columns={"age": name}), validate="one_to_one")
+        predictions = with_ages(run, name, "test", predictions)
+    champion = against_champion(run, predictions, splits, config)
     predictions.to_csv(run.out / "predictions.csv", index=False)
     metrics = summarise(predictions, float(splits["train"]["real_age"].median()), config.evaluate)
+    metrics |= {"champion": champion, "quarantine_fraction": run.finished("validate")["summary"]["quarantine_fraction"]}
+    validation = with_ages(run, "finetune", "val", splits["val"])
+    metrics["interval"] = interval(validation, predictions, config.evaluate.bin_edges)
     (run.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    ages = by_age(predictions, config.evaluate.bin_edges, MODELS)
+    ages = by_age(predictions, config.evaluate.bin_edges, [*MODELS, *(["champion"] if champion else [])])
     ages.to_csv(run.out / "by_age.csv", index=False)
     _draw(run, predictions, ages, folder)
+    if champion:
+        figures.difference_by_age(champion, run.out / "against_champion.png")
     (run.out / "report.html").write_text(report_from_run(run, run.out, gate=None))
     return {
         "predict_the_median_mae": metrics["predict_the_median"]["mae"],
         **{f"{name}_mae": metrics[name]["mae"]["value"] for name in MODELS},
         "finetune_cs5": metrics["finetune"]["cs5"]["value"],
         "test_images": len(predictions),
+        **({"champion": champion["name"], "champion_mae": champion["champion_mae"]} if champion else {}),
+    }
+
+
+def with_ages(run: Run, model: str, split: str, table: pd.DataFrame) -> pd.DataFrame:
+    """`table` (file_name, sha256, …) with the ages that a model gave where it was trained, as a column of its name."""
+    file = run.input(model, f"{split}_predictions.csv")
+    ages = pd.read_csv(file, dtype={"file_name": "str"}, keep_default_na=False)
+    return table.merge(ages.rename(columns={"age": model}), validate="one_to_one")
+
+
+def interval(validation: pd.DataFrame, test: pd.DataFrame, edges: Sequence[float]) -> dict:
+    """The 90 % interval by groups of predicted age, made from the validation images, and its coverage on the test's."""
+    groups = half_widths(validation["real_age"].to_numpy(), validation["finetune"].to_numpy(), edges)
+    predicted, real = test["finetune"].to_numpy(), test["real_age"].to_numpy()
+    low, high = bounds(predicted, groups)
+    covered, number = (low <= real) & (real <= high), group_of(predicted, edges)
+    for at, group in enumerate(groups):
+        inside = covered[number == at]
+        group |= {"test_images": len(inside), "test_coverage": round(float(inside.mean()), 4) if len(inside) else None}
+    return {"coverage": COVERAGE, "test_coverage": round(float(covered.mean()), 4), "groups": groups}
+
+
+def against_champion(
+    run: Run, predictions: pd.DataFrame, splits: Mapping[str, pd.DataFrame], config: Config
+) -> dict | None:
+    """Score the champion on the run's test images, by the same code, and compare; None before the first promotion.
+
+    Adds the column `champion` to `predictions`. Test images that the champion was trained on would flatter it: they
+    are counted, and left out of the comparison unless next to nothing would be left of it.
+    """
+    entry = run.rival()
+    if entry is None:
+        return None
+    # Only here, since it brings TensorFlow: a first run's ages were all predicted where the models were trained.
+    from age_tasks.backbones import load_network
+    from age_tasks.training import predict_ages
+
+    folder = run.scratch / "champion"
+    manifest = fetch_version(run.store, entry.version, folder)
+    theirs = config.model_copy(update={"views": ViewsSettings(**manifest["views"])})
+    network = load_network(folder / "model.keras")
+    predictions["champion"] = predict_ages(network, predictions, run.images(), run.cache, theirs).round(3)
+    before, now = pd.read_csv(folder / "trained_on.csv"), pd.concat(splits.values())
+    seen = predictions["sha256"].isin(before.loc[before["split"] != "test", "sha256"])
+    fair = predictions[~seen] if (~seen).sum() >= FEW_IMAGES else predictions
+    edges = config.evaluate.bin_edges
+    return {
+        "version": entry.version,
+        "name": entry.name,
+        "seen_in_training": int(seen.sum()),
+        "new_images": int((~now["sha256"].isin(before["sha256"])).sum()),
+        "drift": round(population_stability(before["real_age"], now["real_age"], edges), 4),
+        **compare(fair, edges, config.evaluate.comparison_samples, config.evaluate.seed),
     }
 
 

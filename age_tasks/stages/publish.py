@@ -1,18 +1,25 @@
 """Publish the report always, and the model with its metrics and card when the gate says so.
 
-Writes `report.html` with the verdict on top, and `model_card.md`; the model becomes a version of the registry, and the
-champion.
+Writes `report.html` with the verdict on top, `model_card.md` and `trained_on.csv`; the model becomes a version of the
+registry, and the champion.
 """
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
+
 from age_tasks.config import Config
-from age_tasks.registry import history, promote, publish_version
+from age_tasks.errors import MissingInputError
+from age_tasks.quality import usual
+from age_tasks.registry import VERSIONS, champion, promote, publish_version, published_before
 from age_tasks.report import model_card_from_run, report_from_run
 from age_tasks.runs import Run, Summary
+from age_tasks.splits import read_splits
 from age_tasks.store import file_sha256
+
+SAMPLE = 500  # training pictures behind what is said of a new one
 
 
 def run(run: Run, config: Config) -> Summary:
@@ -20,30 +27,54 @@ def run(run: Run, config: Config) -> Summary:
     evaluation = run.input("evaluate", "metrics.json").parent
     for name in run.finished("evaluate")["outputs"]:
         run.input("evaluate", name)
-    report, card = run.out / "report.html", run.out / "model_card.md"
-    report.write_text(report_from_run(run, evaluation, gate))
-    card.write_text(model_card_from_run(run, evaluation, gate))
+    files = {
+        "model.keras": run.input("finetune", "model.keras"),
+        "metrics.json": evaluation / "metrics.json",
+        "model_card.md": run.out / "model_card.md",
+        "report.html": run.out / "report.html",
+        "trained_on.csv": run.out / "trained_on.csv",
+    }
+    files["report.html"].write_text(report_from_run(run, evaluation, gate))
+    files["model_card.md"].write_text(model_card_from_run(run, evaluation, gate))
+    trained_on(read_splits(run)).to_csv(files["trained_on.csv"], index=False)
     report_key = f"reports/{run.key}.html"
     summary = {"published": gate["passed"], "report": run.store.where(report_key)}
     if gate["passed"]:
-        files = {
-            "model.keras": run.input("finetune", "model.keras"),
-            "metrics.json": evaluation / "metrics.json",
-            "model_card.md": card,
-            "report.html": report,
-        }
-        summary |= _publish(run, files, {"gate": gate, "views": config.views.model_dump()})
-    run.store.put(report_key, report)  # last: it says "published"
+        facts = {"gate": gate, "views": config.views.model_dump(), "usual": _usual(run, config.model.image_size)}
+        summary |= promote_candidate(run, files, facts)
+    run.store.put(report_key, files["report.html"])  # last: it says "published"
     return summary
 
 
-def _publish(run: Run, files: Mapping[str, Path], facts: dict) -> Summary:
-    """Make the files a version and the champion, unless this run did so before it was cut off."""
-    version = f"{run.key}-{file_sha256(files['model.keras'])[:8]}"
-    mae = json.loads(files["metrics.json"].read_text())["finetune"]["mae"]["value"]
-    where = publish_version(run.store, version, files, {"run": run.key, "test_mae": mae, **facts})
-    done = (entry for entry in history(run.store) if (entry.run, entry.version) == (run.key, version))
-    entry = next(done, None) or promote(
-        run.store, version, f"gate {run.finished('gate')['summary']['verdict']}", run.key
-    )
-    return {"version": entry.name, "model": where}
+def trained_on(splits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The images behind a version with their ages and splits, by which a later candidate is compared."""
+    return pd.concat([table[["sha256", "real_age"]].assign(split=name) for name, table in splits.items()])
+
+
+def _usual(run: Run, size: int) -> dict[str, float]:
+    """What nearly all training pictures reach, by a sample of them."""
+    train, folder = read_splits(run)["train"], run.images()
+    sample = train["file_name"].sample(min(SAMPLE, len(train)), random_state=0)
+    return usual((folder.path(name) for name in sample), size)
+
+
+def promote_candidate(run: Run, files: Mapping[str, Path], facts: dict) -> Summary:
+    """Make the files a version and the champion; a model that was promoted before stays what it is now.
+
+    Raises:
+        MissingInputError: the champion is not the one that the candidate was compared with.
+    """
+    sha256 = file_sha256(files["model.keras"])
+    if known := published_before(run.store, sha256):
+        return {"version": known.name, "model": run.store.where(VERSIONS + known.version)}
+    metrics, now = json.loads(files["metrics.json"].read_text()), champion(run.store)
+    compared = (metrics["champion"] or {}).get("version")
+    if compared != (now.version if now else None):
+        raise MissingInputError(
+            f"run {run.key}: the champion is {now.name if now else 'none'} now, not what this model was compared with "
+            f"({compared or 'none'}); run evaluate, gate and publish again (--run {run.key}, or clear them in Airflow)"
+        )
+    version, mae = f"{run.key}-{sha256[:8]}", metrics["finetune"]["mae"]["value"]
+    facts = {"run": run.key, "test_mae": mae, "interval": metrics["interval"]["groups"], **facts}
+    where = publish_version(run.store, version, files, facts)
+    return {"version": promote(run.store, version, f"gate {facts['gate']['verdict']}", run.key).name, "model": where}

@@ -10,7 +10,7 @@ from age_tasks.locations import PROJECT
 from age_tasks.sample import Sample
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def airflow(tmp_path_factory: pytest.TempPathFactory, sample: Sample) -> dict[str, str]:
     """The environment of an Airflow with its own database, store and cache."""
     root = tmp_path_factory.mktemp("airflow")

@@ -1,0 +1,35 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from age_tasks.config import GateSettings
+from age_tasks.gate import against_champion, passes
+from age_tasks.locations import PROJECT
+from benchmarks.gate_simulation import BLOCK, CHAMPION_MAE, compared, differences
+
+RESULTS = PROJECT / "benchmarks" / "gate_simulation.json"
+
+
+@pytest.mark.parametrize("gain", [-0.5, 0.0, 0.5])
+def test_the_true_difference_is_what_it_says(gain: float):
+    loss = differences(np.full(20_000, 30.0), gain, np.random.default_rng(1))
+    assert loss.mean() == pytest.approx(-gain, abs=0.02)
+    assert loss.std() < CHAMPION_MAE  # correlated: less spread than two models that have nothing in common
+
+
+@pytest.mark.parametrize(("gain", "fewest", "most"), [(-0.5, 0, 0), (0.0, 0, 10), (0.5, 80, BLOCK)])
+def test_the_gate_tells_better_from_equal_and_worse(gain: float, fewest: int, most: int):
+    promoted = sum(passes(against_champion(found, GateSettings())) for found in compared(1139, gain, seed=7))
+    assert fewest <= promoted <= most
+
+
+def test_the_results_kept_meet_the_bounds():
+    rows = json.loads(Path(RESULTS).read_text())
+    assert len(rows) == 12
+    for row in rows:
+        if row["policy"] == "better" and row["true_gain_years"] == 0:
+            assert row["promoted_share"] <= 0.05
+        if row["true_gain_years"] < 0:
+            assert row["promoted_share"] <= 0.001

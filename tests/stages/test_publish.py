@@ -1,0 +1,70 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from age_tasks.errors import MissingInputError
+from age_tasks.locations import Locations
+from age_tasks.registry import champion, fetch_version, history, rollback
+from age_tasks.runs import Run, open_run
+from age_tasks.stages.publish import promote_candidate, trained_on
+
+FACTS = {"gate": {"verdict": "passed: all 7 rules hold"}, "views": {"training": 1, "prediction": 1}}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    with open_run("tuesday", Locations("", "", (tmp_path / "store").as_uri(), tmp_path / "cache")) as run:
+        yield run
+
+
+def candidate(run: Run, model: bytes, compared_with: str | None) -> dict[str, Path]:
+    """A model and its metrics, as the stages before left them."""
+    (run.scratch / "model.keras").write_bytes(model)
+    against = {"version": compared_with} if compared_with else None
+    metrics = {"finetune": {"mae": {"value": 6.5}}, "champion": against, "interval": {"groups": []}}
+    (run.scratch / "metrics.json").write_text(json.dumps(metrics))
+    return {name: run.scratch / name for name in ("model.keras", "metrics.json")}
+
+
+def test_a_model_that_passed_becomes_the_champion(run: Run, tmp_path: Path):
+    first = promote_candidate(run, candidate(run, b"one", None), FACTS)
+    second = promote_candidate(run, candidate(run, b"two", champion(run.store).version), FACTS)
+    assert (first["version"], second["version"]) == ("v1", "v2")
+    now = champion(run.store)
+    assert (now.name, now.run, now.why) == ("v2", "tuesday", "gate passed: all 7 rules hold")
+    assert fetch_version(run.store, now.version, tmp_path / "v2")["test_mae"] == 6.5
+
+
+def test_a_task_that_is_tried_again_promotes_once(run: Run):
+    for _ in range(2):
+        assert promote_candidate(run, candidate(run, b"one", None), FACTS)["version"] == "v1"
+    assert len(history(run.store)) == 1
+
+
+def test_a_model_that_people_rolled_back_stays_so(run: Run):
+    promote_candidate(run, candidate(run, b"one", None), FACTS)
+    promote_candidate(run, candidate(run, b"two", champion(run.store).version), FACTS)
+    rollback(run.store, "worse on children")
+    assert promote_candidate(run, candidate(run, b"two", champion(run.store).version), FACTS)["version"] == "v2"
+    assert champion(run.store).name == "v1"
+
+
+def test_a_champion_that_changed_since_the_comparison_is_not_replaced(run: Run):
+    promote_candidate(run, candidate(run, b"one", None), FACTS)
+    with pytest.raises(MissingInputError, match=r"the champion is v1 now.*compared with \(none\).*evaluate"):
+        promote_candidate(run, candidate(run, b"two", None), FACTS)
+    assert champion(run.store).name == "v1"
+
+
+def test_a_version_remembers_the_images_of_its_splits():
+    splits = {
+        name: pd.DataFrame({"sha256": [name], "real_age": [30.0], "file_name": ["x"]}) for name in ("train", "test")
+    }
+    table = trained_on(splits)
+    assert table.to_dict("records") == [
+        {"sha256": "train", "real_age": 30.0, "split": "train"},
+        {"sha256": "test", "real_age": 30.0, "split": "test"},
+    ]
