@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--again", action="store_true", help=_AGAIN_HELP)
     sub = add("summary", _summary, "Print a run's table: seconds, labels, MAE, verdict, and the pages to open.")
     sub.add_argument("--run", metavar="KEY", help="default: the newest run")
-    sub = add("predict", _predict, "Say the ages of pictures by the model in use, each with an interval that holds for 9 in 10.")
+    sub = add("predict", _predict, "Say the ages of pictures by the model in use, each with an interval.")
     sub.add_argument("pictures", nargs="+", type=Path, help="pictures, folders, or CSV files with a column file_name")
     sub.add_argument("--version", metavar="N", help="its number in `history` (default: the champion)")
     sub.add_argument("--json", action="store_true", help="print JSON instead of text")
