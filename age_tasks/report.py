@@ -25,6 +25,8 @@ def report_from_run(run: Run, evaluation: Path, gate: dict | None) -> str:
     figures = {name: png_uri(evaluation / f"{name}.png") for name in FIGURES}
     for stage in ("baseline", "finetune"):
         figures[f"{stage}_curve"] = png_uri(run.input(stage, "learning_curve.png"))
+    if (evaluation / "labels_to_look_at.png").exists():
+        figures["labels_to_look_at"] = png_uri(evaluation / "labels_to_look_at.png")
     if champion := facts["metrics"]["champion"]:
         figures["against_champion"] = png_uri(evaluation / "against_champion.png")
     figures["split_ages"] = png_uri(run.input("split", "split_ages.png"))

@@ -39,6 +39,8 @@ METRICS = {
         "cs5": {"value": 0.4876, "low": 0.459, "high": 0.517},
     },
     "difference": {"value": -1.98, "low": -2.31, "high": -1.66},
+    "minors": {"images": 9, "mistaken": 0.2222},
+    "adults": {"images": 31, "mistaken": 0.0323},
     "quarantine_fraction": 0.004,
     "interval": {
         "coverage": 0.9,
@@ -152,6 +154,10 @@ def test_the_champion_stands_beside_the_candidate(run: Run, evaluation: Path, tm
     assert "-0.61 to -0.09, permutation p-value 0.0081" in page.text
     assert "better beyond chance" in page.text
     assert page.row("better than the champion")[3] == "pass"
+
+
+def test_who_is_taken_for_what_at_eighteen(published: "Page"):
+    assert "Of 9 test faces under 18, 22.2 % are shown as adults; of 31 adults, 3.2 % as minors." in published.text
 
 
 def test_the_interval_and_how_often_it_held(published: "Page"):

@@ -1,11 +1,18 @@
 """Train a new head on the frozen, ImageNet-pretrained backbone.
 
-Writes `model.keras` (raw pixels to years), `history.csv`, `learning_curve.png` and `baseline_test_metrics.json`.
+Writes `model.keras` (raw pixels to years), `history.csv`, `learning_curve.png`, the ages of validation and test images,
+`baseline_test_metrics.json`, and `out_of_fold.csv`: an age for every image by what all others say of such a face.
 """
 
-from age_tasks.backbones import build_model, cut_point, freeze
+import keras
+import pandas as pd
+
+from age_tasks.backbones import build_model, cut_point, freeze, pooled
 from age_tasks.config import Config
+from age_tasks.features import cached_features
 from age_tasks.runs import Run, Summary
+from age_tasks.splits import read_splits
+from age_tasks.suspects import out_of_fold_ages
 from age_tasks.training import train_and_save
 
 
@@ -14,4 +21,19 @@ def run(run: Run, config: Config) -> Summary:
     freeze(model, config.finetune.last_layers)
     finetune_cut = cut_point(model)  # fine-tuning starts there; its features cost nothing more in the same pass
     freeze(model, 0)
-    return train_and_save("baseline", model, config.baseline, config, run, also_cache=(finetune_cut,))
+    summary = train_and_save("baseline", model, config.baseline, config, run, also_cache=(finetune_cut,))
+    write_out_of_fold_ages(model, config, run)
+    return summary
+
+
+def write_out_of_fold_ages(model: keras.Model, config: Config, run: Run) -> None:
+    """Ages by which `evaluate` finds labels to look at; none where the features had no room in the cache."""
+    table = pd.concat(read_splits(run).values(), ignore_index=True)[["file_name", "sha256", "real_age"]]
+    folder = run.images()
+    (cached,) = cached_features(model, [pooled(model)], table.assign(view=0), folder, run.cache, config.compute)
+    if cached is None:
+        return
+    ages = out_of_fold_ages(
+        lambda rows: cached.rows(table["sha256"].iloc[rows]), table["real_age"].to_numpy(), config.baseline.seed
+    )
+    table.assign(other_age=ages.round(2)).to_csv(run.out / "out_of_fold.csv", index=False)

@@ -1,6 +1,6 @@
 """Measure both models on the test images, and the champion on the same: MAE, RMSE, bias, CS@5, by age, worst errors.
 
-Writes `metrics.json`, `by_age.csv`, `predictions.csv`, the plots and `report.html`.
+Writes `metrics.json`, `by_age.csv`, `predictions.csv`, `labels_to_look_at.csv`, the plots and `report.html`.
 """
 
 import json
@@ -20,9 +20,12 @@ from age_tasks.registry import fetch_version
 from age_tasks.report import report_from_run
 from age_tasks.runs import Run, Summary
 from age_tasks.splits import read_splits
+from age_tasks.suspects import by_suspicion
 
 MODELS = ("baseline", "finetune")
 WORST_FACES = 24
+LABELS_TO_LOOK_AT = 200  # rows of the file; the report shows the first as faces
+ADULT = 18  # years
 
 
 def run(run: Run, config: Config) -> Summary:
@@ -40,6 +43,7 @@ def run(run: Run, config: Config) -> Summary:
     ages = by_age(predictions, config.evaluate.bin_edges, [*MODELS, *(["champion"] if champion else [])])
     ages.to_csv(run.out / "by_age.csv", index=False)
     _draw(run, predictions, ages, folder)
+    _labels_to_look_at(run, folder)
     if champion:
         figures.difference_by_age(champion, run.out / "against_champion.png")
     (run.out / "report.html").write_text(report_from_run(run, run.out, gate=None))
@@ -117,7 +121,14 @@ def summarise(predictions: pd.DataFrame, median_age: float, settings: EvaluateSe
         "baseline": measure(real, baseline, samples, seed),
         "finetune": measure(real, finetune, samples, seed),
         "difference": mae_difference(real, finetune, baseline, samples, seed),
+        "minors": taken_for(real < ADULT, finetune >= ADULT),
+        "adults": taken_for(real >= ADULT, finetune < ADULT),
     }
+
+
+def taken_for(are: np.ndarray, seem: np.ndarray) -> dict:
+    """How many people of a group there are, and which share of them is taken for the other group."""
+    return {"images": int(are.sum()), "mistaken": round(float(seem[are].mean()), 4) if are.any() else None}
 
 
 def _draw(run: Run, predictions: pd.DataFrame, ages: pd.DataFrame, folder: ImageFolder) -> None:
@@ -126,13 +137,24 @@ def _draw(run: Run, predictions: pd.DataFrame, ages: pd.DataFrame, folder: Image
     figures.error_histogram(predictions, run.out / "error_histogram.png")
     errors = (predictions["finetune"] - predictions["real_age"]).abs()
     worst = predictions.loc[errors.sort_values(ascending=False, kind="stable").index[:WORST_FACES]]
-    figures.face_sheet(
-        _faces(worst, folder), run.out / "worst_errors.png", title="Largest errors: real → predicted age"
-    )
+    faces = _faces(worst, folder, "finetune", "{real:g} → {other:.0f}")
+    figures.face_sheet(faces, run.out / "worst_errors.png", title="Largest errors: real → predicted age")
 
 
-def _faces(rows: pd.DataFrame, folder: ImageFolder) -> Sequence[tuple[np.ndarray, str]]:
+def _labels_to_look_at(run: Run, folder: ImageFolder) -> None:
+    """The labels most at odds with their out-of-fold age, for a labeller to work through."""
+    if "out_of_fold.csv" not in run.finished("baseline")["outputs"]:
+        return  # its features had no room in the cache
+    table = pd.read_csv(run.input("baseline", "out_of_fold.csv"), dtype={"file_name": "str"}, keep_default_na=False)
+    suspects = by_suspicion(table).head(LABELS_TO_LOOK_AT)
+    suspects.to_csv(run.out / "labels_to_look_at.csv", index=False)
+    faces = _faces(suspects.head(WORST_FACES), folder, "other_age", "{real:g}, or {other:.0f}?")
+    figures.face_sheet(faces, run.out / "labels_to_look_at.png", title="Labels to look at: label, or other age?")
+
+
+def _faces(rows: pd.DataFrame, folder: ImageFolder, other: str, caption: str) -> Sequence[tuple[np.ndarray, str]]:
+    """The pictures of the rows, each with its real age and the one in the column `other` in its caption."""
     return [
-        (load_rgb(folder.path(row.file_name), 112), f"{row.real_age:g} → {row.finetune:.0f}")
-        for row in rows.itertuples()
+        (load_rgb(folder.path(name), 112), caption.format(real=real, other=age))
+        for name, real, age in zip(rows["file_name"], rows["real_age"], rows[other], strict=True)
     ]

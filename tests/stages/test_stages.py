@@ -140,6 +140,14 @@ def test_evaluate_agrees_with_training(finished: Run):
     assert table(finished, "evaluate", "by_age.csv")["images"].sum() == metrics["images"]
 
 
+def test_labels_most_at_odds_with_their_faces_are_listed(finished: Run):
+    suspects = table(finished, "evaluate", "labels_to_look_at.csv")
+    rows = sum(len(table(finished, "split", f"{name}.csv")) for name in ("train", "val", "test"))
+    assert len(suspects) == min(rows, 200)
+    assert suspects["times_usual"].is_monotonic_decreasing
+    assert "Labels to look at" in finished.input("publish", "report.html").read_text()
+
+
 @pytest.fixture
 def elsewhere(finished: Run, sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Locations:
     """A copy of the finished run's store, with its cache."""
