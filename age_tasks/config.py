@@ -97,11 +97,10 @@ class ComputeSettings(Settings):
     """What the machine may do; results stay the same within the noise of its arithmetic."""
 
     cache_budget_gb: float = Field(50.0, ge=0, description="disk for cached features; beyond it images are streamed")
-    xla: Literal["auto", "always", "never"] = Field(
-        "auto", description="compile with XLA; auto: on a GPU, and on a CPU without depthwise convolutions"
-    )
+    xla: Literal["auto", "always", "never"] = Field("auto", description="compile with XLA; auto: on a GPU")
     mixed_precision: Literal["auto", "always", "never"] = Field(
-        "auto", description="compute in float16; auto: on a GPU"
+        "auto",
+        description="train in half precision; auto: on a GPU, and on a CPU with bfloat16 if no layer is depthwise",
     )
 
 

@@ -193,7 +193,7 @@ def _compute(
     """Run the pictures through the network and append each output to its cache, a shard at a time."""
     forward = tf.function(
         lambda batch: tf.nest.flatten(network([batch], training=False)),
-        jit_compile=use_xla(settings.xla, network),
+        jit_compile=use_xla(settings.xla),
     )
     size = GPU_BATCH if gpus() else CPU_BATCH
     batches = pixels(pictures, folder, network.inputs[0].shape[1]).batch(size).prefetch(4).as_numpy_iterator()

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from age_tasks import figures
-from age_tasks.accelerate import KeepFreedMemory, learner_of, use_xla
+from age_tasks.accelerate import KeepFreedMemory, bfloat16, learner_of, use_bfloat16, use_xla
 from age_tasks.backbones import AGES, EXPECTED_AGE, SHARES, cut_point, learning_model, suffix_model, with_mirror
 from age_tasks.batches import FeatureBatches, Targets, streamed_batches
 from age_tasks.config import Config, TrainingSettings
@@ -61,7 +61,8 @@ def train_and_save(
     with strategy.scope():
         compile_for(learner, settings, steps=-(-len(splits["train"]) // settings.batch_size), config=config)
     train = batches("train", settings.seed, config.views.training)
-    history = fit(learner, train, batches("val"), settings, run.resume)
+    with bfloat16(use_bfloat16(config.compute.mixed_precision, learner)):
+        history = fit(learner, train, batches("val"), settings, run.resume)
     if learner is not network:
         network.set_weights(learner.get_weights())
     history.to_csv(run.out / "history.csv", index=False)
@@ -93,7 +94,7 @@ def predict_ages(
     wanted = pd.concat([table[["file_name", "sha256"]].assign(view=view) for view in range(views)])
     (features,) = cached_features(model, [cut], wanted, folder, cache, config.compute)
     network = suffix_model(model, at=model.inputs[0] if features is None else cut)
-    network.jit_compile = use_xla(config.compute.xla, network)
+    network.jit_compile = use_xla(config.compute.xla)
     ages = []
     for view in range(views):
         rows = table.assign(view=view, real_age=0.0)
@@ -137,7 +138,7 @@ def compile_for(learner: keras.Model, settings: TrainingSettings, steps: int, co
             "loss_weights": {SHARES: 1.0, EXPECTED_AGE: settings.mae_weight},
             "metrics": {EXPECTED_AGE: ["mae"]},
         }
-    learner.compile(optimizer, **losses, jit_compile=use_xla(config.compute.xla, learner))
+    learner.compile(optimizer, **losses, jit_compile=use_xla(config.compute.xla))
 
 
 def fit(learner: keras.Model, train: Any, val: Any, settings: TrainingSettings, folder: Path) -> pd.DataFrame:

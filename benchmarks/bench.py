@@ -29,6 +29,7 @@ from benchmarks.report import write_report
 
 HERE = Path(__file__).parent
 NEW_SHARE = 0.05
+RANDOM = "random: times hold, errors say nothing"
 RATED = 128  # pictures behind a rate
 # The recipe `strong` cut short, for few steps: how soon its kind of training is as good as the plain recipe ever gets.
 QUICK = [
@@ -46,8 +47,10 @@ def main() -> None:
     labels, images = _faces(options, work)
     measured = {"machine": _machine(), "command": _command(options)}
     for backbone in options.backbone or BACKBONES:
-        bench = Bench(work / backbone, images, [f"model.backbone={backbone}", *options.set])
-        _keep(backbone, measured | bench.measure(labels, options))
+        settings = [f"model.backbone={backbone}", *options.set]
+        weights = _weights(work, images, settings)
+        bench = Bench(work / backbone, images, [*settings, f"model.weights={weights}"])
+        _keep(backbone, measured | {"weights": _kind(weights)} | bench.measure(labels, options))
     print((HERE / "results.md").read_text())
 
 
@@ -166,6 +169,25 @@ class Bench:
         start, env = time.perf_counter(), os.environ | {"PYTHONPATH": str(HERE.parent)}
         subprocess.run(command, cwd=place, env=env, check=True, stdout=subprocess.DEVNULL)
         return json.loads((place / "plain.json").read_text()) | {"seconds": round(time.perf_counter() - start, 1)}
+
+
+def _weights(work: Path, images: Path, settings: list[str]) -> str:
+    """What the settings say; or, where ImageNet's weights can't be had, a file of some drawn by lot."""
+    model = load_recipe("reference").with_overrides(parse_overrides(settings)).model
+    load = "import sys; from age_tasks.backbones import build_model; from age_tasks.config import ModelSettings; "
+    load += "build_model(ModelSettings.model_validate_json(sys.argv[1]), 0)"
+    done = subprocess.run([sys.executable, "-c", load, model.model_dump_json()], capture_output=True, cwd=HERE.parent)
+    if done.returncode == 0:
+        return model.weights
+    _say(f"the weights of {model.backbone} can't be had here: drawn by lot, which is good for times, not for errors")
+    file = work / f"{model.backbone}.weights.h5"
+    arguments = [model.backbone, str(model.image_size), str(images), str(file)]
+    subprocess.run([sys.executable, "-m", "benchmarks.random_weights", *arguments], cwd=HERE.parent, check=True)
+    return str(file)
+
+
+def _kind(weights: str) -> str:
+    return RANDOM if weights.endswith(".weights.h5") else weights
 
 
 def _of_newest_run(locations: Locations) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def _train(
 ) -> None:
     best = Path("best.weights.h5").absolute()
     # The plain recipe gets the better choice too: XLA, Keras' default, makes depthwise networks several times slower.
-    xla = use_xla(config.compute.xla, model)
+    xla = use_xla(config.compute.xla)
     model.compile(keras.optimizers.Adam(settings.learning_rate), loss="mae", metrics=["mae"], jit_compile=xla)
     clock = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: epochs.append(

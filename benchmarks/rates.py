@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from age_tasks.accelerate import use_xla
+from age_tasks.accelerate import bfloat16, keep_freed_memory, use_bfloat16, use_xla
 from age_tasks.backbones import build_model, cut_point, freeze, pooled, suffix_model
 from age_tasks.config import config_from_dict
 from age_tasks.features import CPU_BATCH, pixels
@@ -30,7 +30,7 @@ def main() -> None:
     table = pd.read_csv(place / "labels.csv").assign(view=0)
     folder = ImageFolder(images, place)
     model = build_model(config.model, seed=1)
-    xla = use_xla(config.compute.xla, model)
+    xla = use_xla(config.compute.xla)
     freeze(model, config.finetune.last_layers)
     cut = cut_point(model)
     prefix, suffix = keras.Model(model.inputs[0], cut), suffix_model(model, at=cut)
@@ -39,11 +39,12 @@ def main() -> None:
     few = batch[:CPU_BATCH]
     features = prefix(batch, training=False)
     peak = _peak_flops()
+    half = use_bfloat16(config.compute.mixed_precision, suffix)
     seconds = {
         "decode": _decode_seconds(table, folder, config.model.image_size),
         "prefix": BATCH / CPU_BATCH * _seconds(tf.function(lambda: prefix(few, training=False), jit_compile=xla)),
-        "suffix_step": _seconds(_step(suffix, features, xla)),
-        "head_step": _seconds(_step(head, tf.random.normal((BATCH, pooled(model).shape[-1])), False)),
+        "suffix_step": _step_seconds(suffix, features, xla, half),
+        "head_step": _step_seconds(head, tf.random.normal((BATCH, pooled(model).shape[-1])), xla, half),
         "whole_forward": _seconds(tf.function(lambda: model(batch, training=False), jit_compile=xla)),
     }
     work = {"prefix": flops(prefix), "suffix_step": 3 * flops(suffix), "whole_forward": flops(model)}
@@ -55,6 +56,7 @@ def main() -> None:
                 "peak_gflops": round(peak / 1e9),
                 "gflop_per_image": {name: round(each / 1e9, 3) for name, each in work.items()},
                 "xla": xla,
+                "bfloat16": half,
                 "batch": BATCH,
             }
         )
@@ -74,11 +76,12 @@ def flops(model: keras.Model) -> float:
     return total
 
 
-def _step(model: keras.Model, inputs: tf.Tensor, xla: bool) -> Callable[[], object]:
+def _step_seconds(model: keras.Model, inputs: tf.Tensor, xla: bool, half: bool) -> float:
     model.compile(keras.optimizers.Adam(1e-5), loss="mae", jit_compile=xla)
-    ages = np.full((BATCH, 1), 30, "float32")
-    inputs = inputs.numpy()
-    return lambda: model.train_on_batch(inputs, ages)
+    ages, features = np.full((BATCH, 1), 30, "float32"), inputs.numpy()
+    keep_freed_memory()
+    with bfloat16(half):
+        return _seconds(lambda: model.train_on_batch(features, ages))
 
 
 def _decode_seconds(table: pd.DataFrame, folder: ImageFolder, size: int) -> float:

@@ -35,6 +35,7 @@ def _page(results: dict[str, Any]) -> str:
     lines += ["![validation MAE against seconds](results.png)", ""]
     lines += [_row(["", *results]), _row(["---"] * (1 + len(results)))]
     lines += [_row(["faces", *(str(found["images"]) for found in results.values())])]
+    lines += [_row(["weights", *(found["weights"] for found in results.values())])]
     lines += [_row([label, *(_text(found[key]) for found in results.values())]) for label, key in ROWS]
     for name, found in results.items():
         lines += ["", f"## {name}", "", f"{found['machine']}", "", "```", found["command"], "```", ""]
@@ -49,7 +50,7 @@ def _page(results: dict[str, Any]) -> str:
                 )
             )
         rates = found["rates"]
-        lines += ["", f"XLA {'on' if rates['xla'] else 'off'}; batches of {rates['batch']}.", ""]
+        lines += ["", f"Batches of {rates['batch']}; {_how(rates)}.", ""]
         lines += [_row(["part", "images/s", f"share of {rates['peak_gflops']} GFLOP/s"]), _row(["---"] * 3)]
         for part, rate in rates["images_per_second"].items():
             share = rates["share_of_peak"].get(part)
@@ -73,6 +74,10 @@ def _draw(results: dict[str, Any], path: Path) -> None:
             axes.set(title=name, xlabel="seconds since the start (log)", ylabel="validation MAE (years)", xscale="log")
             axes.legend(fontsize=8)
         figure.savefig(path, dpi=110)
+
+
+def _how(rates: dict[str, Any]) -> str:
+    return f"XLA {'on' if rates['xla'] else 'off'}, training steps in {'bfloat16' if rates['bfloat16'] else 'float32'}"
 
 
 def _row(cells: list[str]) -> str:

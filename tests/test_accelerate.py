@@ -3,8 +3,11 @@ import sys
 
 import keras
 import numpy as np
+import pytest
+import tensorflow as tf
 
-from age_tasks.accelerate import copy_of, use_mixed_precision, use_xla
+from age_tasks import accelerate
+from age_tasks.accelerate import bfloat16, copy_of, use_bfloat16, use_float16, use_xla
 from age_tasks.backbones import build_model, freeze
 from age_tasks.config import ModelSettings
 from age_tasks.locations import PROJECT
@@ -48,11 +51,30 @@ def test_a_mixed_precision_copy_gives_the_same_ages():
     assert np.allclose(model.predict(pixels, verbose=0), copy.predict(pixels, verbose=0), atol=0.05)
 
 
-def test_xla_is_chosen_by_the_kind_of_network():
+def test_what_is_chosen_for_a_cpu(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(accelerate, "_cpu_has_bfloat16", lambda: True)
     depthwise = build_model(ModelSettings(backbone="efficientnet_lite0", image_size=64), seed=1)
     plain = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
-    assert use_xla("auto", plain)
-    assert not use_xla("auto", depthwise)
-    assert use_xla("always", depthwise)
-    assert not use_xla("never", plain)
-    assert (use_mixed_precision("always"), use_mixed_precision("never")) == (True, False)
+    assert [use_xla(setting) for setting in ("auto", "always", "never")] == [False, True, False]
+    assert [use_bfloat16(setting, plain) for setting in ("auto", "always", "never")] == [True, True, False]
+    assert [use_bfloat16(setting, depthwise) for setting in ("auto", "always", "never")] == [False, True, False]
+    assert not use_float16("always")
+    monkeypatch.setattr(accelerate, "_cpu_has_bfloat16", lambda: False)
+    assert not use_bfloat16("auto", plain)
+
+
+def test_bfloat16_is_for_what_is_traced_within():
+    images = np.random.default_rng(1).normal(size=(2, 16, 16, 8)).astype("float32")
+    convolution = keras.layers.Conv2D(16, 3)
+    exact = convolution(images).numpy()
+
+    def error() -> float:
+        compute = tf.function(lambda batch: tf.nn.relu(convolution(batch)))  # alone, an operation is not worth a cast
+        return float(np.abs(compute(images).numpy() - np.maximum(exact, 0)).max())
+
+    with bfloat16(True):
+        within = error()
+    assert error() < 1e-5
+    assert within < 0.1
+    if accelerate._cpu_has_bfloat16():
+        assert within > 1e-5
