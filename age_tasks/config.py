@@ -100,7 +100,7 @@ class ComputeSettings(Settings):
     xla: Literal["auto", "always", "never"] = Field("auto", description="compile with XLA; auto: on a GPU")
     mixed_precision: Literal["auto", "always", "never"] = Field(
         "auto",
-        description="train in half precision; auto: on a GPU, and on a CPU with bfloat16 if no layer is depthwise",
+        description="train in half precision; auto: on a GPU, and on a CPU with bfloat16",
     )
 
 

@@ -61,7 +61,7 @@ def train_and_save(
     with strategy.scope():
         compile_for(learner, settings, steps=-(-len(splits["train"]) // settings.batch_size), config=config)
     train = batches("train", settings.seed, config.views.training)
-    with bfloat16(use_bfloat16(config.compute.mixed_precision, learner)):
+    with bfloat16(use_bfloat16(config.compute.mixed_precision)):
         history = fit(learner, train, batches("val"), settings, run.resume)
     if learner is not network:
         network.set_weights(learner.get_weights())

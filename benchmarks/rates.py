@@ -39,7 +39,7 @@ def main() -> None:
     few = batch[:CPU_BATCH]
     features = prefix(batch, training=False)
     peak = _peak_flops()
-    half = use_bfloat16(config.compute.mixed_precision, suffix)
+    half = use_bfloat16(config.compute.mixed_precision)
     seconds = {
         "decode": _decode_seconds(table, folder, config.model.image_size),
         "prefix": BATCH / CPU_BATCH * _seconds(tf.function(lambda: prefix(few, training=False), jit_compile=xla)),

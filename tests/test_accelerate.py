@@ -53,14 +53,11 @@ def test_a_mixed_precision_copy_gives_the_same_ages():
 
 def test_what_is_chosen_for_a_cpu(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(accelerate, "_cpu_has_bfloat16", lambda: True)
-    depthwise = build_model(ModelSettings(backbone="efficientnet_lite0", image_size=64), seed=1)
-    plain = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
     assert [use_xla(setting) for setting in ("auto", "always", "never")] == [False, True, False]
-    assert [use_bfloat16(setting, plain) for setting in ("auto", "always", "never")] == [True, True, False]
-    assert [use_bfloat16(setting, depthwise) for setting in ("auto", "always", "never")] == [False, True, False]
+    assert [use_bfloat16(setting) for setting in ("auto", "always", "never")] == [True, True, False]
     assert not use_float16("always")
     monkeypatch.setattr(accelerate, "_cpu_has_bfloat16", lambda: False)
-    assert not use_bfloat16("auto", plain)
+    assert [use_bfloat16(setting) for setting in ("auto", "always")] == [False, True]
 
 
 def test_bfloat16_is_for_what_is_traced_within():
@@ -78,3 +75,12 @@ def test_bfloat16_is_for_what_is_traced_within():
     assert within < 0.1
     if accelerate._cpu_has_bfloat16():
         assert within > 1e-5
+
+
+def test_depthwise_convolutions_stay_exact():
+    images = np.random.default_rng(1).normal(size=(2, 16, 16, 8)).astype("float32")
+    convolution = keras.layers.DepthwiseConv2D(3)
+    exact = convolution(images).numpy()
+    with bfloat16(True):
+        compute = tf.function(lambda batch: tf.nn.relu(convolution(batch)))
+        assert np.abs(compute(images).numpy() - np.maximum(exact, 0)).max() < 1e-5
