@@ -99,7 +99,13 @@ class Bench:
             "peak_memory_gb_plain": plain["peak_memory_gb"],
             "stages": ours["stages"],
             "growth": {
-                count: {"plain": sides[0]["seconds"], "ours": sides[1]["seconds"], "incremental": sides[2]["seconds"]}
+                count: {
+                    **{
+                        name: side["seconds"]
+                        for name, side in zip(("plain", "ours", "incremental"), sides, strict=True)
+                    },
+                    "peak_memory_gb": sides[1]["peak_memory_gb"],
+                }
                 for count, sides in growth.items()
             },
             "epochs_plain": plain["epochs"],

@@ -39,16 +39,13 @@ def _page(results: dict[str, Any]) -> str:
     lines += [_row([label, *(_text(found[key]) for found in results.values())]) for label, key in ROWS]
     for name, found in results.items():
         lines += ["", f"## {name}", "", f"{found['machine']}", "", "```", found["command"], "```", ""]
-        lines += [_row(["faces", "plain (s)", "ours (s)", "ratio", "5 % new, ours (s)", "ratio"])]
-        lines += [_row(["---"] * 6)]
+        lines += [_row(["faces", "plain (s)", "ours (s)", "ratio", "5 % new, ours (s)", "ratio", "peak GB"])]
+        lines += [_row(["---"] * 7)]
         for count, at in found["growth"].items():
             ratios = {side: f"{at['plain'] / at[side]:.1f}" for side in ("ours", "incremental")}
             times = {side: f"{at[side]:.0f}" for side in ("plain", "ours", "incremental")}
-            lines.append(
-                _row(
-                    [count, times["plain"], times["ours"], ratios["ours"], times["incremental"], ratios["incremental"]]
-                )
-            )
+            cells = [count, times["plain"], times["ours"], ratios["ours"], times["incremental"], ratios["incremental"]]
+            lines.append(_row([*cells, f"{at['peak_memory_gb']:.2f}"]))
         rates = found["rates"]
         lines += ["", f"Batches of {rates['batch']}; {_how(rates)}.", ""]
         lines += [_row(["part", "images/s", f"share of {rates['peak_gflops']} GFLOP/s"]), _row(["---"] * 3)]
