@@ -59,7 +59,7 @@ for day, (name, (conf, choice)) in enumerate(json.loads(sys.argv[1]).items(), st
     date, stop = datetime(2026, 1, day, tzinfo=timezone.utc), threading.Event()
     thread = threading.Thread(target=respond, args=(f"manual__{date.isoformat()}", choice, stop))
     thread.start()
-    run = dag.test(logical_date=date, run_conf=conf, mark_success_pattern=sys.argv[2])
+    run = dag.test(logical_date=date, run_after=date, run_conf=conf, mark_success_pattern=sys.argv[2])
     stop.set()
     thread.join()
     with create_session() as session:
