@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("pictures", nargs="+", type=Path, help="pictures, folders, or CSV files with a column file_name")
     sub.add_argument("--version", metavar="N", help="its number in `history` (default: the champion)")
     sub.add_argument("--json", action="store_true", help="print JSON instead of text")
-    sub.add_argument("--out", type=Path, metavar="CSV", help="write a table: file, age, low, high, warning, problem")
+    sub.add_argument("--out", metavar="CSV", help="write a table, to a path or s3://…: file, age, low, high, …")
     add("champion", _champion, "Show the version in use: its number, test MAE, who promoted it and why, and its files.")
     add("history", _history, "List every promotion and rollback, newest first.")
     sub = add(
@@ -243,8 +243,9 @@ def _predict(options: argparse.Namespace) -> int:
     paths = predict.pictures_in(options.pictures)
     name, table = predict.predict(paths, open_store(locations.store), locations.cache, options.version)
     if options.out:
-        table.to_csv(options.out, index=False)
-        log.info("%d pictures, %d unreadable: %s", len(table), (table["problem"] != "").sum(), options.out)
+        predict.write_table(table, options.out)
+        unreadable = (table["problem"] != "").sum()
+        log.info("%d pictures by %s, %d unreadable: %s", len(table), name, unreadable, options.out)
     else:
         print(predict.as_json(name, table) if options.json else predict.as_text(name, table))
     return 0 if (table["problem"] == "").any() else LabelsError.exit_code

@@ -15,7 +15,7 @@ from age_tasks.images import load_or_problem
 from age_tasks.progress import Progress
 from age_tasks.quality import unlike
 from age_tasks.registry import fetch_version, find, history
-from age_tasks.store import Store
+from age_tasks.store import Store, open_store
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +100,17 @@ def as_json(name: str, table: pd.DataFrame) -> str:
     """The result for programs: one object; ages that could not be had are null."""
     rows = json.loads(table.to_json(orient="records"))
     return json.dumps({"version": name, "pictures": rows}, ensure_ascii=False)
+
+
+def write_table(table: pd.DataFrame, out: str) -> None:
+    """Write the result as a CSV file that appears whole, at a path or an s3:// address.
+
+    Raises:
+        SettingsError: no address of a file.
+        StoreError: it can't be written.
+    """
+    folder, slash, name = out.rpartition("/")
+    open_store(folder or slash or ".").put(name, table.to_csv(index=False).encode())
 
 
 def _listed(file: Path) -> list[Path]:

@@ -127,12 +127,13 @@ def published_before(store: Store, model_sha256: str) -> Promotion | None:
     return next(same, None)
 
 
-def promote(store: Store, version: str, why: str, run: str | None = None) -> Promotion:
+def promote(store: Store, version: str, why: str, run: str | None = None, who: str | None = None) -> Promotion:
     """Append an entry that makes `version` the champion.
 
     Args:
         why: a sentence for those who read the history.
         run: the run that decided so; None for a person.
+        who: the person who agreed to what a run decided; None: whoever acts here.
 
     Raises:
         NotFoundError: the version was never published.
@@ -142,7 +143,7 @@ def promote(store: Store, version: str, why: str, run: str | None = None) -> Pro
     number = int(keys[-1].removeprefix(PROMOTIONS).partition("-")[0]) + 1 if keys else 1
     now = datetime.now(UTC)
     key = f"{PROMOTIONS}{number:06d}-{now:%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}.json"
-    entry = {"version": version, "at": now.isoformat(timespec="seconds"), "who": _who(), "why": why, "run": run}
+    entry = {"version": version, "at": now.isoformat(timespec="seconds"), "who": who or _who(), "why": why, "run": run}
     entry["replaces"] = keys[-1] if keys else None
     store.put(key, json.dumps(entry, indent=2, ensure_ascii=False).encode() + b"\n")
     promotions = history(store)

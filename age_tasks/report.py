@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from age_tasks.approval import Approval
 from age_tasks.pages import png_uri, render
 from age_tasks.runs import Run
 
@@ -14,12 +15,13 @@ FIGURES = ("predicted_against_real", "error_by_age", "error_histogram", "worst_e
 REPORTED = ("snapshot", "validate", "split", "baseline", "finetune", "evaluate", "gate")
 
 
-def report_from_run(run: Run, evaluation: Path, gate: dict | None) -> str:
+def report_from_run(run: Run, evaluation: Path, gate: dict | None, said: Approval | None = None) -> str:
     """The self-contained HTML report.
 
     Args:
         evaluation: the folder that holds what `evaluate` wrote.
         gate: the content of `gate.json`; None while the gate hasn't judged.
+        said: a person's answer to a candidate that passed; None if nobody was asked.
     """
     facts = _facts(run, evaluation)
     figures = {name: png_uri(evaluation / f"{name}.png") for name in FIGURES}
@@ -36,6 +38,7 @@ def report_from_run(run: Run, evaluation: Path, gate: dict | None) -> str:
         "report.html.j2",
         **facts,
         gate=gate,
+        said=said,
         champion=champion,
         figures=figures,
         stages=records,

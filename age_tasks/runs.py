@@ -26,6 +26,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
+from age_tasks.approval import answer
 from age_tasks.config import Config, config_from_dict
 from age_tasks.errors import AgeTasksError, MissingInputError, NotFoundError, SettingsError
 from age_tasks.images import ImageFolder
@@ -58,6 +59,7 @@ class Needs(Protocol):
     settings: tuple[str, ...]
     remembers: bool
     compares: bool
+    heeds: bool
 
 
 def new_run_key(prefix: str = "hand") -> str:
@@ -245,6 +247,8 @@ def carry_out(
     inputs = {earlier: run.finished(earlier)["fingerprint"] for earlier in needs.inputs}
     if needs.compares:
         inputs["champion"] = entry.version if (entry := run.rival()) else ""
+    if needs.heeds:
+        inputs["approval"] = answer()
     settings = {section: config.section(section) for section in needs.settings}
     fingerprint = _fingerprint(name, settings, inputs)
     if needs.inputs and not again and (found := _reusable(name, fingerprint, needs.remembers, run)):

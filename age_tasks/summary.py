@@ -59,6 +59,8 @@ def _results(done: dict[str, dict]) -> Iterator[tuple[str, str]]:
         yield "test MAE (years)", " → ".join(f"{name} {evaluated[f'{key}_mae']:.2f}" for name, key in steps.items())
     if judged := done.get("gate"):
         yield "gate", judged["verdict"]
+    if said := done.get("publish", {}).get("approval"):
+        yield "approval", said
     if published := done.get("publish", {}).get("model"):
         yield "published model", published
 

@@ -3,10 +3,11 @@
 import os
 from datetime import datetime, timedelta
 
+from age_retraining_plugin.approval import ANSWER, approval_task
+from age_retraining_plugin.champion import PROMOTED, announce
+from age_retraining_plugin.form import retraining_form
 from age_retraining_plugin.operators import stage_task
-from airflow.sdk import DAG, Param, chain
-
-from age_tasks.config import describe_settings, recipe_names
+from airflow.sdk import DAG, chain
 
 SCHEDULE = os.environ.get("AGE_SCHEDULE", "0 3 * * 1")
 
@@ -22,42 +23,20 @@ Retrains the age model on the labels as they are now, and publishes it only if t
 | finetune | trains the last layers too | out of memory: a smaller `finetune.batch_size` |
 | evaluate | measures both on the test images | run it again |
 | gate | judges the numbers; a refusal is a result, not a failure | |
-| publish | the report always, the model if the gate passed | the store can't be reached: run it again |
+| approve | asks a person, if the form says `require_approval` and the gate passed | |
+| publish | the report always, the model if gate and person agree | the store can't be reached: run it again |
 
 Every run's files lie in the store below `runs/<run id>/<task>/`, its report in `reports/`.
 Clear a failed task to go on from there. A task whose inputs, settings and code are those of an earlier run reuses its
 result in no time; its XCom then says `reused_from`.
-"""
 
-FORM = {
-    "recipe": Param(
-        os.environ.get("AGE_RECIPE") or "reference",
-        type="string",
-        enum=recipe_names(),
-        description="Every number of the training. `demo` is small and quick.",
-    ),
-    "labels": Param(
-        os.environ.get("AGE_LABELS", ""),
-        type=["null", "string"],
-        description="labels.csv with file_name,real_age: a path or an s3:// address. Empty: AGE_LABELS.",
-    ),
-    "images": Param(
-        os.environ.get("AGE_IMAGES", ""),
-        type=["null", "string"],
-        description="The folder of pictures. Empty: the folder `images` beside the labels.",
-    ),
-    "again": Param(
-        False,
-        type="boolean",
-        description="Carry out every stage, also those that could be reused because nothing has changed.",
-    ),
-    "settings": Param(
-        {},
-        type="object",
-        description='Settings to replace, such as {"finetune.epochs": 3}. There are: '
-        + ", ".join(name for name, _, _ in describe_settings()),
-    ),
-}
+**Approval.** The run waits at `approve`, and shows so under "Required Actions": the rules, candidate and champion side
+by side, and a field for why. A refusal, or no answer within `approval_hours`, publishes the report alone; clear
+`approve` to be asked again. The next run starts when this one has its answer. `AGE_REQUIRE_APPROVAL=true` asks in
+scheduled runs too.
+
+A promotion updates the asset `age_champion` (version, test MAE and run in the event), which starts `age_score_batch`.
+"""
 
 TRY_AGAIN = {"retries": 2, "retry_delay": timedelta(seconds=30), "retry_exponential_backoff": True}
 ONCE = {"retries": 0}
@@ -70,7 +49,7 @@ with DAG(
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
-    params=FORM,
+    params=retraining_form(),
     default_args={"owner": "age-team"},
     tags=["age", "training"],
 ):
@@ -82,5 +61,13 @@ with DAG(
         stage_task("finetune", **TRY_AGAIN, execution_timeout=timedelta(hours=24)),
         stage_task("evaluate", **TRY_AGAIN, execution_timeout=timedelta(hours=3)),
         stage_task("gate", **ONCE, execution_timeout=timedelta(minutes=30)),
-        stage_task("publish", **TRY_AGAIN, execution_timeout=timedelta(hours=1)),
+        approval_task(**TRY_AGAIN),
+        stage_task(
+            "publish",
+            env=ANSWER,
+            outlets=[PROMOTED],
+            post_execute=announce,
+            **TRY_AGAIN,
+            execution_timeout=timedelta(hours=1),
+        ),
     )

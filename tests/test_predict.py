@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from age_tasks.__main__ import main
+from age_tasks.predict import write_table
 from age_tasks.registry import VERSIONS, champion
 from age_tasks.runs import Run
-from age_tasks.store import FileStore
+from age_tasks.store import FileStore, Store
 from tests.conftest import use
 
 
@@ -45,6 +46,11 @@ def test_a_folder_goes_in_and_a_table_comes_out(model: FileStore, sample, tmp_pa
     assert len(table) == 5
     assert table.loc[str(folder / "page.jpg"), "problem"] == "not an image: an HTML page"
     assert (table["age"] != "").sum() == 4
+
+
+def test_the_table_may_go_to_a_store(store: Store):
+    write_table(pd.DataFrame({"file": ["a.jpg"], "age": [30.5]}), f"{store.url}/new/ages.csv")
+    assert store.get("new/ages.csv") == b"file,age\na.jpg,30.5\n"
 
 
 def test_a_csv_names_the_pictures(model: FileStore, sample, capsys):

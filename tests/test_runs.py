@@ -11,6 +11,7 @@ from age_tasks.stages import Needs
 
 FIRST, SECOND = Needs(), Needs(("first",), ("gate",))
 REMEMBERS = Needs(("first",), (), remembers=True)
+HEEDS = Needs(("first",), (), heeds=True)
 
 
 @pytest.fixture
@@ -109,6 +110,16 @@ def test_a_stage_that_remembers_is_reused_only_from_its_last_result(do):
     assert reused_from(do("wednesday", "memory", REMEMBERS, "x")) == "tuesday"
     do("thursday", "first", FIRST, "a")  # the labels of Monday, but what came before them is another
     assert do("thursday", "memory", REMEMBERS, "from a after b")["summary"] == {"text": "from a after b"}
+
+
+def test_a_stage_that_heeds_a_person_is_not_reused_after_another_answer(do, monkeypatch: pytest.MonkeyPatch):
+    for day in ("monday", "tuesday", "wednesday"):
+        do(day, "first", FIRST)
+    do("monday", "second", HEEDS, "nobody was asked")
+    monkeypatch.setenv("AGE_APPROVAL", '{"asked": true, "approved": false, "who": "ann"}')
+    assert do("tuesday", "second", HEEDS, "ann said no")["summary"] == {"text": "ann said no"}
+    monkeypatch.setenv("AGE_APPROVAL", '{"asked": false}')
+    assert reused_from(do("wednesday", "second", HEEDS, "x")) == "monday"
 
 
 def test_a_run_that_was_cut_off_goes_on_from_its_last_finished_stage(do):

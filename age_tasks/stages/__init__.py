@@ -13,13 +13,14 @@ class Needs:
     """What a stage reads, known without importing it: earlier stages, and sections of the settings.
 
     A stage that `remembers` also reads what it wrote last time, in whichever run that was; one that `compares` reads
-    the champion.
+    the champion; one that `heeds` reads what a person said to the promotion.
     """
 
     inputs: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     remembers: bool = False
     compares: bool = False
+    heeds: bool = False
 
 
 NEEDS = {
@@ -30,7 +31,7 @@ NEEDS = {
     "finetune": Needs(("split", "baseline"), ("finetune",)),
     "evaluate": Needs(("split", "baseline", "finetune"), ("evaluate",), compares=True),
     "gate": Needs(("evaluate",), ("gate",)),
-    "publish": Needs(("split", "baseline", "finetune", "evaluate", "gate")),
+    "publish": Needs(("split", "baseline", "finetune", "evaluate", "gate"), heeds=True),
 }
 STAGES = tuple(NEEDS)
 

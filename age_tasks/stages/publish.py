@@ -1,4 +1,4 @@
-"""Publish the report always, and the model with its metrics and card when the gate says so.
+"""Publish the report always, and the model with its metrics and card when the gate and, if asked, a person say so.
 
 Writes `report.html` with the verdict on top, `model_card.md` and `trained_on.csv`; the model becomes a version of the
 registry, and the champion.
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from age_tasks.approval import Approval, approval
 from age_tasks.config import Config
 from age_tasks.errors import MissingInputError
 from age_tasks.quality import usual
@@ -34,14 +35,18 @@ def run(run: Run, config: Config) -> Summary:
         "report.html": run.out / "report.html",
         "trained_on.csv": run.out / "trained_on.csv",
     }
-    files["report.html"].write_text(report_from_run(run, evaluation, gate))
+    said = approval() if gate["passed"] else None
+    files["report.html"].write_text(report_from_run(run, evaluation, gate, said))
     files["model_card.md"].write_text(model_card_from_run(run, evaluation, gate))
     trained_on(read_splits(run)).to_csv(files["trained_on.csv"], index=False)
     report_key = f"reports/{run.key}.html"
-    summary = {"published": gate["passed"], "report": run.store.where(report_key)}
-    if gate["passed"]:
+    published = gate["passed"] and (said is None or said.approved)
+    summary = {"published": published, "report": run.store.where(report_key)}
+    if said:
+        summary["approval"] = said.sentence
+    if published:
         facts = {"gate": gate, "views": config.views.model_dump(), "usual": _usual(run, config.model.image_size)}
-        summary |= promote_candidate(run, files, facts)
+        summary |= promote_candidate(run, files, facts, said)
     run.store.put(report_key, files["report.html"])  # last: it says "published"
     return summary
 
@@ -58,23 +63,33 @@ def _usual(run: Run, size: int) -> dict[str, float]:
     return usual((folder.path(name) for name in sample), size)
 
 
-def promote_candidate(run: Run, files: Mapping[str, Path], facts: dict) -> Summary:
+def promote_candidate(run: Run, files: Mapping[str, Path], facts: dict, said: Approval | None = None) -> Summary:
     """Make the files a version and the champion; a model that was promoted before stays what it is now.
+
+    Args:
+        said: a person's approval, which the promotion log then names.
+
+    Returns:
+        `version`, `model` (its address), `test_mae` (years), and `promoted`: whether this run made it the champion.
 
     Raises:
         MissingInputError: the champion is not the one that the candidate was compared with.
     """
     sha256 = file_sha256(files["model.keras"])
-    if known := published_before(run.store, sha256):
-        return {"version": known.name, "model": run.store.where(VERSIONS + known.version)}
     metrics, now = json.loads(files["metrics.json"].read_text()), champion(run.store)
+    mae = metrics["finetune"]["mae"]["value"]
+    if known := published_before(run.store, sha256):
+        where, promoted = run.store.where(VERSIONS + known.version), known == now and known.run == run.key
+        return {"version": known.name, "model": where, "test_mae": mae, "promoted": promoted}
     compared = (metrics["champion"] or {}).get("version")
     if compared != (now.version if now else None):
         raise MissingInputError(
             f"run {run.key}: the champion is {now.name if now else 'none'} now, not what this model was compared with "
             f"({compared or 'none'}); run evaluate, gate and publish again (--run {run.key}, or clear them in Airflow)"
         )
-    version, mae = f"{run.key}-{sha256[:8]}", metrics["finetune"]["mae"]["value"]
+    version = f"{run.key}-{sha256[:8]}"
     facts = {"run": run.key, "test_mae": mae, "interval": metrics["interval"]["groups"], **facts}
     where = publish_version(run.store, version, files, facts)
-    return {"version": promote(run.store, version, f"gate {facts['gate']['verdict']}", run.key).name, "model": where}
+    why = "; ".join([f"gate {facts['gate']['verdict']}", *([said.sentence] if said else [])])
+    entry = promote(run.store, version, why, run.key, said.who if said else None)
+    return {"version": entry.name, "model": where, "test_mae": mae, "promoted": True}

@@ -12,6 +12,7 @@ from airflow.exceptions import AirflowException, AirflowFailException, AirflowSk
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import Context
 
+from age_retraining_plugin.form import SETTINGS
 from age_tasks.errors import LabelsError, MissingInputError, SettingsError, WeightsError
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -26,7 +27,7 @@ WHO = "{{ dag_run.triggering_user_name or 'Airflow, by schedule' }}"
 # What people type into the trigger form travels by environment, never through a shell line.
 FORM = {
     "AGE_RECIPE": "{{ params.recipe }}",
-    "AGE_SET": "{{ params.settings | tojson }}",
+    "AGE_SET": SETTINGS,
     "AGE_LABELS": "{{ params.labels or '' }}",
     "AGE_IMAGES": "{{ params.images or '' }}",
 }
@@ -60,11 +61,14 @@ class CommandOperator(BashOperator):
             ) from None
 
 
-def stage_task(stage: str, *, from_form: bool = False, **options: Any) -> CommandOperator:
+def stage_task(
+    stage: str, *, from_form: bool = False, env: dict[str, str] | None = None, **options: Any
+) -> CommandOperator:
     """The task of a stage, in the runtime that `AGE_RUNTIME` names; its XCom is its last line of output, a summary.
 
     Args:
         from_form: pass on what the trigger form holds; later stages read it from the run.
+        env: further variables of the stage.
         options: of the operator, such as `retries`.
 
     Raises:
@@ -74,7 +78,7 @@ def stage_task(stage: str, *, from_form: bool = False, **options: Any) -> Comman
     if runtime != "local":
         raise AirflowException(f"AGE_RUNTIME={runtime}: the one runtime there is, is 'local'")
     form = FORM if from_form else {"AGE_RECIPE": "", "AGE_SET": ""}
-    env, documentation = {"AGE_RUN": RUN, "AGE_AGAIN": AGAIN, **form}, _documentation(stage)
+    env, documentation = {"AGE_RUN": RUN, "AGE_AGAIN": AGAIN, **form, **(env or {})}, _documentation(stage)
     return CommandOperator(
         task_id=stage, command=stage, env=env, output_processor=json.loads, doc_md=documentation, **options
     )

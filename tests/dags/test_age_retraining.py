@@ -18,13 +18,28 @@ bag = DagBag("dags")
 from airflow.exceptions import AirflowFailException, AirflowException
 dag = bag.dags["age_retraining"]
 first, later = dag.get_task("snapshot"), dag.get_task("split")
-params = {"recipe": "demo", "settings": {"finetune.epochs": 3}, "labels": "$(touch /tmp/x); 'l.csv'", "images": None,
-          "again": False}
+params = dag.params.dump() | {"recipe": "demo", "settings": {"finetune.epochs": 3, "split.seed": 7},
+    "finetune.epochs": 5, "gate.policy": "not_worse", "labels": "$(touch /tmp/x); 'l.csv'", "images": None}
+def refused(name, value):
+    try:
+        dag.params.get_param(name).resolve(value)
+    except Exception as error:
+        return type(error).__name__
 def rendered(run_id, **by):
     by = by or {"triggering_user_name": None}
     task = dag.get_task("snapshot").prepare_for_execution()
     task.render_template_fields({"params": params, "run_id": run_id, "dag_run": types.SimpleNamespace(**by)})
     return task.env
+class Tasks:
+    def __init__(self, answer):
+        self.answer = answer
+    def xcom_pull(self, task_ids):
+        return self.answer
+def approval(answer, required):
+    task = dag.get_task("publish").prepare_for_execution()
+    given = {"params": params | {"require_approval": required}, "run_id": "x", "ti": Tasks(answer)}
+    task.render_template_fields(given | {"dag_run": types.SimpleNamespace(triggering_user_name=None)})
+    return task.env["AGE_APPROVAL"]
 def failure(code):
     from age_retraining_plugin.operators import CommandOperator
     task = CommandOperator(task_id=f"t{code}", command="snapshot", env={})
@@ -40,7 +55,15 @@ print(json.dumps({
     "retries": {task.task_id: task.retries for task in dag.tasks},
     "docs": {task.task_id: task.doc_md for task in dag.tasks},
     "owners": sorted({task.owner for task in dag.tasks}), "tags": sorted(dag.tags), "doc": dag.doc_md,
-    "active": dag.max_active_runs, "catchup": dag.catchup, "params": sorted(dag.params),
+    "active": dag.max_active_runs, "catchup": dag.catchup,
+    "form": {name: dag.params.get_param(name).schema for name in dag.params}, "filled": dag.params.dump(),
+    "refused": [refused(*each) for each in (
+        ("finetune.epochs", 0), ("finetune.epochs", 2.5), ("model.image_size", 2000),
+        ("baseline.learning_rate", 0), ("gate.policy", "worse"), ("gate.tolerance_years", "much"), ("recipe", "none"),
+        ("approval_hours", 0))],
+    "taken": [refused(*each) for each in (("finetune.epochs", 1), ("finetune.epochs", None), ("gate.policy", None))],
+    "approvals": [approval(*each) for each in (({"asked": False}, True), (None, True), (None, False))],
+    "outlets": {task.task_id: [each.name for each in task.outlets] for task in dag.tasks if task.outlets},
     "heavy": [name for name in ("tensorflow", "keras", "great_expectations", "matplotlib") if name in sys.modules],
     "env": rendered("manual__2026"), "hand": rendered("__airflow_temporary_run_2026__")["AGE_RUN"],
     "command": first.bash_command, "failures": {code: failure(code) for code in (65, 1)},
@@ -64,18 +87,41 @@ def dag(airflow: dict[str, str]) -> dict:
 
 def test_the_stages_stand_in_a_row(dag: dict):
     assert dag["errors"] == {}
-    assert dag["order"] == list(STAGES)
-    pairs = zip(STAGES, [*STAGES[1:], None], strict=True)
-    assert dag["edges"] == {stage: [following] if following else [] for stage, following in pairs}
+    tasks = [*STAGES[:-1], "approve", STAGES[-1]]
+    assert dag["order"] == tasks
+    pairs = zip(tasks, [*tasks[1:], None], strict=True)
+    assert dag["edges"] == {task: [following] if following else [] for task, following in pairs}
 
 
 def test_the_dag_is_documented_and_runs_one_at_a_time(dag: dict):
     assert dag["owners"] == ["age-team"]
     assert "training" in dag["tags"]
     assert "when it fails" in dag["doc"]
-    assert all(dag["docs"].values())
+    assert all(dag["docs"][stage] for stage in STAGES)
     assert (dag["active"], dag["catchup"]) == (1, False)
-    assert dag["params"] == ["again", "images", "labels", "recipe", "settings"]
+    assert dag["outlets"] == {"publish": ["age_champion_promoted"]}
+
+
+def test_the_form_has_sections_and_asks_for_nothing(dag: dict):
+    sections = list(dict.fromkeys(field["section"] for field in dag["form"].values()))
+    assert sections == ["Data", "Training (empty: as the recipe says)", "Promotion", "Everything else"]
+    assert {name: value for name, value in dag["filled"].items() if value is not None and "." in name} == {}
+    assert dag["filled"]["require_approval"] is False
+
+
+def test_the_form_s_bounds_are_those_of_the_settings(dag: dict):
+    size, rate, policy = (dag["form"][name] for name in ("model.image_size", "baseline.learning_rate", "gate.policy"))
+    assert (size["type"], size["minimum"], size["maximum"]) == (["null", "integer"], 32, 1024)
+    assert (rate["type"], rate["exclusiveMinimum"]) == (["null", "number"], 0)
+    assert policy["enum"] == [None, "better", "not_worse"]
+    assert dag["refused"] == ["ParamValidationError"] * 8
+    assert dag["taken"] == [None] * 3
+
+
+def test_what_a_person_said_reaches_publish(dag: dict):
+    not_asked, no_answer, not_required = (json.loads(each) for each in dag["approvals"])
+    assert not_asked == not_required == {"asked": False}
+    assert no_answer == {"asked": True}  # somebody marked the task as done: nothing was approved
 
 
 def test_parsing_imports_nothing_heavy(dag: dict):
@@ -89,7 +135,7 @@ def test_only_what_a_retry_can_help_is_retried(dag: dict):
 
 def test_what_people_type_reaches_the_environment_and_no_shell_line(dag: dict):
     assert dag["env"]["AGE_LABELS"] == "$(touch /tmp/x); 'l.csv'"
-    assert json.loads(dag["env"]["AGE_SET"]) == {"finetune.epochs": 3}
+    assert json.loads(dag["env"]["AGE_SET"]) == {"finetune.epochs": 3, "split.seed": 7, "gate.policy": "not_worse"}
     assert (dag["env"]["AGE_RUN"], dag["env"]["AGE_RECIPE"], dag["env"]["AGE_IMAGES"]) == ("manual__2026", "demo", "")
     assert dag["command"].endswith("-m age_tasks snapshot")
     assert dag["hand"] == ""

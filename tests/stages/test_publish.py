@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from age_tasks.approval import Approval
 from age_tasks.errors import MissingInputError
 from age_tasks.locations import Locations
 from age_tasks.registry import champion, fetch_version, history, rollback
@@ -38,9 +39,18 @@ def test_a_model_that_passed_becomes_the_champion(run: Run, tmp_path: Path):
     assert fetch_version(run.store, now.version, tmp_path / "v2")["test_mae"] == 6.5
 
 
+def test_a_person_s_approval_stands_in_the_log(run: Run):
+    said = Approval(True, "ann", "looks right", "2026-11-24T10:15:00+00:00")
+    promote_candidate(run, candidate(run, b"one", None), FACTS, said)
+    now = champion(run.store)
+    assert now.who == "ann"
+    assert now.why == "gate passed: all 7 rules hold; approved by ann at 2026-11-24 10:15 UTC: looks right"
+
+
 def test_a_task_that_is_tried_again_promotes_once(run: Run):
     for _ in range(2):
-        assert promote_candidate(run, candidate(run, b"one", None), FACTS)["version"] == "v1"
+        summary = promote_candidate(run, candidate(run, b"one", None), FACTS)
+        assert (summary["version"], summary["test_mae"], summary["promoted"]) == ("v1", 6.5, True)
     assert len(history(run.store)) == 1
 
 
@@ -48,7 +58,8 @@ def test_a_model_that_people_rolled_back_stays_so(run: Run):
     promote_candidate(run, candidate(run, b"one", None), FACTS)
     promote_candidate(run, candidate(run, b"two", champion(run.store).version), FACTS)
     rollback(run.store, "worse on children")
-    assert promote_candidate(run, candidate(run, b"two", champion(run.store).version), FACTS)["version"] == "v2"
+    summary = promote_candidate(run, candidate(run, b"two", champion(run.store).version), FACTS)
+    assert (summary["version"], summary["promoted"]) == ("v2", False)
     assert champion(run.store).name == "v1"
 
 
