@@ -15,7 +15,6 @@ INSPECT = """
 import json, sys, types
 from airflow.dag_processing.dagbag import DagBag
 bag = DagBag("dags")
-from airflow.exceptions import AirflowFailException, AirflowException
 dag = bag.dags["age_retraining"]
 first, later = dag.get_task("snapshot"), dag.get_task("split")
 params = {"recipe": "demo", "settings": {"finetune.epochs": 3}, "labels": "$(touch /tmp/x); 'l.csv'", "images": None,
@@ -25,12 +24,13 @@ def rendered(run_id, **by):
     task = dag.get_task("snapshot").prepare_for_execution()
     task.render_template_fields({"params": params, "run_id": run_id, "dag_run": types.SimpleNamespace(**by)})
     return task.env
+pushed = {}
 def failure(code):
     from age_retraining_plugin.operators import CommandOperator
     task = CommandOperator(task_id=f"t{code}", command="snapshot", env={})
-    task.bash_command, task.env = f"exit {code}", {}
+    task.bash_command, task.env = f"echo the reason; exit {code}", {}
     try:
-        task.execute({})
+        task.execute({"ti": types.SimpleNamespace(xcom_push=lambda **given: pushed.update({code: given["value"]}))})
     except Exception as error:
         return type(error).__name__
 print(json.dumps({
@@ -43,7 +43,7 @@ print(json.dumps({
     "active": dag.max_active_runs, "catchup": dag.catchup, "params": sorted(dag.params),
     "heavy": [name for name in ("tensorflow", "keras", "great_expectations", "matplotlib") if name in sys.modules],
     "env": rendered("manual__2026"), "hand": rendered("__airflow_temporary_run_2026__")["AGE_RUN"],
-    "command": first.bash_command, "failures": {code: failure(code) for code in (65, 1)},
+    "command": first.bash_command, "failures": {code: failure(code) for code in (65, 75, 1)}, "pushed": pushed,
 }))
 """
 TASKS_TEST = """
@@ -84,7 +84,11 @@ def test_parsing_imports_nothing_heavy(dag: dict):
 
 def test_only_what_a_retry_can_help_is_retried(dag: dict):
     assert {stage for stage, retries in dag["retries"].items() if retries == 0} == {"validate", "split", "gate"}
-    assert dag["failures"] == {"65": "AirflowFailException", "1": "AirflowException"}
+    assert dag["failures"] == {"65": "AirflowFailException", "75": "AirflowSkipException", "1": "AirflowException"}
+
+
+def test_too_few_new_labels_skip_and_say_why(dag: dict):
+    assert dag["pushed"] == {"75": {"skipped": "the reason"}}
 
 
 def test_what_people_type_reaches_the_environment_and_no_shell_line(dag: dict):
