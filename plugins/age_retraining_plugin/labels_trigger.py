@@ -84,19 +84,19 @@ class NewLabelsTrigger(BaseEventTrigger):
         return f"{__name__}.{type(self).__name__}", {name: getattr(self, name) for name in given}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        failures, said = 0, ""
+        pause, said = self.poll_seconds, ""
         while True:
             try:
                 if content := await self._to_fire():
                     yield TriggerEvent({"labels": self.labels, "sha256": content})
                     await self._remember(content)
-                failures, said = 0, ""
+                pause, said = self._next_look(), ""
             except Exception as error:  # Airflow would start a trigger that fails again every second
-                failures += 1
+                pause = max(self.poll_seconds, min(2 * pause, LONGEST_PAUSE_SECONDS))
                 if str(error) != said:
                     said = str(error)
                     self.log.warning("can't look for new labels, going on: %s: %s", type(error).__name__, said)
-            await asyncio.sleep(self._pause(failures))
+            await asyncio.sleep(pause)
 
     @cached_property
     def _file(self) -> tuple[Store, str]:
@@ -115,12 +115,13 @@ class NewLabelsTrigger(BaseEventTrigger):
             return None
         if (self.labels, self._content) != (self._fired.get("labels"), self._fired.get("sha256")):
             return self._content
-        wait = min(self.once_more_seconds * 2 ** (self._fired["times"] - 1), LONGEST_ONCE_MORE_SECONDS)
-        return None if 0 <= time.time() - self._fired["at"] < wait else self._content
+        return None if 0 <= time.time() - self._fired["at"] < self._fired["once_more_after"] else self._content
 
     async def _remember(self, content: str) -> None:
-        times = self._fired["times"] if self._fired.get("sha256") == content else 0
-        self._fired = {"labels": self.labels, "sha256": content, "times": times + 1, "at": time.time()}
+        wait = self.once_more_seconds
+        if content == self._fired.get("sha256"):
+            wait = min(2 * self._fired["once_more_after"], LONGEST_ONCE_MORE_SECONDS)
+        self._fired = {"labels": self.labels, "sha256": content, "at": time.time(), "once_more_after": wait}
         await self.asset_state_store.aset(FIRED, self._fired)
 
     def _settled(self) -> str | None:
@@ -139,10 +140,8 @@ class NewLabelsTrigger(BaseEventTrigger):
     def _taken_up(self) -> str | None:
         return last_snapshot(self._store, self.labels)
 
-    def _pause(self, failures: int) -> float:
-        """Seconds to the next look: sooner while the file settles, later while it can't be read."""
-        if failures:
-            return max(self.poll_seconds, min(self.poll_seconds * 2**failures, LONGEST_PAUSE_SECONDS))
+    def _next_look(self) -> float:
+        """Seconds to it; it comes sooner where the file will have settled by then."""
         settling = self._seen_since + self.settle_seconds - time.monotonic()
         return min(self.poll_seconds, settling) if settling > 0 else self.poll_seconds
 

@@ -20,8 +20,8 @@ from age_tasks.airflow_home import environment
 from age_tasks.locations import PROJECT
 
 PASSWORD = "only-for-this-test"
-STARTUP_SECONDS = 300
-PATIENCE_SECONDS = 180  # machines may be busy: a bound for what must happen at last, no measurement
+STARTUP_SECONDS = 600
+PATIENCE_SECONDS = 300  # machines may be busy: a bound for what must happen at last, no measurement
 # 1 is PR_SET_PDEATHSIG: on Linux Airflow is told to end when the tests do, even if they were killed.
 LAUNCH = """
 import ctypes, os, signal, sys

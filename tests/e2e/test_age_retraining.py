@@ -9,7 +9,7 @@ import pytest
 from age_tasks.sample import draw_sample
 from tests.e2e.conftest import Standalone
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 TRAINING_SECONDS = 900
 
