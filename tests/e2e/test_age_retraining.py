@@ -22,7 +22,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, start_airflow: Callable[..
         AGE_STORE=str(root / "store"),
         AGE_CACHE=str(root / "cache"),
         AGE_RECIPE="demo",
-        AGE_SET="",
+        AGE_SCHEDULE="none",
         AGE_LABELS_POLL_SECONDS="1",
         AGE_SETTLE_SECONDS="2",
     )
@@ -36,7 +36,7 @@ def ended(airflow: Standalone, run: str) -> dict[str, str]:
 
 
 def test_labels_that_arrive_are_trained_on_and_too_few_more_are_not(airflow: Standalone):
-    draw_sample(Path(airflow.env["AGE_LABELS"]).parent, 60, seed=3)
+    draw_sample(Path(airflow.env["AGE_LABELS"]).parent, 110, seed=3)
     (run,) = airflow.wait("run", lambda: airflow.runs("age_retraining"))
     assert run["run_type"] == "asset_triggered"
     assert set(ended(airflow, run["dag_run_id"]).values()) == {"success"}

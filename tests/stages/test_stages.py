@@ -18,7 +18,6 @@ from age_tasks.images import load_rgb
 from age_tasks.locations import Locations
 from age_tasks.registry import champion
 from age_tasks.runs import Run, open_run
-from age_tasks.sample import draw_sample
 from age_tasks.stages import STAGES
 from age_tasks.summary import summary_table
 from tests.conftest import QUICK, overrides, use
@@ -228,36 +227,6 @@ def test_a_deal_with_other_settings_does_not_make_the_first_forgotten(elsewhere:
     with open_run("back", elsewhere) as run:
         summary = run.record("split")["summary"]
         assert summary["known"] == len(table(run, "validate", "accepted.csv"))
-
-
-def test_a_run_ends_before_the_deal_while_too_few_labels_are_new(
-    elsewhere: Locations, sample, tmp_path, monkeypatch, capsys
-):
-    settings = overrides(QUICK | {"data.min_new_labels": 2})
-
-    def prepare(key: str) -> None:
-        assert main(["snapshot", "--run", key, "--recipe", "demo", *settings]) == 0
-        assert main(["validate", "--run", key]) == 0
-
-    prepare("same")
-    assert main(["split", "--run", "same"]) == 75
-    assert "0 new labels since run finished was trained; at least 2 are wanted" in capsys.readouterr().err
-    with open_run("same", elsewhere) as run:
-        assert (run.finished("validate")["status"], run.record("split")) == ("done", None)
-    assert main(["split", "--run", "same", "--again"]) == 0
-
-    more = draw_sample(tmp_path / "more", 2, seed=9)
-    faces = shutil.copytree(sample.images, tmp_path / "faces" / "images").parent
-    rows = more.labels.read_text().splitlines()[1:]
-    for row in rows:
-        shutil.copy(more.images / row.split(",")[0], faces / "images" / f"new-{row.split(',')[0]}")
-    (faces / "labels.csv").write_text(
-        sample.labels.read_text().rstrip() + "".join(f"\nnew-{row}" for row in rows) + "\n"
-    )
-    monkeypatch.setenv("AGE_LABELS", str(faces / "labels.csv"))
-    monkeypatch.delenv("AGE_IMAGES", raising=False)
-    prepare("grown")
-    assert main(["split", "--run", "grown"]) == 0, "the deal of 'same', which was never trained, does not count"
 
 
 def test_a_champion_of_another_network_is_refused(elsewhere: Locations, capsys: pytest.CaptureFixture[str]):
