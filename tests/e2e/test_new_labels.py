@@ -150,8 +150,7 @@ def test_labels_that_changed_during_a_run_are_taken_up_after_it(place: Place):
 def test_labels_that_changed_while_the_dag_was_paused_are_taken_up_later(place: Place):
     place.airflow.api("dags/quick", {"is_paused": True}, "PATCH")
     content = place.write(70)
-    place.fired(content)
-    time.sleep(2)
+    time.sleep(QUIET)
     assert content not in place.taken()
     place.airflow.api("dags/quick", {"is_paused": False}, "PATCH")
     place.took(content)
