@@ -12,7 +12,7 @@ from tests.e2e.conftest import Standalone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
-POLL, SETTLE, ONCE_MORE = 1, 2, 40
+POLL, SETTLE, ONCE_MORE = 1, 2, 60
 QUIET = SETTLE + 2 * POLL + 4
 QUICK = f'''
 """As `age_retraining`: labels start it, its first task takes them up; the second waits while there is a file `hold`."""
