@@ -35,6 +35,9 @@ up: $(INSTALLED) ## Start Airflow with its UI
 test: $(INSTALLED) ## Run all tests, with coverage
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
+test-e2e: $(INSTALLED) ## Run the tests that start a whole Airflow (minutes)
+	@.venv/bin/python -m pytest tests/e2e -m e2e
+
 bench: $(INSTALLED) ## Time ours against the plain Keras recipe (LABELS=faces/labels.csv COUNT=1000; an hour or more)
 	@.venv/bin/python -m benchmarks.bench $(if $(LABELS),--labels $(LABELS)) --count $(or $(COUNT),1000) $(BENCH)
 
@@ -52,4 +55,4 @@ format: $(INSTALLED) ## Put style right
 clean: ## Remove demo results and caches, not .venv
 	rm -rf demo .age .airflow .pytest_cache .ruff_cache .hypothesis .coverage*
 
-.PHONY: help setup demo up test bench gate-simulation lint format clean
+.PHONY: help setup demo up test test-e2e bench gate-simulation lint format clean

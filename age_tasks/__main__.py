@@ -164,6 +164,8 @@ def _stage(options: argparse.Namespace) -> int:
         log.info("%s of run %s", name, run.key)
         again = options.again or os.environ.get("AGE_AGAIN") == "true"
         try:
+            if NEEDS[name].waits and not again:
+                _require_new_labels(run, config)
             record = carry_out(name, NEEDS[name], lambda: load_stage(name).run, run, config, again)
         except AgeTasksError:
             raise
@@ -176,6 +178,12 @@ def _stage(options: argparse.Namespace) -> int:
             log.info("stage %s done in %.1f s", name, record["seconds"])
         print(json.dumps({"run": run.key, **reused, **record["summary"]}, ensure_ascii=False), flush=True)
     return 0
+
+
+def _require_new_labels(run: Run, config: Config) -> None:
+    from age_tasks.new_labels import require_new_labels
+
+    require_new_labels(run, config.data.min_new_labels)
 
 
 def _fitting_run(name: str, locations: Locations) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from age_tasks import figures
-from age_tasks.labels import fetch_labels, read_labels
+from age_tasks.labels import read_labels
+from age_tasks.labels_file import fetch_labels
 
 PERCENTILES = (1, 5, 50, 95, 99)
 

@@ -21,6 +21,14 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class DataSettings(Settings):
+    """When labels are worth a training."""
+
+    min_new_labels: int = Field(
+        0, ge=0, description="a run ends early, skipped, with fewer pictures that no finished training has seen"
+    )
+
+
 class ValidateSettings(Settings):
     """What the labels must satisfy beyond `expectations/`."""
 
@@ -139,6 +147,7 @@ class Config(Settings):
     """Every number of a retraining."""
 
     recipe: str = Field("reference", description="name of the recipe these settings started from")
+    data: DataSettings = DataSettings()
     validate_: ValidateSettings = Field(ValidateSettings(), alias="validate")
     split: SplitSettings = SplitSettings()
     model: ModelSettings = ModelSettings()

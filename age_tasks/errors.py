@@ -4,6 +4,7 @@ AgeTasksError
 ├── SettingsError    a setting, option or environment variable is wrong
 ├── LabelsError      the labels or images can't be worked on (exit code 65; trying again won't help)
 ├── MissingInputError  a stage's inputs aren't there: an earlier stage hasn't finished
+├── TooFewNewError   too few labels are new to train again; not a fault: the run ends here
 ├── WeightsError     pretrained weights can't be had or aren't what they should be
 └── StoreError       the store can't be reached or refuses
     └── NotFoundError  no such key in the store
@@ -30,6 +31,10 @@ class MissingInputError(AgeTasksError):
 
 class WeightsError(AgeTasksError):
     exit_code = 69
+
+
+class TooFewNewError(AgeTasksError):
+    exit_code = 75
 
 
 class StoreError(AgeTasksError):

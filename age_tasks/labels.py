@@ -5,28 +5,9 @@ import io
 
 import pandas as pd
 
-from age_tasks.errors import LabelsError, NotFoundError
-from age_tasks.store import local_path, open_store
+from age_tasks.errors import LabelsError
 
 COLUMNS = ("file_name", "real_age")
-
-
-def fetch_labels(location: str) -> bytes:
-    """The bytes of the labels file at a path or an `s3://` address.
-
-    Raises:
-        LabelsError: there is no such file.
-    """
-    if location.startswith("s3://"):
-        folder, _, name = location.rpartition("/")
-        try:
-            return open_store(folder).get(name)
-        except NotFoundError:
-            raise LabelsError(_missing(location)) from None
-    path = local_path(location)
-    if not path.is_file():
-        raise LabelsError(_missing(location))
-    return path.read_bytes()
 
 
 def read_labels(data: bytes, name: str) -> pd.DataFrame:
@@ -114,10 +95,3 @@ def _years(text: str) -> float:
     except ValueError:
         return float("nan")
     return years if abs(years) != float("inf") else float("nan")
-
-
-def _missing(location: str) -> str:
-    return (
-        f"no labels file at {location}; set AGE_LABELS to a CSV with the columns file_name,real_age "
-        "(`python -m age_tasks sample --out faces` draws a set to try)"
-    )

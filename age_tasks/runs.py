@@ -165,7 +165,7 @@ class Run:
     def previous(self, stage: str, settings: dict | None = None) -> "Run | None":
         """The newest other run in which `stage` succeeded, with these settings if any are given."""
         key = newest_run(self.store, [stage], besides=self.key, settings=settings)
-        return Run(key, self.store, self.cache, self.scratch / "previous") if key else None
+        return Run(key, self.store, self.cache, self.scratch / "previous" / key) if key else None
 
     def where(self, stage: str, name: str) -> str:
         """The address of a stage's output, for a person."""

@@ -1,4 +1,4 @@
-"""Where artifacts live: a folder (`file://`) or a bucket (`s3://`), behind put, get, fetch, entries, exists, delete."""
+"""Where artifacts live: a folder (`file://`) or a bucket (`s3://`), behind one small interface."""
 
 import contextlib
 import hashlib
@@ -41,6 +41,9 @@ class Store(Protocol):
 
     def fetch(self, key: str, to: Path) -> None:
         """Copy the object to a local file that appears whole; NotFoundError without it."""
+
+    def entry(self, key: str) -> Entry:
+        """The object's size and tag, without its bytes; NotFoundError without it."""
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """The objects whose key starts with the folder `prefix` ("" or ending in "/"), in order of key."""
@@ -127,14 +130,20 @@ class FileStore:
             with _whole(to) as temporary:
                 _copy(source, temporary)
 
+    def entry(self, key: str) -> Entry:
+        with self._errors(key):
+            path = self._path(key)
+            if not path.is_file():
+                raise NotFoundError(f"no {self.where(key)}")
+            return _entry(key, path)
+
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         top = self._path(prefix.rstrip("/")) if prefix else self._root
         for path in sorted(top.rglob("*"), key=lambda path: path.relative_to(self._root).as_posix()):
             # A file may go while we look: another process removed it.
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 if path.is_file() and not path.name.startswith(TEMPORARY):
-                    key, stat = path.relative_to(self._root).as_posix(), path.stat()
-                    yield Entry(key, stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}")
+                    yield _entry(path.relative_to(self._root).as_posix(), path)
 
     def list(self, prefix: str = "") -> list[str]:
         return [entry.key for entry in self.entries(prefix)]
@@ -186,6 +195,11 @@ class S3Store:
         with self._errors(key), _whole(to) as temporary:
             self._client.download_file(self._bucket, self._key(key), str(temporary))
 
+    def entry(self, key: str) -> Entry:
+        with self._errors(key):
+            found = self._client.head_object(Bucket=self._bucket, Key=self._key(key))
+        return Entry(key, found["ContentLength"], found["ETag"].strip('"'))
+
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         start = self._prefix + (f"{check_key(prefix.rstrip('/'))}/" if prefix else "")
         with self._errors(prefix):
@@ -199,8 +213,7 @@ class S3Store:
 
     def exists(self, key: str) -> bool:
         try:
-            with self._errors(key):
-                self._client.head_object(Bucket=self._bucket, Key=self._key(key))
+            self.entry(key)
         except NotFoundError:
             return False
         return True
@@ -269,6 +282,11 @@ class S3Store:
         except ClientError as error:
             return error.response.get("Error", {}).get("Code", "") not in {"404", "NoSuchBucket"}
         return True
+
+
+def _entry(key: str, path: Path) -> Entry:
+    stat = path.stat()
+    return Entry(key, stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}")
 
 
 @contextlib.contextmanager

@@ -6,13 +6,18 @@ from datetime import datetime, timedelta
 from age_retraining_plugin.approval import ANSWER, approval_task
 from age_retraining_plugin.champion import PROMOTED, announce
 from age_retraining_plugin.form import retraining_form
+from age_retraining_plugin.labels_trigger import labels_asset, labels_schedule
 from age_retraining_plugin.operators import stage_task
 from airflow.sdk import DAG, chain
 
-SCHEDULE = os.environ.get("AGE_SCHEDULE", "0 3 * * 1")
+SCHEDULE = os.environ.get("AGE_SCHEDULE") or "0 3 * * 1"
+LABELS = labels_asset()
 
 DOCUMENTATION = """
 Retrains the age model on the labels as they are now, and publishes it only if the gate says so.
+
+Starts by itself when the labels file has changed and has then been left alone for a while, at fixed times, and by hand.
+Where few labels are new (`data.min_new_labels`), `split` and what follows are skipped; `again` trains all the same.
 
 | task | what it does | when it fails |
 |---|---|---|
@@ -45,7 +50,7 @@ with DAG(
     "age_retraining",
     description="Validate labels, train, compare, publish an age model",
     doc_md=DOCUMENTATION,
-    schedule=None if SCHEDULE == "none" else SCHEDULE,
+    schedule=labels_schedule(LABELS, SCHEDULE),
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
@@ -54,7 +59,13 @@ with DAG(
     tags=["age", "training"],
 ):
     chain(
-        stage_task("snapshot", from_form=True, **TRY_AGAIN, execution_timeout=timedelta(hours=3)),
+        stage_task(
+            "snapshot",
+            from_form=True,
+            inlets=[LABELS] if LABELS else [],
+            **TRY_AGAIN,
+            execution_timeout=timedelta(hours=3),
+        ),
         stage_task("validate", **ONCE, execution_timeout=timedelta(hours=1)),
         stage_task("split", **ONCE, execution_timeout=timedelta(minutes=30)),
         stage_task("baseline", **TRY_AGAIN, execution_timeout=timedelta(hours=12)),

@@ -30,7 +30,7 @@ def test_settings_can_be_replaced_one_by_one():
     ("assignment", "says"),
     [
         ("finetune.epoch=3", "finetune.epoch: no such setting. 'finetune' has: epochs"),
-        ("tune.epochs=3", "Sections: validate, split"),
+        ("tune.epochs=3", "Sections: data, validate, split"),
         ("finetune.epochs=0", "greater than or equal to 1"),
         ("split.bins=thirds", "'quantile' or 'equal_width'"),
         ("finetune.epochs", "section.setting=value"),

@@ -1,10 +1,9 @@
 import math
-from pathlib import Path
 
 import pytest
 
 from age_tasks.errors import LabelsError
-from age_tasks.labels import fetch_labels, read_labels
+from age_tasks.labels import read_labels
 
 
 def test_rows_keep_their_line_and_their_age_as_written():
@@ -55,8 +54,3 @@ def test_ages_that_are_no_finite_number_stay_as_text(text: str):
     labels = read_labels(f'file_name,real_age\na.jpg,"{text}"\n'.encode(), "labels.csv")
     assert math.isnan(labels["real_age"][0])
     assert labels["age_text"][0] == text
-
-
-def test_a_missing_file_says_how_to_make_one(tmp_path: Path):
-    with pytest.raises(LabelsError, match="AGE_LABELS"):
-        fetch_labels(str(tmp_path / "labels.csv"))

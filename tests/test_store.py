@@ -70,6 +70,8 @@ def test_what_is_missing_is_named(store: Store, tmp_path: Path):
         store.get("gone.csv")
     with pytest.raises(NotFoundError, match=r"gone\.csv"):
         store.fetch("gone.csv", tmp_path / "gone.csv")
+    with pytest.raises(NotFoundError, match=r"gone\.csv"):
+        store.entry("gone.csv")
     assert not list(tmp_path.glob("*gone*"))
 
 
@@ -93,7 +95,7 @@ def test_a_failed_fetch_leaves_the_local_file_as_it_was(store: Store, tmp_path: 
 def test_etag_changes_with_the_content(store: Store):
     store.put("labels.csv", b"one")
     (before,) = store.entries()
-    assert [before] == list(store.entries())
+    assert [before] == list(store.entries()) == [store.entry("labels.csv")]
     store.put("labels.csv", b"other")
     (after,) = store.entries()
     assert (before.size, after.size) == (3, 5)

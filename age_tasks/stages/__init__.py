@@ -13,7 +13,8 @@ class Needs:
     """What a stage reads, known without importing it: earlier stages, and sections of the settings.
 
     A stage that `remembers` also reads what it wrote last time, in whichever run that was; one that `compares` reads
-    the champion; one that `heeds` reads what a person said to the promotion.
+    the champion; one that `heeds` reads what a person said to the promotion. One that `waits` is not begun
+    with fewer than `data.min_new_labels` new labels.
     """
 
     inputs: tuple[str, ...] = ()
@@ -21,12 +22,13 @@ class Needs:
     remembers: bool = False
     compares: bool = False
     heeds: bool = False
+    waits: bool = False
 
 
 NEEDS = {
     "snapshot": Needs(),
     "validate": Needs(("snapshot",), ("validate",), remembers=True),
-    "split": Needs(("validate",), ("split",), remembers=True),
+    "split": Needs(("validate",), ("split",), remembers=True, waits=True),
     "baseline": Needs(("split",), ("model", "views", "baseline")),
     "finetune": Needs(("split", "baseline"), ("finetune",)),
     "evaluate": Needs(("split", "baseline", "finetune"), ("evaluate",), compares=True),

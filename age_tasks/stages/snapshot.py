@@ -8,7 +8,8 @@ import pandas as pd
 
 from age_tasks.config import Config
 from age_tasks.images import probe_images
-from age_tasks.labels import fetch_labels, read_labels
+from age_tasks.labels import read_labels
+from age_tasks.labels_file import fetch_labels, note_snapshot
 from age_tasks.progress import Progress
 from age_tasks.runs import Run, Summary
 
@@ -16,6 +17,7 @@ from age_tasks.runs import Run, Summary
 def run(run: Run, config: Config) -> Summary:
     location = run.settings()["labels"]
     data = fetch_labels(location)
+    note_snapshot(run.store, location, data, run.key)
     (run.out / "labels.csv").write_bytes(data)
     labels = read_labels(data, location)
     probes, images_read = probe_images(run.images(), labels["file_name"], run.cache, Progress("images read"))

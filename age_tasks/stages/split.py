@@ -13,7 +13,8 @@ import pandas as pd
 from age_tasks import figures
 from age_tasks.config import Config, SplitSettings
 from age_tasks.errors import LabelsError
-from age_tasks.labels import fetch_labels, read_labels
+from age_tasks.labels import read_labels
+from age_tasks.labels_file import fetch_labels
 from age_tasks.runs import Run, Summary
 from age_tasks.splits import LEFT_OUT, SPLITS, across_pairs, assign, no_known, remember, split_labels, summarise
 

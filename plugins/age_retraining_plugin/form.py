@@ -27,6 +27,7 @@ SETTINGS = (
 
 def retraining_form() -> dict[str, Param]:
     """The fields in the order of the form."""
+    recipe = os.environ.get("AGE_RECIPE") or "reference"  # may be a file's path
     data, training, promotion, rest = "Data", "Training (empty: as the recipe says)", "Promotion", "Everything else"
     return {
         "labels": Param(
@@ -42,9 +43,9 @@ def retraining_form() -> dict[str, Param]:
             description="The folder of pictures. Empty: the folder `images` beside the labels.",
         ),
         "recipe": Param(
-            os.environ.get("AGE_RECIPE") or "reference",
+            recipe,
             type="string",
-            enum=recipe_names(),
+            enum=list(dict.fromkeys([*recipe_names(), recipe])),
             section=training,
             description="Every number of the training. `demo` is small and quick.",
         ),

@@ -5,15 +5,17 @@ import json
 import os
 import shlex
 import sys
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.providers.standard.hooks.subprocess import SubprocessHook, SubprocessResult
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from age_retraining_plugin.form import SETTINGS
-from age_tasks.errors import LabelsError, MissingInputError, SettingsError, WeightsError
+from age_tasks.errors import LabelsError, MissingInputError, SettingsError, TooFewNewError, WeightsError
 
 PROJECT = Path(__file__).resolve().parents[2]
 TRYING_AGAIN_IS_NO_USE = frozenset(
@@ -33,8 +35,20 @@ FORM = {
 }
 
 
+class RememberingHook(SubprocessHook):
+    """A subprocess whose exit code and last line of output can still be asked for when it has ended."""
+
+    result = SubprocessResult(exit_code=0, output="")
+
+    def run_command(self, *arguments: Any, **options: Any) -> SubprocessResult:
+        self.result = super().run_command(*arguments, **options)
+        return self.result
+
+
 class CommandOperator(BashOperator):
-    """`python -m age_tasks <command>` in a process of its own.
+    """`python -m age_tasks <command>` in a process of its own; its exit code says how the task ends.
+
+    Too few new labels skip it and what follows, the reason being its XCom; what trying again can't help fails at once.
 
     Args:
         command: may name variables of `env` as "$NAME", which no shell takes apart.
@@ -48,17 +62,27 @@ class CommandOperator(BashOperator):
             cwd=str(PROJECT),
             env={"AGE_WHO": WHO, **env},
             append_env=True,
-            skip_on_exit_code=TRYING_AGAIN_IS_NO_USE,
+            skip_on_exit_code=TooFewNewError.exit_code,
             **options,
         )
+
+    @cached_property
+    def subprocess_hook(self) -> RememberingHook:
+        return RememberingHook()
 
     def execute(self, context: Context) -> Any:
         try:
             return super().execute(context)
         except AirflowSkipException:
-            raise AirflowFailException(
-                f"{self.task_id} can't succeed by trying again; the lines above say what to correct"
-            ) from None
+            reason = self.subprocess_hook.result.output
+            context["ti"].xcom_push(key="return_value", value={"skipped": reason})
+            raise AirflowSkipException(reason) from None
+        except AirflowException:
+            if self.subprocess_hook.result.exit_code in TRYING_AGAIN_IS_NO_USE:
+                raise AirflowFailException(
+                    f"{self.task_id} can't succeed by trying again; the lines above say what to correct"
+                ) from None
+            raise
 
 
 def stage_task(

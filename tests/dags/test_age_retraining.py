@@ -15,7 +15,6 @@ INSPECT = """
 import json, sys, types
 from airflow.dag_processing.dagbag import DagBag
 bag = DagBag("dags")
-from airflow.exceptions import AirflowFailException, AirflowException
 dag = bag.dags["age_retraining"]
 first, later = dag.get_task("snapshot"), dag.get_task("split")
 params = dag.params.dump() | {"recipe": "demo", "settings": {"finetune.epochs": 3, "split.seed": 7},
@@ -40,12 +39,13 @@ def approval(answer, required):
     given = {"params": params | {"require_approval": required}, "run_id": "x", "ti": Tasks(answer)}
     task.render_template_fields(given | {"dag_run": types.SimpleNamespace(triggering_user_name=None)})
     return task.env["AGE_APPROVAL"]
+pushed = {}
 def failure(code):
     from age_retraining_plugin.operators import CommandOperator
     task = CommandOperator(task_id=f"t{code}", command="snapshot", env={})
-    task.bash_command, task.env = f"exit {code}", {}
+    task.bash_command, task.env = f"echo the reason; exit {code}", {}
     try:
-        task.execute({})
+        task.execute({"ti": types.SimpleNamespace(xcom_push=lambda **given: pushed.update({code: given["value"]}))})
     except Exception as error:
         return type(error).__name__
 print(json.dumps({
@@ -66,7 +66,7 @@ print(json.dumps({
     "outlets": {task.task_id: [each.name for each in task.outlets] for task in dag.tasks if task.outlets},
     "heavy": [name for name in ("tensorflow", "keras", "great_expectations", "matplotlib") if name in sys.modules],
     "env": rendered("manual__2026"), "hand": rendered("__airflow_temporary_run_2026__")["AGE_RUN"],
-    "command": first.bash_command, "failures": {code: failure(code) for code in (65, 1)},
+    "command": first.bash_command, "failures": {code: failure(code) for code in (65, 75, 1)}, "pushed": pushed,
 }))
 """
 TASKS_TEST = """
@@ -130,7 +130,11 @@ def test_parsing_imports_nothing_heavy(dag: dict):
 
 def test_only_what_a_retry_can_help_is_retried(dag: dict):
     assert {stage for stage, retries in dag["retries"].items() if retries == 0} == {"validate", "split", "gate"}
-    assert dag["failures"] == {"65": "AirflowFailException", "1": "AirflowException"}
+    assert dag["failures"] == {"65": "AirflowFailException", "75": "AirflowSkipException", "1": "AirflowException"}
+
+
+def test_too_few_new_labels_skip_and_say_why(dag: dict):
+    assert dag["pushed"] == {"75": {"skipped": "the reason"}}
 
 
 def test_what_people_type_reaches_the_environment_and_no_shell_line(dag: dict):

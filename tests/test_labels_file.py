@@ -1,0 +1,44 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from age_tasks.__main__ import main
+from age_tasks.errors import LabelsError, SettingsError
+from age_tasks.labels_file import content_sha256, fetch_labels, last_snapshot, note_snapshot
+from age_tasks.store import Store, open_store
+
+
+def test_labels_are_read_from_a_path_an_address_and_a_bucket(store: Store):
+    store.put("faces/labels.csv", b"file_name,real_age\n")
+    assert fetch_labels(store.where("faces/labels.csv")) == b"file_name,real_age\n"
+    assert fetch_labels(f"{store.url}/faces/labels.csv") == b"file_name,real_age\n"
+
+
+def test_a_missing_file_says_how_to_make_one(store: Store):
+    with pytest.raises(LabelsError, match="AGE_LABELS"):
+        fetch_labels(store.where("labels.csv"))
+
+
+def test_another_kind_of_address_is_refused():
+    with pytest.raises(SettingsError, match="no place known here"):
+        fetch_labels("ftp://faces/labels.csv")
+
+
+def test_a_store_remembers_the_last_snapshot_of_each_labels_file(store: Store, tmp_path: Path):
+    labels, others = str(tmp_path / "my labels.csv"), "s3://faces/labels.csv"
+    assert last_snapshot(store, labels) is None
+    for data in (b"one", b"two"):
+        note_snapshot(store, labels, data, "monday")
+    note_snapshot(store, others, b"three", "tuesday")
+    assert last_snapshot(store, labels) == content_sha256(b"two")
+    assert last_snapshot(store, (tmp_path / "my labels.csv").as_uri()) == content_sha256(b"two")
+    assert last_snapshot(store, others) == content_sha256(b"three")
+
+
+def test_labels_that_are_broken_count_as_taken_up(place: Path, monkeypatch: pytest.MonkeyPatch):
+    labels = place / "labels.csv"
+    labels.write_text("name;age\na.jpg;30\n")
+    monkeypatch.setenv("AGE_LABELS", str(labels))
+    assert main(["snapshot", "--run", "x", "--recipe", "demo"]) == 65
+    assert last_snapshot(open_store(os.environ["AGE_STORE"]), str(labels)) == content_sha256(labels.read_bytes())
