@@ -13,8 +13,8 @@ class Needs:
     """What a stage reads, known without importing it: earlier stages, and sections of the settings.
 
     A stage that `remembers` also reads what it wrote last time, in whichever run that was; one that `compares` reads
-    the champion; one that `heeds` reads what a person said to the promotion. One that `waits` is not begun
-    with fewer than `data.min_new_labels` new labels.
+    the champion; one that `heeds` reads what a person said to the promotion. One that `waits` is not begun with fewer
+    than `data.min_new_labels` new labels.
     """
 
     inputs: tuple[str, ...] = ()
