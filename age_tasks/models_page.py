@@ -1,5 +1,6 @@
 """The page of all versions: the champion, the test MAE over promotions, and the log itself."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,8 @@ from age_tasks.store import Store
 
 WIDTH, HEIGHT = 920, 260  # of the chart, in its own units
 LEFT, RIGHT, TOP, BOTTOM = 56, 24, 24, 36
-TICKS = 4
+STEPS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)  # years between the chart's lines
+MOST_LINES = 6
 MOST_LABELS = 24  # under the chart; they would run into each other
 
 
@@ -86,8 +88,9 @@ def chart(rows: Sequence[Row]) -> Chart | None:
     points = tuple(
         Point(row, LEFT + (at + 0.5) * step, height(row.mae), at % every == 0) for at, row in enumerate(known)
     )
-    years = (low + (high - low) * at / TICKS for at in range(TICKS + 1))
-    return Chart(points, tuple((value, height(value)) for value in years))
+    apart = next(years for years in STEPS if (high - low) / years < MOST_LINES or years == STEPS[-1])
+    lines = (at * apart for at in range(math.ceil(low / apart), math.floor(high / apart) + 1))
+    return Chart(points, tuple((years, height(years)) for years in lines))
 
 
 def _manifest(store: Store, version: str) -> dict:
