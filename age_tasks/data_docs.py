@@ -11,13 +11,15 @@ from pathlib import Path
 from age_tasks.pages import render
 
 _OUTSIDE = re.compile(
-    r"""<link\b[^>]*href=["']https?://[^>]*>"""
+    r"""<link\b[^>]*>"""
     r"""|<script\b[^>]*src=["']https?://[^>]*>\s*</script>"""
     r"""|<img\b[^>]*src=["']https?://[^>]*>"""
     r"""|<(?:footer|iframe)\b.*?</(?:footer|iframe)>""",
     re.DOTALL | re.IGNORECASE,
 )
 _OUTSIDE_LINK = re.compile(r"""<a\b[^>]*href=["']https?://[^>]*>(.*?)</a>""", re.DOTALL | re.IGNORECASE)
+_HANDLER = re.compile(r'(<[^>]*?)\son[a-z]+="[^"]*"', re.IGNORECASE)
+_NAMELESS = re.compile(r"\s*Data asset: None<br>")  # a table in memory has no name there
 _SCRIPT = re.compile(r"<script\b(?![^>]*application/json).*?</script>", re.DOTALL | re.IGNORECASE)
 _STYLE = (Path(__file__).parent / "templates" / "data_docs.css").read_text()
 
@@ -37,6 +39,8 @@ def without_outside(html: str) -> str:
     html = _OUTSIDE.sub("", html)
     html = _OUTSIDE_LINK.sub(r"\1", html)
     html = _SCRIPT.sub("", html)
+    html = _HANDLER.sub(r"\1", html)
+    html = _NAMELESS.sub("", html)
     return html.replace("</head>", f"<style>\n{_STYLE}</style>\n</head>", 1)
 
 

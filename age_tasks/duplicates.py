@@ -4,8 +4,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 SIDE = 16
 BITS = SIDE * SIDE
@@ -42,6 +40,9 @@ def near_pairs(hashes: Sequence[str], bits: int = NEAR_BITS) -> list[Pair]:
 
 def groups(size: int, pairs: Sequence[Pair]) -> np.ndarray:
     """A group number for each of `size` positions: the same for all that pairs connect, directly or by others."""
+    from scipy.sparse import coo_matrix  # most who import this module need the hash only
+    from scipy.sparse.csgraph import connected_components
+
     first, second = ([pair[at] for pair in pairs] for at in (0, 1))
     graph = coo_matrix((np.ones(len(pairs)), (first, second)), shape=(size, size))
     return connected_components(graph, directed=False)[1]

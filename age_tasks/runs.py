@@ -154,6 +154,17 @@ class Run:
                 raise MissingInputError(f"{where} is not what {stage} wrote (sha256 differs); run {stage} --again")
         return path
 
+    def read(self, stage: str, name: str) -> bytes:
+        """A stage's output, also of one that failed, for a person to look at.
+
+        Raises:
+            NotFoundError: the stage has no record yet, or none that lists this output.
+        """
+        record = self.record(stage)
+        if name not in (record or {}).get("outputs", ()):
+            raise NotFoundError(f"run {self.key}: {stage} has no output of this name")
+        return self.store.get(self._key_of(stage, name, record))
+
     def rival(self) -> Promotion | None:
         """The version that this run's fine-tuned model has to beat."""
         return rival(self.store, self.finished("finetune")["outputs"]["model.keras"]["sha256"])

@@ -84,7 +84,8 @@ def local_path(address: str) -> Path:
         return Path(address).expanduser().absolute()
     url = urlsplit(address)
     if url.scheme != "file" or url.netloc not in {"", "localhost"} or not address.lower().startswith("file://"):
-        raise SettingsError(f"{address!r} is no place known here: use file:///folder, a path, or s3://bucket/prefix")
+        shown = _USER_IN_URL.sub("", address)
+        raise SettingsError(f"{shown!r} is no place known here: use file:///folder, a path, or s3://bucket/prefix")
     return Path(unquote(url.path)).absolute()
 
 

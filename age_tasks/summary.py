@@ -32,8 +32,7 @@ def summary_table(run: Run) -> str:
         lines.append(f"{stage:<10} {record['seconds']:>8.1f} {_memory(record):>8}  {_state(record)}".rstrip())
     total = sum(record["seconds"] for record in records.values())
     lines += [f"{'total':<10} {total:>8.1f}", ""]
-    done = {stage: record["summary"] for stage, record in records.items() if record["summary"]}
-    lines += [f"{name:<20} {value}" for name, value in _results(done)]
+    lines += [f"{name:<20} {value}" for name, value in results(records)]
     lines += [f"{name:<20} {where}" for name, where in _pages(run, records)]
     return "\n".join(lines)
 
@@ -48,7 +47,13 @@ def _state(record: dict) -> str:
     return f"reused from {key}" if (key := reused_from(record)) else ""
 
 
-def _results(done: dict[str, dict]) -> Iterator[tuple[str, str]]:
+def results(records: dict[str, dict]) -> Iterator[tuple[str, str]]:
+    """What the stages carried out so far have found: labels, test MAE, the gate's verdict, the published model.
+
+    Args:
+        records: by stage; those of stages that have none may be missing.
+    """
+    done = {stage: record["summary"] for stage, record in records.items() if record["summary"]}
     if validated := done.get("validate"):
         yield (
             "labels",

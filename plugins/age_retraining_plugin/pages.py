@@ -1,0 +1,165 @@
+"""The pages in Airflow's UI: reports and label validations of runs, summaries of tasks, and the versions of the model.
+
+Who may see the runs of `age_retraining` may see the pages. What they show was made from labels and pictures that others
+wrote, and it is served from where the API is: no script of theirs runs, and nothing outside is asked for.
+"""
+
+from functools import cache
+from pathlib import PurePosixPath
+from typing import Annotated
+
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.core_api.security import requires_access_dag
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.middleware.base import RequestResponseEndpoint
+
+from age_tasks.errors import NotFoundError, SettingsError, StoreError
+from age_tasks.locations import Locations
+from age_tasks.models_page import models_page
+from age_tasks.pages import render
+from age_tasks.runs import Run, safe_run_key
+from age_tasks.stages import STAGES
+from age_tasks.store import Store, open_store
+from age_tasks.summary import results
+
+DAG = "age_retraining"
+# Where a page is, the last place first.
+REPORT = (("publish", "report.html"), ("evaluate", "report.html"))
+VALIDATION = (("validate", "index.html"),)
+SERVED = frozenset(stage for stage, _ in (*REPORT, *VALIDATION))
+PAGE_OF = {"validate": "validation", "evaluate": "report", "gate": "report", "publish": "report"}
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".csv": "text/csv; charset=utf-8",
+    ".json": "application/json",
+    ".md": "text/plain; charset=utf-8",
+    ".png": "image/png",
+}
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; img-src data: 'self'; style-src 'unsafe-inline' 'self'; "
+    "script-src 'none'; connect-src 'none'; form-action 'none'; frame-ancestors 'self'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "private, no-store",
+    "Referrer-Policy": "no-referrer",
+}
+LOOK_AGAIN = {"Refresh": "15"}  # seconds
+MESSAGES = {
+    401: ("Not logged in", "Log in to Airflow, then open this page again."),
+    403: ("Not yours to see", f"These pages are for those who may see the runs of the DAG {DAG}."),
+    404: ("Not here", f"There is no such page or file; these pages belong to the runs of the DAG {DAG}."),
+}
+
+app = FastAPI(
+    title="Age models",
+    openapi_url=None,
+    redirect_slashes=False,
+    dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.RUN, DAG))],
+)
+
+
+@app.middleware("http")
+async def guarded(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    """Every answer, errors too, comes with the headers that keep hostile content harmless."""
+    response = await call_next(request)
+    response.headers.update(HEADERS)
+    return response
+
+
+@app.exception_handler(AnyHTTPException)
+def refused(_: Request, error: AnyHTTPException) -> HTMLResponse:
+    return _message(error.status_code, *MESSAGES.get(error.status_code, ("Not possible", error.detail)))
+
+
+@app.exception_handler(NotFoundError)
+def not_there(_: Request, error: NotFoundError) -> HTMLResponse:
+    return _message(404, *MESSAGES[404])
+
+
+@app.exception_handler(StoreError)
+def unreachable(_: Request, error: StoreError) -> HTMLResponse:
+    return _message(502, "The store can't be read", str(error))
+
+
+@app.exception_handler(SettingsError)
+def wrong_settings(_: Request, error: SettingsError) -> HTMLResponse:
+    return _message(503, "The API server's settings are wrong", str(error))
+
+
+def the_run(dag_id: str, run_id: str) -> Run:
+    """The run of a path, to read only."""
+    if dag_id != DAG:
+        raise HTTPException(404)
+    try:
+        key = safe_run_key(run_id)
+    except SettingsError:
+        raise HTTPException(404) from None
+    where = Locations.from_env()
+    return Run(key, _store(where.store), where.cache, scratch=where.cache)
+
+
+RunOfPath = Annotated[Run, Depends(the_run)]
+
+
+@app.get("/models")
+def models() -> HTMLResponse:
+    return HTMLResponse(models_page(_store(Locations.from_env().store)))
+
+
+@app.get("/{dag_id}/{run_id}/report")
+def report(run: RunOfPath) -> Response:
+    return _page_of(run, "model report", REPORT)
+
+
+@app.get("/{dag_id}/{run_id}/validation")
+def validation(run: RunOfPath) -> Response:
+    return _page_of(run, "label validation", VALIDATION)
+
+
+@app.get("/{dag_id}/{run_id}/tasks/{stage}")
+def summary(run: RunOfPath, stage: str) -> HTMLResponse:
+    if stage not in STAGES:
+        raise HTTPException(404)
+    record = run.record(stage)
+    page = render("stage_summary.html.j2", run_key=run.key, stage=stage, record=record, page=PAGE_OF.get(stage))
+    return HTMLResponse(page, headers=None if record else LOOK_AGAIN)
+
+
+@app.get("/{dag_id}/{run_id}/{stage}/{name:path}")
+def file(run: RunOfPath, stage: str, name: str) -> Response:
+    """A file that the stage's record lists, which leaves no way to any other."""
+    kind = TYPES.get(PurePosixPath(name).suffix)
+    if stage not in SERVED or kind is None:
+        raise HTTPException(404)
+    return Response(run.read(stage, name), media_type=kind)
+
+
+def _page_of(run: Run, wanted: str, places: tuple[tuple[str, str], ...]) -> Response:
+    """Where the page is, or what the run is doing meanwhile."""
+    records = {stage: record for stage in STAGES if (record := run.record(stage))}
+    for stage, name in places:
+        if name in records.get(stage, {}).get("outputs", ()):
+            return RedirectResponse(f"{stage}/{name}")
+    failed = next((record for record in records.values() if record["status"] != "done"), None)
+    page = render(
+        "run_progress.html.j2",
+        run_key=run.key,
+        wanted=wanted,
+        comes_with=places[-1][0],
+        stages=STAGES,
+        records=records,
+        failed=failed,
+        results=list(results(records)),
+    )
+    return HTMLResponse(page, headers=None if failed else LOOK_AGAIN)
+
+
+def _message(status: int, headline: str, text: str) -> HTMLResponse:
+    return HTMLResponse(render("message.html.j2", headline=headline, text=text), status)
+
+
+@cache
+def _store(url: str) -> Store:
+    """One store for all requests: its connections are kept."""
+    return open_store(url)

@@ -1,0 +1,37 @@
+"""What Airflow's plugin manager loads, in each of its processes: where the pages are in the UI."""
+
+from functools import cached_property
+from typing import Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+PREFIX = "/age"
+RUN = "age/{DAG_ID}/{RUN_ID}"  # relative: Airflow may be served below a path of its own
+
+
+class AgeRetrainingPlugin(AirflowPlugin):
+    name = "age_retraining"
+    external_views = [  # noqa: RUF012 as Airflow declares it
+        {
+            "name": "Age models",
+            "destination": "nav",
+            "url_route": "age-models",
+            "href": "age/models",
+            "nav_top_level": True,
+        },
+        {"name": "Model report", "destination": "dag_run", "url_route": "model-report", "href": f"{RUN}/report"},
+        {
+            "name": "Label validation",
+            "destination": "dag_run",
+            "url_route": "label-validation",
+            "href": f"{RUN}/validation",
+        },
+        {"name": "Summary", "destination": "task_instance", "url_route": "summary", "href": f"{RUN}/tasks/{{TASK_ID}}"},
+    ]
+
+    @cached_property
+    def fastapi_apps(self) -> list[dict[str, Any]]:
+        """The pages; only the API server asks for them."""
+        from age_retraining_plugin.pages import app
+
+        return [{"name": "Age models", "app": app, "url_prefix": PREFIX}]

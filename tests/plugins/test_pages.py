@@ -1,0 +1,311 @@
+"""The pages as Airflow's API server serves them to people who are logged in, and to others."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from age_tasks.locations import PROJECT
+from age_tasks.registry import promote, rollback
+from age_tasks.runs import Run
+from age_tasks.store import FileStore, Store
+from tests.test_registry import promoted
+
+RUN_ID = "manual__2026-11-22T10:15:00+00:00"
+KEY = "manual__2026-11-22T10-15-00-00-00"
+
+Client = Callable[..., TestClient]
+
+
+@pytest.fixture
+def client(api_server: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """A browser of somebody with a role (None: without rights), or of nobody; the store is the one given."""
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+
+    def client(store: Store | str, role: str | None = "viewer", anonymous: bool = False) -> TestClient:
+        monkeypatch.setenv("AGE_STORE", store if isinstance(store, str) else store.url)
+        token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username="ann", role=role))
+        headers = {} if anonymous else {"Authorization": f"Bearer {token}"}
+        return TestClient(api_server, headers=headers, raise_server_exceptions=False)
+
+    return client
+
+
+@pytest.fixture
+def reader(client: Client, finished: Run) -> TestClient:
+    """Somebody who may read, and a store with a finished run."""
+    return client(finished.store)
+
+
+def record(store: Store, stage: str, run: str = KEY, **facts: object) -> None:
+    """A stage's record as `carry_out` writes it."""
+    plain = {"stage": stage, "run": run, "status": "done", "error": None, "summary": {}, "outputs": {}}
+    plain |= {"seconds": 1.5, "peak_memory_gb": 0.2, "finished": "2026-11-22T10:16:00.000+00:00"}
+    store.put(f"runs/{run}/{stage}/stage.json", json.dumps(plain | facts).encode())
+
+
+def test_the_tabs_and_the_navigation_lead_to_the_pages(client: Client, finished: Run):
+    (plugin,) = [
+        each
+        for each in client(finished.store, "admin").get("/api/v2/plugins").json()["plugins"]
+        if each["name"] == "age_retraining"
+    ]
+    views = {view["url_route"]: view for view in plugin["external_views"]}
+    assert {route: view["destination"] for route, view in views.items()} == {
+        "age-models": "nav",
+        "model-report": "dag_run",
+        "label-validation": "dag_run",
+        "summary": "task_instance",
+    }
+    parts = {"{DAG_ID}": "age_retraining", "{RUN_ID}": "finished", "{TASK_ID}": "evaluate"}
+    for view in views.values():
+        address = view["href"]
+        for name, value in parts.items():
+            address = address.replace(name, value)
+        assert client(finished.store).get(f"/{address}").status_code == 200, address
+
+
+def test_a_run_s_report_is_the_published_one(reader: TestClient, finished: Run):
+    page = reader.get("/age/age_retraining/finished/report")
+    assert page.url.path == "/age/age_retraining/finished/publish/report.html"
+    assert page.content == finished.store.get("runs/finished/publish/report.html")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+
+
+def test_the_validation_comes_with_everything_that_it_links_to(reader: TestClient, finished: Run):
+    page = reader.get("/age/age_retraining/finished/validation")
+    assert "Are these labels fit to train on?" in page.text
+    for name in finished.finished("validate")["outputs"]:
+        answer = reader.get(str(page.url.join(quote(name))))
+        assert answer.status_code == 200, name
+        assert answer.content == finished.store.get(f"runs/finished/validate/{name}")
+    assert reader.get(str(page.url.join("quarantine.csv"))).headers["content-type"] == "text/csv; charset=utf-8"
+
+
+def test_a_task_s_summary_shows_what_its_xcom_holds(reader: TestClient, finished: Run):
+    page = reader.get("/age/age_retraining/finished/tasks/evaluate").text
+    summary = finished.finished("evaluate")["summary"]
+    assert "finetune MAE" in page
+    assert f"{summary['finetune_mae']:.4g}" in page
+    assert 'href="../report"' in page
+    assert 'href="../validation"' in reader.get("/age/age_retraining/finished/tasks/validate").text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/age/models",
+        "/age/age_retraining/finished/report",
+        "/age/age_retraining/finished/validation",
+        "/age/age_retraining/finished/tasks/split",
+        "/age/age_retraining/finished/validate/quarantine.csv",
+        "/age/age_retraining/finished/publish/report.html",
+        "/age/another_dag/finished/publish/report.html",
+    ],
+)
+def test_nobody_without_rights_sees_anything(client: Client, finished: Run, path: str):
+    assert client(finished.store, anonymous=True).get(path).status_code == 401
+    refused = client(finished.store, role=None).get(path)
+    assert refused.status_code == 403
+    assert "finished" not in refused.text
+    forged = TestClient(client(finished.store).app, headers={"Authorization": "Bearer forged"})
+    assert forged.get(path).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/age/openapi.json", "/age/docs", "/age/redoc"])
+def test_the_pages_describe_themselves_to_nobody(reader: TestClient, path: str):
+    assert reader.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["models", "age_retraining/finished/publish/report.html", "age_retraining/x/no"])
+def test_no_script_runs_and_nothing_outside_is_asked(reader: TestClient, path: str):
+    headers = reader.get(f"/age/{path}").headers
+    policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+    assert policy == {
+        "default-src": "'none'",
+        "img-src": "data: 'self'",
+        "style-src": "'unsafe-inline' 'self'",
+        "script-src": "'none'",
+        "connect-src": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'self'",
+        "base-uri": "'none'",
+    }
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "private, no-store"
+    assert headers["referrer-policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "validate/../run.json",
+        "validate/../snapshot/snapshot.csv",
+        "validate/%2e%2e/snapshot/snapshot.csv",
+        "validate/..%2fsnapshot%2fsnapshot.csv",
+        "validate/%2e%2e%2fsnapshot%2fsnapshot.csv",
+        "validate/..%5csnapshot%5csnapshot.csv",
+        "validate/%252e%252e%252fsnapshot%252fsnapshot.csv",
+        "validate/%c0%ae%c0%ae/snapshot/snapshot.csv",
+        "validate//etc/passwd.csv",
+        "validate/%2fetc%2fpasswd.csv",
+        "validate/file:///etc/passwd.csv",
+        "validate/quarantine.csv%00.html",
+        "validate/%00",
+        "validate/quarantine.csv/",
+        "validate/stage.json",
+        "validate/",
+        "snapshot/snapshot.csv",
+        "finetune/model.keras",
+        "finetune/history.csv",
+        "..%2f..%2fregistry/validate/index.html",
+        "../../registry/promotions/x.json",
+    ],
+)
+def test_no_path_leads_to_another_file(reader: TestClient, path: str):
+    url = httpx.URL("http://testserver").copy_with(raw_path=f"/age/age_retraining/finished/{path}".encode())
+    answer = reader.request("GET", url, follow_redirects=False)
+    assert answer.status_code == 404
+    assert "file_name,real_age" not in answer.text
+
+
+@pytest.mark.parametrize("run_id", ["..", "%2e%2e", ".hidden", "-", "%00", "x" * 201, "%2f", "a%2fb"])
+def test_no_run_id_leads_elsewhere(reader: TestClient, run_id: str):
+    url = httpx.URL("http://testserver").copy_with(raw_path=f"/age/age_retraining/{run_id}/report".encode())
+    assert reader.request("GET", url, follow_redirects=False).status_code == 404
+
+
+def test_a_file_of_another_kind_is_not_served(client: Client, tmp_path: Path):
+    store = FileStore(tmp_path)
+    for name in ("page.svg", "script.js", "page.HTML", "page", "page.html.exe"):
+        store.put(f"runs/{KEY}/validate/{name}", b"<script>1</script>")
+        record(store, "validate", outputs={name: {}})
+        assert client(store).get(f"/age/age_retraining/{RUN_ID}/validate/{name}").status_code == 404
+
+
+def test_the_run_id_of_airflow_finds_the_run_s_folder(client: Client, store: Store):
+    """In a folder, and in S3."""
+    store.put(f"runs/{KEY}/validate/index.html", b"<h1>fit</h1>")
+    record(store, "validate", outputs={"index.html": {}})
+    page = client(store).get(f"/age/age_retraining/{quote(RUN_ID, safe='')}/validation")
+    assert (page.status_code, page.text) == (200, "<h1>fit</h1>")
+
+
+def test_a_reused_stage_shows_what_the_earlier_run_made(client: Client, store: Store):
+    store.put("runs/earlier/publish/report.html", b"<h1>made earlier</h1>")
+    record(store, "publish", reused_from="earlier", outputs={"report.html": {}})
+    reader = client(store)
+    assert reader.get(f"/age/age_retraining/{RUN_ID}/report").text == "<h1>made earlier</h1>"
+    assert "those of run earlier" in reader.get(f"/age/age_retraining/{RUN_ID}/tasks/publish").text
+
+
+def test_before_the_report_a_page_says_what_has_finished(client: Client, tmp_path: Path):
+    store = FileStore(tmp_path)
+    reader = client(store)
+    page = reader.get(f"/age/age_retraining/{RUN_ID}/report")
+    assert page.status_code == 200
+    assert "No stage of this run has finished" in page.text
+    record(store, "snapshot")
+    record(store, "validate", summary={"accepted": 9, "quarantined": 1, "rows": 10})
+    page = reader.get(f"/age/age_retraining/{RUN_ID}/report")
+    assert "2 of 8 stages have finished" in page.text
+    assert "9 kept, 1 quarantined of 10" in page.text
+    assert page.headers["refresh"] == "15"
+    record(store, "split", status="failed", error="too few labels for 10 age bins")
+    page = reader.get(f"/age/age_retraining/{RUN_ID}/report")
+    assert "too few labels for 10 age bins" in page.text
+    assert "refresh" not in page.headers
+    assert "has not finished in this run" in reader.get(f"/age/age_retraining/{RUN_ID}/tasks/gate").text
+
+
+def test_before_the_gate_the_report_is_evaluate_s(client: Client, tmp_path: Path):
+    store = FileStore(tmp_path)
+    store.put(f"runs/{KEY}/evaluate/report.html", b"not judged yet")
+    record(store, "evaluate", outputs={"report.html": {}})
+    assert client(store).get(f"/age/age_retraining/{RUN_ID}/report").text == "not judged yet"
+
+
+def test_labels_that_were_refused_still_have_their_page(client: Client, tmp_path: Path):
+    store = FileStore(tmp_path)
+    store.put(f"runs/{KEY}/validate/index.html", b"Refused")
+    record(store, "validate", status="failed", error="too many rows set aside", outputs={"index.html": {}})
+    assert client(store).get(f"/age/age_retraining/{RUN_ID}/validation").text == "Refused"
+
+
+def test_runs_of_other_dags_have_no_such_pages(reader: TestClient):
+    answer = reader.get("/age/age_rollback/finished/report")
+    assert answer.status_code == 404
+    assert "the DAG age_retraining" in answer.text
+
+
+def test_what_others_wrote_is_shown_as_text(client: Client, tmp_path: Path):
+    store, evil = FileStore(tmp_path), '<script>x</script>"onload="y'
+    record(store, "snapshot", summary={"reasons": {evil: 1}, evil: [evil]})
+    record(store, "validate", status="failed", error=evil)
+    promoted(store, tmp_path, "monday", "tuesday")
+    promote(store, "monday", evil)
+    run = f"age_retraining/{RUN_ID}"
+    for path in ("models", f"{run}/report", f"{run}/tasks/snapshot", f"{run}/tasks/validate"):
+        page = client(store).get(f"/age/{path}").text
+        assert "<script" not in page
+        assert "&lt;script&gt;x&lt;/script&gt;&#34;onload=&#34;y" in page
+
+
+def test_the_models_page_tells_the_whole_history(client: Client, tmp_path: Path):
+    store = FileStore(tmp_path / "store")
+    reader = client(store)
+    assert "No model has been promoted yet" in reader.get("/age/models").text
+    promoted(store, tmp_path, "monday", "tuesday")
+    second = store.list("registry/promotions/")[-1]
+    entry = json.loads(store.get(second))
+    store.put("registry/promotions/000002-raced.json", json.dumps(entry | {"version": "monday"}).encode())
+    rollback(store, "worse on children", to="2")
+    page = reader.get("/age/models").text
+    assert "v2 is in use" in page
+    assert "<b>Rolled back.</b> worse on children" in page
+    assert "written at the same time" in page
+    assert page.count("<circle") == 4
+    assert page.count('class="back"') == 1
+    assert 'href="age_retraining/tuesday/report"' in page
+    assert 'href="../dags/age_rollback"' in page
+    store.delete("registry/versions/monday/manifest.json")
+    page = reader.get("/age/models").text
+    assert "removed" in page
+    assert page.count("<circle") == 2
+
+
+def test_a_store_that_can_t_be_read_is_said_without_secrets(
+    client: Client, s3: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    answer = client("s3://nobody-s-bucket/x").get("/age/models")
+    assert answer.status_code == 502
+    assert "there is no bucket &#39;nobody-s-bucket&#39;" in answer.text
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-and-secret")
+    answer = client("s3://age/secrets").get(f"/age/age_retraining/{RUN_ID}/report")
+    assert answer.status_code == 502
+    assert "access denied" in answer.text
+    assert "wrong-and-secret" not in answer.text
+    assert s3["AWS_ACCESS_KEY_ID"] not in answer.text
+    answer = client("ftp://user:secret@host/store").get("/age/models")
+    assert answer.status_code == 503
+    assert "secret" not in answer.text
+
+
+def test_what_the_pages_import_of_ours_is_light():
+    """Seen in a process of its own: this one has trained a model."""
+    source = (PROJECT / "plugins" / "age_retraining_plugin" / "pages.py").read_text()
+    ours = re.findall(r"^from (age_tasks[\w.]*) import", source, re.MULTILINE)
+    code = f"import sys, {', '.join(ours)}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, timeout=120)
+    loaded = set(done.stdout.split())
+    assert "age_tasks.models_page" in loaded
+    assert not loaded & {"tensorflow", "keras", "pandas", "great_expectations", "matplotlib", "scipy", "sklearn"}
