@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from scipy.linalg import solve
 
 FOLDS = 5
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # of the ridge, as a share of the features' mean square
@@ -76,6 +77,4 @@ def _with_constant(features: np.ndarray) -> np.ndarray:
 def _solve(gram: np.ndarray, product: np.ndarray) -> np.ndarray:
     """The weights of each strength, shape (width, strengths); the constant is not shrunk."""
     shrunk = np.diag(np.append(np.ones(len(gram) - 1), 0.0)) * np.trace(gram[:-1, :-1]) / (len(gram) - 1)
-    return np.column_stack(
-        [np.linalg.lstsq(gram + strength * shrunk, product, rcond=None)[0] for strength in STRENGTHS]
-    )
+    return np.column_stack([solve(gram + strength * shrunk, product, assume_a="pos") for strength in STRENGTHS])

@@ -30,7 +30,7 @@ NEEDS = {
     "finetune": Needs(("split", "baseline"), ("finetune",)),
     "evaluate": Needs(("split", "baseline", "finetune"), ("evaluate",), compares=True),
     "gate": Needs(("evaluate",), ("gate",)),
-    "publish": Needs(("split", "baseline", "finetune", "evaluate", "gate")),
+    "publish": Needs(("split", "baseline", "finetune", "evaluate", "gate"), ("card",)),
 }
 STAGES = tuple(NEEDS)
 

@@ -1,7 +1,7 @@
 """Publish the report always, and the model with its metrics and card when the gate says so.
 
 Writes `report.html` with the verdict on top, `model_card.md` and `trained_on.csv`; the model becomes a version of the
-registry, and the champion.
+registry, also as LiteRT where that gives the same ages, and the champion.
 """
 
 import json
@@ -12,6 +12,7 @@ import pandas as pd
 
 from age_tasks.config import Config
 from age_tasks.errors import MissingInputError
+from age_tasks.export import COMPARED, contract, export_checked
 from age_tasks.quality import usual
 from age_tasks.registry import VERSIONS, champion, promote, publish_version, published_before
 from age_tasks.report import model_card_from_run, report_from_run
@@ -34,14 +35,19 @@ def run(run: Run, config: Config) -> Summary:
         "report.html": run.out / "report.html",
         "trained_on.csv": run.out / "trained_on.csv",
     }
-    files["report.html"].write_text(report_from_run(run, evaluation, gate))
-    files["model_card.md"].write_text(model_card_from_run(run, evaluation, gate))
-    trained_on(read_splits(run)).to_csv(files["trained_on.csv"], index=False)
+    splits, size = read_splits(run), config.model.image_size
+    export = _export(run, splits["test"], size) if gate["passed"] else None
+    files["report.html"].write_text(report_from_run(run, evaluation, gate, export))
+    files["model_card.md"].write_text(model_card_from_run(run, evaluation, gate, export))
+    trained_on(splits).to_csv(files["trained_on.csv"], index=False)
     report_key = f"reports/{run.key}.html"
     summary = {"published": gate["passed"], "report": run.store.where(report_key)}
-    if gate["passed"]:
-        facts = {"gate": gate, "views": config.views.model_dump(), "usual": _usual(run, config.model.image_size)}
-        summary |= promote_candidate(run, files, facts)
+    if export:
+        if export["file"]:
+            files[export["file"]] = run.scratch / export["file"]
+        facts = {"gate": gate, "views": config.views.model_dump(), "usual": _usual(run, size)}
+        summary |= promote_candidate(run, files, facts | contract(size) | {"export": export})
+        summary["export"] = export["problem"] or f"same ages within {export['largest_difference']:.4f} years"
     run.store.put(report_key, files["report.html"])  # last: it says "published"
     return summary
 
@@ -49,6 +55,12 @@ def run(run: Run, config: Config) -> Summary:
 def trained_on(splits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The images behind a version with their ages and splits, by which a later candidate is compared."""
     return pd.concat([table[["sha256", "real_age"]].assign(split=name) for name, table in splits.items()])
+
+
+def _export(run: Run, test: pd.DataFrame, size: int) -> dict:
+    """The model as LiteRT beside the run's other files, compared on its first test pictures."""
+    pictures = [run.images().path(name) for name in test["file_name"].head(COMPARED)]
+    return export_checked(run.input("finetune", "model.keras"), pictures, size, run.scratch / "model.tflite")
 
 
 def _usual(run: Run, size: int) -> dict[str, float]:
