@@ -5,6 +5,7 @@ registry, also as LiteRT where that gives the same ages, and the champion.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,7 +50,23 @@ def run(run: Run, config: Config) -> Summary:
         summary |= promote_candidate(run, files, facts | contract(size) | {"export": export})
         summary["export"] = export["problem"] or f"same ages within {export['largest_difference']:.4f} years"
     run.store.put(report_key, files["report.html"])  # last: it says "published"
+    if gate["passed"] and os.environ.get("MLFLOW_TRACKING_URI"):
+        _track(run, config, files, evaluation)
     return summary
+
+
+def _track(run: Run, config: Config, files: Mapping[str, Path], evaluation: Path) -> None:
+    """Log the version and its figures to MLflow, and who is the champion."""
+    from age_tasks.tracking import log_champion, log_version
+
+    version = published_before(run.store, file_sha256(files["model.keras"])).version
+    histories = {stage: pd.read_csv(run.input(stage, "history.csv")) for stage in ("baseline", "finetune")}
+    artifacts = {f"figures/{path.name}": path for path in sorted(evaluation.glob("*.png"))}
+    artifacts |= {f"figures/{stage}.png": run.input(stage, "learning_curve.png") for stage in histories}
+    artifacts |= {name if name == "report.html" else f"model/{name}": path for name, path in files.items()}
+    metrics = json.loads(files["metrics.json"].read_text())
+    log_version(version, config.to_dict(), metrics, histories, artifacts)
+    log_champion(champion(run.store).version)
 
 
 def trained_on(splits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
