@@ -278,7 +278,11 @@ def _rollback(options: argparse.Namespace) -> int:
     from age_tasks.registry import rollback
 
     store = open_store(Locations.from_env().store)
-    rollback(store, options.reason, options.to)
+    entry = rollback(store, options.reason, options.to)
+    if os.environ.get("MLFLOW_TRACKING_URI"):
+        from age_tasks.tracking import log_champion
+
+        log_champion(entry.version)
     print(describe_champion(store))
     return 0
 

@@ -143,6 +143,22 @@ class GateSettings(Settings):
     )
 
 
+class CardSettings(Settings):
+    """What only the owner can say of a model, for its card; Markdown."""
+
+    owner: str = Field("age-team", description="who answers for the model")
+    intended_use: str = Field(
+        "Age statistics over many pictures of faces like those it was trained on.", description="what the model is for"
+    )
+    limits: str = Field(
+        "No decision about a person, no proof of age, no identification.", description="what it must not be used for"
+    )
+    data_terms: str = Field(
+        "Not stated: ask the owner before the data or the model is passed on.",
+        description="terms under which the pictures and labels may be used",
+    )
+
+
 class Config(Settings):
     """Every number of a retraining."""
 
@@ -156,6 +172,7 @@ class Config(Settings):
     finetune: FinetuneSettings = FinetuneSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     gate: GateSettings = GateSettings()
+    card: CardSettings = CardSettings()
     compute: ComputeSettings = ComputeSettings()
 
     def with_overrides(self, overrides: dict[str, object]) -> "Config":

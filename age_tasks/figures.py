@@ -9,6 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from age_tasks.conformal import bounds
+
 HISTOGRAM_REACH = 60  # years; a single absurd prediction must not flatten the rest
 BASELINE, FINETUNE, NEUTRAL, ACCENT = "#8da0b3", "#1f6f8b", "#5b6770", "#d1495b"
 STYLE = {
@@ -79,24 +81,80 @@ def predicted_against_real(predictions: pd.DataFrame, column: str, path: Path) -
 
 
 def error_by_age(by_age: pd.DataFrame, path: Path) -> None:
-    """MAE of both models by age bin, with the number of images behind each.
+    """MAE of each model by age bin and the fine-tuned one's bias, with the number of images behind each.
 
     Args:
-        by_age: columns `bin`, `images`, `baseline_mae`, `finetune_mae` (years; NaN where a bin is empty).
+        by_age: columns `bin`, `images`, `baseline_mae`, `finetune_mae`, `finetune_bias`, and `champion_mae` where there
+            is a champion (years; NaN where a bin is empty).
+    """
+    looks = (
+        ("baseline", BASELINE, "baseline"),
+        ("champion", NEUTRAL, "champion"),
+        ("finetune", FINETUNE, "fine-tuned"),
+    )
+    models = [look for look in looks if f"{look[0]}_mae" in by_age]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.4, 5.2), layout="constrained")
+        upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 1.4))
+        places, width = np.arange(len(by_age)), 0.8 / len(models)
+        for number, (name, colour, label) in enumerate(models):
+            offset = (number - (len(models) - 1) / 2) * width
+            _bars(upper, places + offset, by_age[f"{name}_mae"], width * 0.95, colour, "{:.1f}", label=label)
+        _bars(lower, places, by_age["finetune_bias"], 0.5, FINETUNE, "{:+.1f}")
+        lower.axhline(0, color=NEUTRAL, lw=1)
+        lower.margins(y=0.25)
+        lower.set_xticks(places, [f"{row.bin}\nn = {row.images}" for row in by_age.itertuples()], fontsize=9)
+        for axes in (upper, lower):
+            axes.grid(axis="x", visible=False)
+        upper.set(title="Error by real age", ylabel="test MAE (years)")
+        lower.set(title="Bias: above 0 taken for older", ylabel="years")
+        upper.legend()
+        _save(figure, path)
+
+
+def interval_held(predictions: pd.DataFrame, column: str, groups: Sequence[dict], path: Path) -> None:
+    """Real against predicted age with the interval as a band: which test images lie outside?
+
+    Args:
+        predictions: `real_age` and `column`, in years.
+        groups: of the interval; see `age_tasks.conformal.half_widths`.
+    """
+    predicted, real = predictions[column].to_numpy(), predictions["real_age"].to_numpy()
+    low, high = bounds(predicted, groups)
+    inside = (low <= real) & (real <= high)
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _figure(7.4, 4.2)
+        line = np.linspace(max(predicted.min() - 2, 0), predicted.max() + 2, 500)
+        axes.fill_between(line, *bounds(line, groups), color=FINETUNE, alpha=0.12, lw=0)
+        opacity = float(np.clip(300 / max(len(predictions), 1), 0.3, 0.9))
+        for there, colour, name in ((inside, FINETUNE, "within the interval"), (~inside, ACCENT, "outside")):
+            label = f"{name} ({int(there.sum()):,})"
+            axes.scatter(predicted[there], real[there], s=14, color=colour, alpha=opacity, lw=0, label=label)
+        title = f"The interval held for {100 * inside.mean():.1f} % of the test images"
+        axes.set(title=title, xlabel="predicted age (years)", ylabel="real age (years)")
+        axes.legend(loc="upper left")
+        _save(figure, path)
+
+
+def age_drift(before: pd.Series, now: pd.Series, stability: float, path: Path, *, champion: str) -> None:
+    """The ages of the champion's data beside those of this run's, as shares in bins of 5 years.
+
+    Args:
+        stability: the population stability index between the two.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(7.4, 3.8)
-        places = np.arange(len(by_age))
-        for offset, model, colour, label in (
-            (-0.2, "baseline", BASELINE, "baseline"),
-            (0.2, "finetune", FINETUNE, "fine-tuned"),
+        figure, axes = _figure(7.4, 3.2)
+        for ages, name, colour, filled in (
+            (before, f"{champion}'s", BASELINE, True),
+            (now, "this run's", FINETUNE, False),
         ):
-            errors = by_age[f"{model}_mae"]
-            bars = axes.bar(places + offset, errors.fillna(0), 0.38, color=colour, label=label)
-            axes.bar_label(bars, ["" if np.isnan(error) else f"{error:.1f}" for error in errors], fontsize=8)
-        axes.set_xticks(places, [f"{row.bin}\nn = {row.images}" for row in by_age.itertuples()], fontsize=9)
+            shares, edges = np.histogram(ages, np.arange(0, 126, 5))
+            label = f"{name} data ({len(ages):,})"
+            alpha = 0.55 if filled else 1
+            axes.stairs(100 * shares / len(ages), edges, lw=1.8, color=colour, fill=filled, alpha=alpha, label=label)
+        axes.set(title=f"Drift of ages: population stability index {stability:.3f}", xlim=(0, 105))
+        axes.set(xlabel="real age (years)", ylabel="share of the images (%)")
         axes.grid(axis="x", visible=False)
-        axes.set(title="Error by real age", ylabel="test MAE (years)")
         axes.legend()
         _save(figure, path)
 
@@ -192,6 +250,15 @@ def face_sheet(faces: Sequence[tuple[np.ndarray, str]], path: Path, *, title: st
             axes.imshow(pixels)
             axes.set_title(caption, fontsize=9, fontweight="normal", loc="center", y=-0.24, parse_math=False)
         _save(figure, path)
+
+
+def _bars(
+    axes: Axes, places: np.ndarray, heights: pd.Series, width: float, colour: str, number: str, label: str | None = None
+) -> None:
+    """Bars with their numbers; none where a height is NaN."""
+    bars = axes.bar(places, heights.fillna(0), width, color=colour, label=label)
+    said = ["" if np.isnan(height) else number.format(height) for height in heights]
+    axes.bar_label(bars, said, fontsize=8, padding=1)
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

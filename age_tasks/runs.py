@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import platform
 import re
 import resource
@@ -287,7 +288,7 @@ def carry_out(
             "inputs": inputs,
             "outputs": outputs,
             "versions": _versions(),
-            "machine": f"{platform.system()} {platform.machine()}, {platform.processor() or 'cpu'}",
+            "machine": _machine(),
         }
         run.store.put(f"runs/{run.key}/{name}/{RECORD}", _json(record))
     shutil.rmtree(run.resume, ignore_errors=True)
@@ -373,6 +374,23 @@ def _versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             versions[package] = version(package)
     return versions
+
+
+@cache
+def _machine() -> str:
+    """Processor, cores and GPUs of this machine, such as `Linux x86_64, AMD EPYC 7763, 2 cores`."""
+    processor, gpus = platform.processor(), []
+    with contextlib.suppress(OSError):
+        processor = _value("model name", Path("/proc/cpuinfo").read_text()) or processor
+        gpus = [_value("Model", each.read_text()) for each in Path("/proc/driver/nvidia/gpus").glob("*/information")]
+    parts = [f"{platform.system()} {platform.machine()}", processor, f"{os.cpu_count()} cores", *gpus]
+    return ", ".join(part for part in parts if part)
+
+
+def _value(name: str, text: str) -> str:
+    """What stands behind `name:` in a file of /proc."""
+    found = re.search(rf"^{name}\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else ""
 
 
 def _peak_memory_bytes() -> int:

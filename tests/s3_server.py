@@ -85,7 +85,7 @@ def serve_s3(folder: Path) -> Iterator[dict[str, str]]:
     """
     _require_xattr(folder)
     names = ("account", "container", "object")
-    *ports, proxy, nobody = _free_ports(5)
+    *ports, proxy, nobody = free_ports(5)
     (folder / "devices" / "d1").mkdir(parents=True)
     (folder / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = tests\n")
     rings = [sys.executable, "-W", "ignore", "-c", RINGS, str(folder), "d1", *map(str, ports)]
@@ -140,7 +140,7 @@ def _make_bucket(variables: dict[str, str], servers: list[subprocess.Popen], log
             time.sleep(0.5)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

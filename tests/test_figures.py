@@ -20,12 +20,14 @@ HISTORY = pd.DataFrame(
         "learning_rate": [1e-3, 1e-3, 1e-3, 1e-3],
     }
 )
+GROUPS = [{"low": None, "high": 40, "half_width": 6.0}, {"low": 40, "high": None, "half_width": 9.0}]
 BY_AGE = pd.DataFrame(
     {
         "bin": ["0–10", "10–20", "over 20"],
         "images": [12, 0, 40],
         "baseline_mae": [8.0, np.nan, 8.0],
         "finetune_mae": [4.0, np.nan, 4.0],
+        "finetune_bias": [1.5, np.nan, -2.0],
     }
 )
 POINT = "#5793a8"  # a point of the scatter of 200, which is see-through, on white
@@ -42,7 +44,7 @@ def predictions() -> pd.DataFrame:
     )
 
 
-@pytest.fixture(params=["curve", "scatter", "by age", "errors", "ages", "splits", "faces"])
+@pytest.fixture(params=["curve", "scatter", "by age", "errors", "ages", "splits", "interval", "drift", "faces"])
 def draw(request: pytest.FixtureRequest, predictions: pd.DataFrame) -> Draw:
     return {
         "curve": lambda path: figures.learning_curve(HISTORY, path, title="Learning curve"),
@@ -51,6 +53,10 @@ def draw(request: pytest.FixtureRequest, predictions: pd.DataFrame) -> Draw:
         "errors": lambda path: figures.error_histogram(predictions, path),
         "ages": lambda path: figures.age_histogram(predictions["real_age"], path, title="Ages"),
         "splits": lambda path: figures.split_ages(predictions[:140], predictions[140:170], predictions[170:], path),
+        "interval": lambda path: figures.interval_held(predictions, "finetune", GROUPS, path),
+        "drift": lambda path: figures.age_drift(
+            predictions["real_age"], predictions["finetune"], 0.02, path, champion="v4"
+        ),
         "faces": lambda path: figures.face_sheet([RED_FACE] * 5, path, title="Faces"),
     }[request.param]
 
@@ -98,7 +104,8 @@ def test_one_epoch_is_a_learning_curve_too(tmp_path: Path):
 
 
 def test_bars_are_as_high_as_the_errors(tmp_path: Path):
-    pixels = drawn(lambda path: figures.error_by_age(BY_AGE, path), tmp_path)
+    unbiased = BY_AGE.assign(finetune_bias=0.0)
+    pixels = drawn(lambda path: figures.error_by_age(unbiased, path), tmp_path)
     baseline, finetune = (near(pixels, colour).sum(axis=0) for colour in (BASELINE, FINETUNE))
     heights = [np.median(columns[columns > 0.2 * len(pixels)]) for columns in (baseline, finetune)]
     assert heights[0] == pytest.approx(2 * heights[1], rel=0.02)
@@ -156,6 +163,15 @@ def test_a_model_that_guesses_too_old_errs_to_the_right(predictions: pd.DataFram
     middle = pixels.shape[1] / 2
     assert np.nonzero(near(pixels, FINETUNE))[1].mean() < middle
     assert tallest(pixels[:, int(middle) + 40 :], "#c0cad4", 12) > 0.5 * len(pixels)  # the baseline's colour on white
+
+
+def test_images_outside_the_interval_stand_out(tmp_path: Path):
+    red = []
+    for off in (5.0, 8.0):
+        table = pd.DataFrame({"real_age": [20.0, 30.0], "finetune": [20.0, 30.0 + off]})
+        pixels = drawn(lambda path, table=table: figures.interval_held(table, "finetune", GROUPS, path), tmp_path)
+        red.append(near(pixels, ACCENT, 60)[:, 200:].sum())  # but for the legend
+    assert red[1] > red[0]
 
 
 def test_an_age_histogram_shows_every_age_up_to_the_oldest(tmp_path: Path):

@@ -1,4 +1,5 @@
 import base64
+import hashlib
 import io
 import json
 import re
@@ -80,7 +81,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     locations = Locations(HOSTILE, "faces/images", (root / "store").as_uri(), root / "cache")
     config = Config()
 
-    def stage(name: str, write: Callable[[Path], None] = lambda out: None, **summary: int) -> None:
+    def stage(name: str, write: Callable[[Path], object] = lambda out: None, **summary: int) -> None:
         def work(run: Run, config: Config) -> Summary:
             write(run.out)
             return summary
@@ -90,9 +91,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
                 start_run(run, config, locations)
             carry_out(name, Needs(), lambda: work, run, config)
 
-    stage("snapshot")
-    stage("validate", rows=7591, accepted=7580, quarantined=11)
-    stage("split", lambda out: _split_ages(out / "split_ages.png"), train=5306, val=1137, test=1137)
+    stage("snapshot", lambda out: (out / "snapshot.csv").write_text("frozen"))
+    stage("validate", rows=7591, accepted=7580, quarantined=11, near_duplicates=3)
+    counts = {"train": 5306, "val": 1137, "test": 1137, "known": 7082, "left_out": 0}
+    stage("split", lambda out: _split_ages(out / "split_ages.png"), **counts)
     for name in ("baseline", "finetune"):
         stage(name, lambda out, name=name: _curve(out / "learning_curve.png", name))
     stage("evaluate", _evaluate)
@@ -145,7 +147,7 @@ def test_before_the_gate_the_report_says_that_nothing_is_decided(run: Run, evalu
 
 def test_the_champion_stands_beside_the_candidate(run: Run, evaluation: Path, tmp_path: Path):
     folder = _with_metrics(evaluation, tmp_path, champion=CHAMPION)
-    figures.difference_by_age(CHAMPION, folder / "against_champion.png")
+    _against_champion(folder, CHAMPION)
     page = Page(report_from_run(run, folder, _gate(METRICS | {"champion": CHAMPION}, max_test_mae=9.0)))
     assert page.cards[1].startswith("7.41 years")
     assert "v4" in page.cards[1]
@@ -169,7 +171,7 @@ def test_the_interval_and_how_often_it_held(published: "Page"):
 def test_a_champion_that_has_seen_the_test_faces_is_told_on(run: Run, evaluation: Path, tmp_path: Path):
     seen = CHAMPION | {"seen_in_training": 9, "images": 31, "low": -0.5, "high": 0.2}
     folder = _with_metrics(evaluation, tmp_path, champion=seen)
-    figures.difference_by_age(seen, folder / "against_champion.png")
+    _against_champion(folder, seen)
     page = Page(report_from_run(run, folder, gate=None))
     assert "9 of the test faces were in the champion's training" in page.text
     assert "left out here" in page.text
@@ -240,9 +242,13 @@ def test_both_models_side_by_side_with_intervals(published: "Page"):
 def test_what_it_was_made_from(published: "Page"):
     assert published.row(HOSTILE)[1:] == ["7591", "11", "5306", "1137", "1137"]
     for stage in ("snapshot", "validate", "split", "baseline", "finetune", "evaluate", "gate"):
-        seconds, memory = published.row(stage, cells=3)[1:]
+        made_by, seconds, memory = published.row(stage, cells=4)[1:]
+        assert made_by == "this run"
         assert float(seconds) >= 0
         assert float(memory) > 0
+    assert published.row("snapshot", cells=2)[1] == hashlib.sha256(b"frozen").hexdigest()
+    assert "3 pairs of pictures nearly show the same" in published.text
+    assert "7082 images were known from an earlier deal" in published.text
     assert "resnet50, recipe reference" in published.text
     assert "last_layers: 30" in published.text
     assert re.search(r"python: '?3\.11", published.text)
@@ -264,10 +270,8 @@ def test_the_report_is_complete_in_itself(published: "Page", run: Run, evaluatio
 
 
 def test_the_plots_are_those_of_the_run(published: "Page", run: Run, evaluation: Path):
-    drawn = [
-        evaluation / f"{name}.png"
-        for name in ("predicted_against_real", "error_histogram", "error_by_age", "worst_errors")
-    ]
+    names = ("predicted_against_real", "error_by_age", "worst_errors", "interval_held", "error_histogram")
+    drawn = [evaluation / f"{name}.png" for name in names]
     drawn += [run.input(stage, "learning_curve.png") for stage in ("baseline", "finetune")]
     drawn.append(run.input("split", "split_ages.png"))
     shown = [base64.b64decode(address.partition(",")[2]) for address in published.addresses]
@@ -316,6 +320,58 @@ def test_the_card_has_the_measured_numbers(card: str):
 def test_the_card_says_what_the_model_is_not_for(card: str):
     assert "no decision about a person" in card
     assert "few test faces" in card
+    assert "Out of scope: No decision about a person, no proof of age, no identification." in card
+
+
+def test_the_card_has_the_usual_sections(card: str):
+    """Those of Mitchell et al., Model Cards for Model Reporting (2019)."""
+    assert re.findall("^## (.*)$", card, re.MULTILINE) == [
+        "Model details",
+        "Intended use",
+        "Factors",
+        "Metrics",
+        "Evaluation data",
+        "Training data",
+        "Quantitative analyses",
+        "Ethical considerations",
+        "Caveats and recommendations",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"file": "model.tflite", "largest_difference": 0.00012, "problem": ""}, "within 0.0001 years"),
+        ({"file": None, "largest_difference": 0.2, "problem": "its ages differ"}, "its ages differ"),
+    ],
+    ids=["the same ages", "refused"],
+)
+def test_a_file_for_litert_is_reported_and_so_is_its_refusal(found: dict, said: str, run: Run, evaluation: Path):
+    gate, export = _gate(METRICS, max_test_mae=9.0), found | {"bound": 0.05, "images": 64}
+    page, card = (
+        Page(report_from_run(run, evaluation, gate, export)),
+        model_card_from_run(run, evaluation, gate, export),
+    )
+    assert page.verdict.startswith("Published. ")
+    assert said in page.text
+    assert (found["problem"] or "at most 0.0001 years") in card
+
+
+def test_a_reused_stage_names_the_run_that_made_it_and_what_it_took_there(run: Run, evaluation: Path):
+    record = run.record("baseline")
+    first = {"run": "sunday", "seconds": 321.0}
+    run.store.put("runs/sunday/baseline/stage.json", json.dumps(record | first).encode())
+    run.store.put(
+        "runs/monday/baseline/stage.json", json.dumps(record | {"reused_from": "sunday", "seconds": 0.0}).encode()
+    )
+    for name in record["outputs"]:
+        run.store.put(f"runs/sunday/baseline/{name}", run.input("baseline", name))
+    try:
+        page = Page(report_from_run(run, evaluation, gate=None))
+    finally:
+        run.store.put("runs/monday/baseline/stage.json", json.dumps(record).encode())
+    assert page.row("baseline", cells=4)[1:] == ["run sunday, 321.0 s there", "0.0", ""]
+    assert "the 1 stage reused from earlier runs took 321 seconds there" in page.text
 
 
 def test_the_card_is_plain_markdown_and_says_what_it_was_made_with(card: str):
@@ -391,6 +447,7 @@ def _evaluate(out: Path) -> None:
     figures.predicted_against_real(predictions, "finetune", out / "predicted_against_real.png")
     figures.error_by_age(ages, out / "error_by_age.png")
     figures.error_histogram(predictions, out / "error_histogram.png")
+    figures.interval_held(predictions, "finetune", METRICS["interval"]["groups"], out / "interval_held.png")
     face = np.full((112, 112, 3), 128, np.uint8)
     figures.face_sheet([(face, "85 → 79")], out / "worst_errors.png", title="Largest errors")
 
@@ -401,6 +458,12 @@ def _with_metrics(evaluation: Path, folder: Path, **changed: object) -> Path:
         (folder / path.name).write_bytes(path.read_bytes())
     (folder / "metrics.json").write_text(json.dumps(METRICS | changed))
     return folder
+
+
+def _against_champion(folder: Path, comparison: dict) -> None:
+    figures.difference_by_age(comparison, folder / "against_champion.png")
+    before, now = pd.Series([20.0, 30.0]), pd.Series([20.0, 40.0])
+    figures.age_drift(before, now, comparison["drift"], folder / "age_drift.png", champion=comparison["name"])
 
 
 def _gate(metrics: dict, max_test_mae: float) -> dict:

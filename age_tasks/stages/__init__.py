@@ -33,7 +33,7 @@ NEEDS = {
     "finetune": Needs(("split", "baseline"), ("finetune",)),
     "evaluate": Needs(("split", "baseline", "finetune"), ("evaluate",), compares=True),
     "gate": Needs(("evaluate",), ("gate",)),
-    "publish": Needs(("split", "baseline", "finetune", "evaluate", "gate"), heeds=True),
+    "publish": Needs(("split", "baseline", "finetune", "evaluate", "gate"), ("card",), heeds=True),
 }
 STAGES = tuple(NEEDS)
 

@@ -42,7 +42,7 @@ def run(run: Run, config: Config) -> Summary:
     (run.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     ages = by_age(predictions, config.evaluate.bin_edges, [*MODELS, *(["champion"] if champion else [])])
     ages.to_csv(run.out / "by_age.csv", index=False)
-    _draw(run, predictions, ages, folder)
+    _draw(run, predictions, ages, metrics["interval"]["groups"], folder)
     _labels_to_look_at(run, folder)
     if champion:
         figures.difference_by_age(champion, run.out / "against_champion.png")
@@ -99,12 +99,14 @@ def against_champion(
     seen = predictions["sha256"].isin(before.loc[before["split"] != "test", "sha256"])
     fair = predictions[~seen] if (~seen).sum() >= FEW_IMAGES else predictions
     edges = config.evaluate.bin_edges
+    drift = population_stability(before["real_age"], now["real_age"], edges)
+    figures.age_drift(before["real_age"], now["real_age"], drift, run.out / "age_drift.png", champion=entry.name)
     return {
         "version": entry.version,
         "name": entry.name,
         "seen_in_training": int(seen.sum()),
         "new_images": int((~now["sha256"].isin(before["sha256"])).sum()),
-        "drift": round(population_stability(before["real_age"], now["real_age"], edges), 4),
+        "drift": round(drift, 4),
         **compare(fair, edges, config.evaluate.comparison_samples, config.evaluate.seed),
     }
 
@@ -131,7 +133,8 @@ def taken_for(are: np.ndarray, seem: np.ndarray) -> dict:
     return {"images": int(are.sum()), "mistaken": round(float(seem[are].mean()), 4) if are.any() else None}
 
 
-def _draw(run: Run, predictions: pd.DataFrame, ages: pd.DataFrame, folder: ImageFolder) -> None:
+def _draw(run: Run, predictions: pd.DataFrame, ages: pd.DataFrame, groups: Sequence[dict], folder: ImageFolder) -> None:
+    figures.interval_held(predictions, "finetune", groups, run.out / "interval_held.png")
     figures.predicted_against_real(predictions, "finetune", run.out / "predicted_against_real.png")
     figures.error_by_age(ages, run.out / "error_by_age.png")
     figures.error_histogram(predictions, run.out / "error_histogram.png")

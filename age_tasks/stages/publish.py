@@ -1,10 +1,11 @@
 """Publish the report always, and the model with its metrics and card when the gate and, if asked, a person say so.
 
 Writes `report.html` with the verdict on top, `model_card.md` and `trained_on.csv`; the model becomes a version of the
-registry, and the champion.
+registry, also as LiteRT where that gives the same ages, and the champion.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pandas as pd
 from age_tasks.approval import Approval, approval
 from age_tasks.config import Config
 from age_tasks.errors import MissingInputError
+from age_tasks.export import COMPARED, contract, export_checked
 from age_tasks.quality import usual
 from age_tasks.registry import VERSIONS, champion, promote, publish_version, published_before
 from age_tasks.report import model_card_from_run, report_from_run
@@ -35,25 +37,52 @@ def run(run: Run, config: Config) -> Summary:
         "report.html": run.out / "report.html",
         "trained_on.csv": run.out / "trained_on.csv",
     }
+    splits, size = read_splits(run), config.model.image_size
     said = approval() if gate["passed"] else None
-    files["report.html"].write_text(report_from_run(run, evaluation, gate, said))
-    files["model_card.md"].write_text(model_card_from_run(run, evaluation, gate))
-    trained_on(read_splits(run)).to_csv(files["trained_on.csv"], index=False)
-    report_key = f"reports/{run.key}.html"
     published = gate["passed"] and (said is None or said.approved)
+    export = _export(run, splits["test"], size) if published else None
+    files["report.html"].write_text(report_from_run(run, evaluation, gate, said, export))
+    files["model_card.md"].write_text(model_card_from_run(run, evaluation, gate, export))
+    trained_on(splits).to_csv(files["trained_on.csv"], index=False)
+    report_key = f"reports/{run.key}.html"
     summary = {"published": published, "report": run.store.where(report_key)}
     if said:
         summary["approval"] = said.sentence
-    if published:
-        facts = {"gate": gate, "views": config.views.model_dump(), "usual": _usual(run, config.model.image_size)}
-        summary |= promote_candidate(run, files, facts, said)
+    if export:
+        if export["file"]:
+            files[export["file"]] = run.scratch / export["file"]
+        facts = {"gate": gate, "views": config.views.model_dump(), "usual": _usual(run, size)}
+        summary |= promote_candidate(run, files, facts | contract(size) | {"export": export}, said)
+        summary["export"] = export["problem"] or f"same ages within {export['largest_difference']:.4f} years"
     run.store.put(report_key, files["report.html"])  # last: it says "published"
+    if published and os.environ.get("MLFLOW_TRACKING_URI"):
+        _track(run, config, files, evaluation)
     return summary
+
+
+def _track(run: Run, config: Config, files: Mapping[str, Path], evaluation: Path) -> None:
+    """Log the version and its figures to MLflow, and who is the champion."""
+    from age_tasks.tracking import log_champion, log_version
+
+    version = published_before(run.store, file_sha256(files["model.keras"])).version
+    histories = {stage: pd.read_csv(run.input(stage, "history.csv")) for stage in ("baseline", "finetune")}
+    artifacts = {f"figures/{path.name}": path for path in sorted(evaluation.glob("*.png"))}
+    artifacts |= {f"figures/{stage}.png": run.input(stage, "learning_curve.png") for stage in histories}
+    artifacts |= {name if name == "report.html" else f"model/{name}": path for name, path in files.items()}
+    metrics = json.loads(files["metrics.json"].read_text())
+    log_version(version, config.to_dict(), metrics, histories, artifacts)
+    log_champion(champion(run.store).version)
 
 
 def trained_on(splits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The images behind a version with their ages and splits, by which a later candidate is compared."""
     return pd.concat([table[["sha256", "real_age"]].assign(split=name) for name, table in splits.items()])
+
+
+def _export(run: Run, test: pd.DataFrame, size: int) -> dict:
+    """The model as LiteRT beside the run's other files, compared on its first test pictures."""
+    pictures = [run.images().path(name) for name in test["file_name"].head(COMPARED)]
+    return export_checked(run.input("finetune", "model.keras"), pictures, size, run.scratch / "model.tflite")
 
 
 def _usual(run: Run, size: int) -> dict[str, float]:

@@ -14,12 +14,14 @@ import pandas as pd
 import pytest
 
 from age_tasks.__main__ import main
+from age_tasks.export import ages
 from age_tasks.images import load_rgb
 from age_tasks.locations import Locations
-from age_tasks.registry import champion
+from age_tasks.registry import champion, fetch_version
 from age_tasks.runs import Run, open_run
 from age_tasks.stages import STAGES
 from age_tasks.summary import summary_table
+from age_tasks.suspects import by_suspicion
 from tests.conftest import QUICK, overrides, use
 
 
@@ -191,6 +193,31 @@ def test_a_warm_start_goes_on_from_the_champion_and_has_to_beat_it(elsewhere: Lo
         assert (champion(run.store).run == "warm") == run.finished("gate")["summary"]["passed"]
 
 
+def test_labels_moved_by_forty_years_are_those_to_look_at(elsewhere: Locations, tmp_path: Path, monkeypatch):
+    before = pd.read_csv(elsewhere.labels, dtype="str", keep_default_na=False)
+    good = before[before["file_name"].str.fullmatch(r"\d+\.jpg") & ~before["file_name"].duplicated(keep=False)]
+    moved = good.sample(10, random_state=1)["file_name"]
+    changed = before["real_age"].mask(before["file_name"].isin(moved), before["real_age"].map(_forty_years_off))
+    before.assign(real_age=changed).to_csv(tmp_path / "labels.csv", index=False)
+    monkeypatch.setenv("AGE_LABELS", str(tmp_path / "labels.csv"))
+    monkeypatch.setenv("AGE_IMAGES", elsewhere.images)
+    for stage in ("snapshot", "validate", "split", "baseline"):
+        given = ["--recipe", "demo", *overrides(QUICK | {"baseline.epochs": 1})] if stage == "snapshot" else []
+        assert main([stage, "--run", "moved", *given]) == 0
+    with open_run("moved", elsewhere) as run:
+        first = by_suspicion(table(run, "baseline", "out_of_fold.csv"))["file_name"].head(20)
+    found = moved.isin(first).sum()
+    assert found / len(moved) >= 0.7  # recall among the first 20 of 150: by chance 0.13
+    assert moved.isin(first.head(10)).sum() / 10 >= 0.5  # precision of the first 10: by chance 0.07
+
+
+def _forty_years_off(age: str) -> str:
+    try:
+        return f"{float(age) + (40 if float(age) < 50 else -40):g}"
+    except ValueError:
+        return age
+
+
 def test_the_strong_recipe_at_small_size(elsewhere: Locations):
     small = {"model.image_size": 64, "baseline.epochs": 3, "finetune.epochs": 1, "views.training": 3}
     carry_on("strong", "strong", small | {name: QUICK[name] for name in QUICK if "max" in name or "boot" in name})
@@ -246,6 +273,17 @@ def test_publish_follows_the_gate(finished: Run):
     report = finished.store.get("reports/finished.html").decode()
     assert ("Not published." in report) != passed
     assert "Age model report" in report
+
+
+def test_the_published_version_comes_as_litert_too_with_the_same_ages(finished: Run, tmp_path: Path):
+    listed = fetch_version(finished.store, champion(finished.store).version, tmp_path)
+    assert (listed["input"]["shape"], listed["input"]["channels"]) == ([None, 64, 64, 3], "RGB")
+    assert listed["export"]["largest_difference"] <= listed["export"]["bound"]
+    assert finished.finished("publish")["summary"]["export"].startswith("same ages within 0.0")
+    tested, folder = table(finished, "evaluate", "predictions.csv").head(5), finished.images()
+    pixels = np.stack([load_rgb(folder.path(name), 64) for name in tested["file_name"]]).astype("float32")
+    assert ages(tmp_path / "model.tflite", pixels) == pytest.approx(tested["finetune"].to_numpy(), abs=0.1)
+    assert "runs in LiteRT" in finished.input("publish", "report.html").read_text()
 
 
 def test_the_model_card_says_what_goes_in_and_out(finished: Run):
