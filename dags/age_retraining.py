@@ -3,6 +3,7 @@
 import os
 from datetime import datetime, timedelta
 
+from age_retraining_plugin.notices import NoticeSettings, when_a_run_is_late, when_a_task_fails
 from age_retraining_plugin.operators import stage_task
 from airflow.sdk import DAG, Param, chain
 
@@ -61,6 +62,7 @@ FORM = {
 
 TRY_AGAIN = {"retries": 2, "retry_delay": timedelta(seconds=30), "retry_exponential_backoff": True}
 ONCE = {"retries": 0}
+NOTICES = NoticeSettings.from_env()
 
 with DAG(
     "age_retraining",
@@ -71,7 +73,8 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     params=FORM,
-    default_args={"owner": "age-team"},
+    default_args={"owner": "age-team", **when_a_task_fails(NOTICES)},
+    deadline=when_a_run_is_late(NOTICES),
     tags=["age", "training"],
 ):
     chain(

@@ -2,22 +2,26 @@
 
 import ast
 import json
-import os
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
-from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.exceptions import AirflowFailException, AirflowSkipException
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import Context
+from airflow.sdk import BaseOperator, Context
 
+from age_retraining_plugin.runtimes import RuntimeSettings
+from age_retraining_plugin.stage_metrics import send_numbers
 from age_tasks.errors import LabelsError, MissingInputError, SettingsError, WeightsError
 
 PROJECT = Path(__file__).resolve().parents[2]
 TRYING_AGAIN_IS_NO_USE = frozenset(
     error.exit_code for error in (SettingsError, LabelsError, MissingInputError, WeightsError)
 )
+# The stages that compute with the network take turns: the pool has as many slots as there are GPUs for them.
+ON_THE_GPU = frozenset({"baseline", "finetune", "evaluate"})
+GPU_POOL = "gpu"
 # `airflow tasks test` makes up a run that never was; the stage then takes the newest run that has its inputs.
 BY_HAND = "run_id.startswith('__airflow_temporary_run_')"
 RUN = f"{{{{ '' if {BY_HAND} else run_id }}}}"
@@ -32,7 +36,22 @@ FORM = {
 }
 
 
-class CommandOperator(BashOperator):
+class Outcome:
+    """What becomes of a command, the same in every runtime; its operator skips where trying again is no use."""
+
+    def execute(self, context: Context) -> Any:
+        try:
+            summary = super().execute(context)
+        except AirflowSkipException as error:
+            raise AirflowFailException(
+                f"{self.task_id} can't succeed by trying again: {str(error).removesuffix(' Skipping.')}\n"
+                "The lines above say what to correct."
+            ) from None
+        send_numbers(self.task_id, summary)
+        return summary
+
+
+class CommandOperator(Outcome, BashOperator):
     """`python -m age_tasks <command>` in a process of its own.
 
     Args:
@@ -51,33 +70,33 @@ class CommandOperator(BashOperator):
             **options,
         )
 
-    def execute(self, context: Context) -> Any:
-        try:
-            return super().execute(context)
-        except AirflowSkipException:
-            raise AirflowFailException(
-                f"{self.task_id} can't succeed by trying again; the lines above say what to correct"
-            ) from None
 
-
-def stage_task(stage: str, *, from_form: bool = False, **options: Any) -> CommandOperator:
+def stage_task(stage: str, *, from_form: bool = False, **options: Any) -> BaseOperator:
     """The task of a stage, in the runtime that `AGE_RUNTIME` names; its XCom is its last line of output, a summary.
+
+    All stages run there, also those that need no GPU: one image then holds all that shapes a result, at one version,
+    and Airflow's own environment none of it.
 
     Args:
         from_form: pass on what the trigger form holds; later stages read it from the run.
         options: of the operator, such as `retries`.
 
     Raises:
-        AirflowException: an unknown runtime.
+        SettingsError: a variable that can't be.
     """
-    runtime = os.environ.get("AGE_RUNTIME") or "local"
-    if runtime != "local":
-        raise AirflowException(f"AGE_RUNTIME={runtime}: the one runtime there is, is 'local'")
+    settings, gpu = RuntimeSettings.from_env(), stage in ON_THE_GPU
     form = FORM if from_form else {"AGE_RECIPE": "", "AGE_SET": ""}
-    env, documentation = {"AGE_RUN": RUN, "AGE_AGAIN": AGAIN, **form}, _documentation(stage)
-    return CommandOperator(
-        task_id=stage, command=stage, env=env, output_processor=json.loads, doc_md=documentation, **options
-    )
+    env = {"AGE_RUN": RUN, "AGE_AGAIN": AGAIN, **form}
+    options |= {"task_id": stage, "doc_md": _documentation(stage), **({"pool": GPU_POOL} if gpu else {})}
+    if settings.runtime == "docker":
+        from age_retraining_plugin.docker_runtime import DockerStage
+
+        return DockerStage(stage=stage, env={"AGE_WHO": WHO, **env}, settings=settings, gpu=gpu, **options)
+    if settings.runtime == "kubernetes":
+        from age_retraining_plugin.kubernetes_runtime import KubernetesStage
+
+        return KubernetesStage(stage=stage, env={"AGE_WHO": WHO, **env}, settings=settings, gpu=gpu, **options)
+    return CommandOperator(command=stage, env=env, output_processor=json.loads, **options)
 
 
 def _documentation(stage: str) -> str | None:
