@@ -62,11 +62,13 @@ class DockerStage(Outcome, DockerOperator):
             self.cli.start(self.container["Id"])  # nothing happens to one that runs
             lines = self._follow()
             state = self.cli.inspect_container(self.container["Id"])["State"]
-            summary = self.cli.logs(self.container["Id"], stdout=True, stderr=False, tail=1)
+            said = self.cli.logs(self.container["Id"], stdout=True, stderr=False)
         finally:
             self.cli.remove_container(self.container["Id"], force=True)
         self._check(state, lines)
-        return json.loads(summary)
+        if not said:
+            raise AirflowException(f"{self.container_name} ended well and printed no summary")
+        return json.loads(said.splitlines()[-1])
 
     def _found(self) -> dict | None:
         """The container that an earlier try of this task left running."""
