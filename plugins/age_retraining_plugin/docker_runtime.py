@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from airflow.exceptions import AirflowException, AirflowSkipException
 from airflow.providers.docker.operators.docker import DockerOperator
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from docker.types import DeviceRequest, Mount
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError

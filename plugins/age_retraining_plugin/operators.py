@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from airflow.exceptions import AirflowFailException, AirflowSkipException
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from age_retraining_plugin.runtimes import RuntimeSettings
 from age_retraining_plugin.stage_metrics import send_numbers
