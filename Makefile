@@ -38,6 +38,14 @@ test: $(INSTALLED) ## Run all tests, with coverage
 test-e2e: $(INSTALLED) ## Run the tests that start a whole Airflow (minutes)
 	@.venv/bin/python -m pytest tests/e2e -m e2e
 
+compose-env: ## Draw the passwords and keys of docker-compose.yaml into .env (once)
+	@$(PYTHON) docker/make_env.py
+
+test-docker: $(INSTALLED) ## Build the trainer image for CPUs and retrain in it (BASE=image BUILD="flags of docker build")
+	@DOCKER_BUILDKIT=1 docker build $(BUILD) $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg TENSORFLOW=tensorflow-cpu \
+	  -f docker/trainer.Dockerfile -t age-trainer:test .
+	@AGE_TRAINER_IMAGE=age-trainer:test .venv/bin/python -m pytest -m docker tests/docker
+
 bench: $(INSTALLED) ## Time ours against the plain Keras recipe (LABELS=faces/labels.csv COUNT=1000; an hour or more)
 	@.venv/bin/python -m benchmarks.bench $(if $(LABELS),--labels $(LABELS)) --count $(or $(COUNT),1000) $(BENCH)
 
@@ -55,4 +63,4 @@ format: $(INSTALLED) ## Put style right
 clean: ## Remove demo results and caches, not .venv
 	rm -rf demo .age .airflow .pytest_cache .ruff_cache .hypothesis .coverage*
 
-.PHONY: help setup demo up test test-e2e bench gate-simulation lint format clean
+.PHONY: help setup demo up test test-e2e compose-env test-docker bench gate-simulation lint format clean

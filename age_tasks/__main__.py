@@ -176,7 +176,8 @@ def _stage(options: argparse.Namespace) -> int:
         reused = {"reused_from": key} if (key := reused_from(record)) else {}
         if not reused:
             log.info("stage %s done in %.1f s", name, record["seconds"])
-        print(json.dumps({"run": run.key, **reused, **record["summary"]}, ensure_ascii=False), flush=True)
+        said = {"run": run.key, **reused, "seconds": record["seconds"], **record["summary"]}
+        print(json.dumps(said, ensure_ascii=False), flush=True)
     return 0
 
 

@@ -73,7 +73,8 @@ def train_and_save(
         splits[split][["file_name", "sha256"]].assign(age=ages).to_csv(
             run.out / f"{split}_predictions.csv", index=False
         )
-    return _summarise(name, ages, splits["test"], history, run.out)
+    summary = _summarise(name, ages, splits["test"], history, run.out)
+    return summary | {"images_a_second": round(len(splits["train"]) / history["seconds"].median(), 1)}
 
 
 def pictures(splits: Splits, training_views: int, prediction_views: int) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from age_retraining_plugin.approval import ANSWER, approval_task
 from age_retraining_plugin.champion import PROMOTED, announce
 from age_retraining_plugin.form import retraining_form
 from age_retraining_plugin.labels_trigger import labels_asset, labels_schedule
+from age_retraining_plugin.notices import NoticeSettings, when_a_run_is_late, when_a_task_fails
 from age_retraining_plugin.operators import stage_task
 from airflow.sdk import DAG, chain
 
@@ -45,6 +46,7 @@ A promotion updates the asset `age_champion` (version, test MAE and run in the e
 
 TRY_AGAIN = {"retries": 2, "retry_delay": timedelta(seconds=30), "retry_exponential_backoff": True}
 ONCE = {"retries": 0}
+NOTICES = NoticeSettings.from_env()
 
 with DAG(
     "age_retraining",
@@ -55,7 +57,8 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     params=retraining_form(),
-    default_args={"owner": "age-team"},
+    default_args={"owner": "age-team", **when_a_task_fails(NOTICES)},
+    deadline=when_a_run_is_late(NOTICES),
     tags=["age", "training"],
 ):
     chain(

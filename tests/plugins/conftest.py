@@ -33,3 +33,11 @@ def api_server() -> FastAPI:
 
     initdb()
     return create_app(apps="core")
+
+
+@pytest.fixture(scope="session")
+def bare_airflow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of an Airflow without a database, and without a person's settings and keys."""
+    hidden = ("AGE_", "AWS_", "AIRFLOW_")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    return env | {"AIRFLOW_HOME": str(tmp_path_factory.mktemp("bare") / "home"), "PYTHONWARNINGS": "ignore"}

@@ -1,0 +1,30 @@
+# Airflow with this project's DAGs and plugins; stages run in the image of trainer.Dockerfile. From the checkout's root:
+#   docker build -f docker/airflow.Dockerfile -t age-airflow:0.1.0 .
+# BASE and the build secrets are those of trainer.Dockerfile.
+ARG BASE=python:3.11.14-slim-bookworm
+
+FROM ${BASE} AS packages
+WORKDIR /build
+COPY requirements.txt requirements.lock ./
+# Without what only stages import.
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=0444 \
+    --mount=type=secret,id=pip,target=/etc/pip.conf,mode=0444 \
+    sed -E -e '/^# to test/,$d' -e '/^(efficientnet|great-expectations|keras|matplotlib|scikit-learn|tensorflow)/d' \
+        requirements.txt > airflow.txt && \
+    python3 -m venv /opt/venv && \
+    /opt/venv/bin/pip install --no-cache-dir --no-compile -r airflow.txt -c requirements.lock && \
+    /opt/venv/bin/pip uninstall --yes pip setuptools
+
+FROM ${BASE}
+RUN useradd --uid 50000 --gid 0 --no-create-home --home-dir /airflow airflow && \
+    install -d -o airflow -g 0 -m 0775 /airflow /logs
+COPY --from=packages /opt/venv /opt/venv
+WORKDIR /app
+COPY age_tasks age_tasks
+COPY plugins plugins
+COPY dags dags
+ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    AIRFLOW_HOME=/airflow AIRFLOW__LOGGING__BASE_LOG_FOLDER=/logs AIRFLOW__CORE__LOAD_EXAMPLES=False \
+    AIRFLOW__CORE__DAGS_FOLDER=/app/dags AIRFLOW__CORE__PLUGINS_FOLDER=/app/plugins
+USER airflow
+CMD ["airflow", "version"]

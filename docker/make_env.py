@@ -1,0 +1,49 @@
+"""Write `.env` for docker-compose.yaml: passwords and keys drawn at random, and what this machine is like. Once."""
+
+import base64
+import os
+import secrets
+import shutil
+import sys
+from pathlib import Path
+
+SOCKET = Path("/var/run/docker.sock")
+
+
+def settings(project: Path) -> dict[str, str]:
+    """Every variable that docker-compose.yaml can't do without."""
+    gpu = shutil.which("nvidia-smi") is not None
+    return {
+        "ADMIN_PASSWORD": secrets.token_urlsafe(16),
+        "POSTGRES_PASSWORD": secrets.token_urlsafe(24),
+        "S3_ACCESS_KEY": secrets.token_hex(10),
+        "S3_SECRET_KEY": secrets.token_urlsafe(30),
+        "API_SECRET_KEY": secrets.token_urlsafe(32),
+        "JWT_SECRET": secrets.token_urlsafe(48),
+        "FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "DOCKER_GID": str(SOCKET.stat().st_gid) if SOCKET.exists() else "0",
+        "AGE_DATA": str(project / "faces"),
+        "AGE_GPUS": "all" if gpu else "0",
+        "TENSORFLOW": "tensorflow[and-cuda]" if gpu else "tensorflow-cpu",
+    }
+
+
+def write(path: Path) -> bool:
+    """Write the file, for its owner's eyes only; False if there is one already, which is left as it is."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(handle, "w") as file:
+        file.writelines(f"{name}={value}\n" for name, value in settings(path.parent).items())
+    return True
+
+
+if __name__ == "__main__":
+    target = Path(__file__).resolve().parents[1] / ".env"
+    if write(target):
+        print(f"{target}: labels.csv and images/ are expected in AGE_DATA; it also has the password of the user admin")
+            f"{target}: labels.csv and images/ are expected in AGE_DATA; the password of the user admin is in there too"
+        )
+    else:
+        sys.exit(f"{target} exists and is left as it is; remove it first if its passwords are to change")

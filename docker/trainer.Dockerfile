@@ -1,0 +1,33 @@
+# The image that stages run in when AGE_RUNTIME is docker or kubernetes. From the checkout's root:
+#   docker build -f docker/trainer.Dockerfile -t age-trainer:0.1.0 .
+#
+# TENSORFLOW=tensorflow-cpu makes a smaller image for machines without an NVIDIA GPU; the driver is the host's.
+# BASE is any image with Python 3.11 and glibc.
+# Behind a proxy with certificates or an index of its own, which don't get into the image:
+#   --secret id=ca,src=/etc/ssl/certs/ca-certificates.crt --secret id=pip,src=/etc/pip.conf
+ARG BASE=python:3.11.14-slim-bookworm
+
+FROM ${BASE} AS packages
+ARG TENSORFLOW=tensorflow[and-cuda]
+WORKDIR /build
+COPY requirements.txt requirements.lock ./
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=0444 \
+    --mount=type=secret,id=pip,target=/etc/pip.conf,mode=0444 \
+    sed -e '/^# to test/,$d' -e '/^apache-airflow/d' -e "s/^tensorflow-cpu/${TENSORFLOW}/" requirements.txt > stages.txt && \
+    python3 -m venv /opt/venv && \
+    /opt/venv/bin/pip install --no-cache-dir --no-compile -r stages.txt -c requirements.lock && \
+    /opt/venv/bin/pip uninstall --yes pip setuptools
+
+FROM ${BASE}
+RUN useradd --uid 50000 --gid 0 --no-create-home --home-dir /tmp age && install -d -o age -g 0 -m 0775 /cache
+COPY --from=packages /opt/venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH HOME=/tmp AGE_CACHE=/cache KERAS_HOME=/cache/keras MPLCONFIGDIR=/opt/matplotlib \
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+RUN python -c "import matplotlib.font_manager" && chmod -R a+rwX /opt/matplotlib
+WORKDIR /app
+COPY age_tasks age_tasks
+COPY expectations expectations
+USER age
+# A stage that is stopped still writes its record; Python turns this signal into an exception, and ignores SIGTERM as PID 1.
+STOPSIGNAL SIGINT
+CMD ["python", "-m", "age_tasks", "--help"]

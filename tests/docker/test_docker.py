@@ -1,0 +1,137 @@
+"""Stages in real containers. `make test-docker` builds the image they run in and names it in AGE_TRAINER_IMAGE."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import docker
+from age_tasks.locations import Locations
+from age_tasks.runs import open_run
+from age_tasks.sample import Sample
+from age_tasks.stages import STAGES
+from tests.conftest import QUICK
+from tests.dags.conftest import airflow_command, python
+
+pytestmark = pytest.mark.docker
+
+RUN = """
+import json, os, re, sys, threading
+from airflow.sdk import DAG
+from age_retraining_plugin.docker_runtime import DockerStage
+from age_retraining_plugin.runtimes import RuntimeSettings
+
+with DAG("age_retraining") as dag:
+    stage = DockerStage(stage="snapshot", task_id="snapshot", env={"SHOWN": "yes"}, gpu=False,
+                        settings=RuntimeSettings.from_env())
+stage.render_template_fields({"dag": dag, "run_id": "manual__2026-11-22T10:15:00+00:00"})
+stage.command = ["sh", "-c", sys.argv[1]]
+stage.allow_nested_operators = True
+if "STOP_AFTER" in os.environ:  # as Airflow does when the task is stopped from outside
+    threading.Timer(float(os.environ["STOP_AFTER"]), stage.on_kill).start()
+if "EARLIER" in os.environ:  # what a worker that died left running
+    name = re.sub("[:+]", "-", stage.container_name)
+    stage.cli.start(stage.cli.create_container(stage.image, ["sh", "-c", os.environ["EARLIER"]], name=name))
+    if os.environ["EARLIER"] == "true":
+        stage.cli.wait(name)
+try:
+    said = {"summary": stage.execute({})}
+except Exception as error:
+    said = {"error": type(error).__name__, "text": str(error)}
+print(json.dumps(said))
+"""
+NAME = "age_retraining.manual__2026-11-22T10-15-00-00-00.snapshot."
+
+
+@pytest.fixture(scope="session")
+def engine() -> docker.DockerClient:
+    image = os.environ.get("AGE_TRAINER_IMAGE", "age-trainer:test")
+    try:
+        client = docker.from_env()
+        client.images.get(image)
+    except docker.errors.ImageNotFound:
+        pytest.skip(f"the Docker engine has no image {image}; run make test-docker")
+    except docker.errors.DockerException as error:
+        pytest.skip(f"no Docker engine answers ({error}); start one, or set DOCKER_HOST")
+    return client
+
+
+@pytest.fixture(scope="session")
+def env(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory, sample: Sample) -> dict[str, str]:
+    """An Airflow with its own database, store and cache, whose stages run in containers."""
+    root = tmp_path_factory.mktemp("docker")
+    image = os.environ.get("AGE_TRAINER_IMAGE", "age-trainer:test")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("AGE_", "AWS_"))}
+    env |= {"AIRFLOW_HOME": str(root / "home"), "AGE_STORE": str(root / "store"), "AGE_CACHE": str(root / "cache")}
+    env |= {"AGE_RUNTIME": "docker", "AGE_TRAINER_IMAGE": image, "AGE_GPUS": "0", "PYTHONWARNINGS": "ignore"}
+    return env | {"AGE_LABELS": str(sample.labels), "AGE_RECIPE": "demo", "AWS_SECRET_ACCESS_KEY": "hush"}
+
+
+@pytest.fixture
+def left(engine: docker.DockerClient):
+    """The containers of these tests that are there now; none may be after a test."""
+
+    def names() -> list[str]:
+        return [each.name for each in engine.containers.list(all=True) if each.name.startswith(NAME)]
+
+    yield names
+    assert names() == []
+
+
+def carried_out(env: dict[str, str], script: str, **more: str) -> dict:
+    """What became of a stage whose command is a shell script instead."""
+    done = python(env | more, RUN, script)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_last_line_on_stdout_is_the_summary_whatever_stderr_says(env: dict[str, str], left):
+    script = """echo '{"shown": "'$SHOWN'", "key": "'$AWS_SECRET_ACCESS_KEY'"}'; echo bye >&2"""
+    assert carried_out(env, script) == {"summary": {"shown": "yes", "key": "hush"}}
+
+
+def test_an_error_says_its_exit_code_and_the_last_lines(env: dict[str, str], left):
+    said = carried_out(env, "echo no such file >&2; exit 74")
+    assert said["error"] == "AirflowException"
+    assert said["text"].endswith("the container ended with exit code 74; its last lines:\nno such file")
+
+
+def test_what_a_retry_can_t_help_fails_at_once(env: dict[str, str], left):
+    said = carried_out(env, "echo labels.csv:3: age -1 >&2; exit 65")
+    assert said["error"] == "AirflowFailException"
+    assert "exit code 65; its last lines:\nlabels.csv:3: age -1" in said["text"]
+
+
+def test_running_out_of_memory_is_called_by_its_name(env: dict[str, str], left):
+    said = carried_out(env, "exec python -c 'b\"x\" * 2**30'", AGE_MEMORY="64m")
+    assert "out of memory (AGE_MEMORY is 64m)" in said["text"]
+
+
+def test_a_container_goes_with_its_task(env: dict[str, str], left):
+    assert "error" in carried_out(env, "sleep 600", STOP_AFTER="2")
+
+
+def test_a_container_that_outlived_its_task_is_followed(env: dict[str, str], left):
+    earlier = """echo going on; sleep 3; echo '{"run": "the first"}'"""
+    assert carried_out(env, """echo '{"run": "the second"}'""", EARLIER=earlier) == {"summary": {"run": "the first"}}
+
+
+def test_a_container_that_ended_while_nobody_looked_makes_room(env: dict[str, str], left):
+    assert carried_out(env, """echo '{"run": "the second"}'""", EARLIER="true") == {"summary": {"run": "the second"}}
+
+
+def test_the_container_has_no_capabilities_and_can_t_gain_any(env: dict[str, str], left):
+    script = """printf '"%s"\\n' "$(grep -E '^(CapEff|NoNewPrivs)' /proc/self/status | tr '\\n\\t' '  ')" """
+    assert carried_out(env, script)["summary"].split() == ["CapEff:", "0" * 16, "NoNewPrivs:", "1"]
+
+
+def test_a_whole_retraining_in_containers(env: dict[str, str], engine: docker.DockerClient):
+    done = airflow_command(env, "dags", "test", "age_retraining", "-c", json.dumps({"settings": QUICK}))
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    assert "hush" not in done.stdout + done.stderr
+    (key,) = [path.name for path in (Path(env["AGE_STORE"]) / "runs").iterdir()]
+    with open_run(key, Locations.from_env(env)) as run:
+        assert [run.record(stage)["status"] for stage in STAGES] == ["done"] * len(STAGES)
+    assert (Path(env["AGE_STORE"]) / "reports" / f"{key}.html").exists()
+    assert not [each for each in engine.containers.list(all=True) if key in each.name]
