@@ -43,7 +43,5 @@ if __name__ == "__main__":
     target = Path(__file__).resolve().parents[1] / ".env"
     if write(target):
         print(f"{target}: labels.csv and images/ are expected in AGE_DATA; it also has the password of the user admin")
-            f"{target}: labels.csv and images/ are expected in AGE_DATA; the password of the user admin is in there too"
-        )
     else:
         sys.exit(f"{target} exists and is left as it is; remove it first if its passwords are to change")
