@@ -38,6 +38,9 @@ test: $(INSTALLED) ## Run all tests, with coverage
 test-e2e: $(INSTALLED) ## Run the tests that start a whole Airflow (minutes)
 	@.venv/bin/python -m pytest tests/e2e -m e2e
 
+test-faults: $(INSTALLED) ## Kill, starve and feed rubbish to the workflow; writes benchmarks/faults.json (most of an hour)
+	@FAULTS_JSON=benchmarks/faults.json .venv/bin/python -m pytest -n 2 --dist load -m faults tests/faults
+
 compose-env: ## Draw the passwords and keys of docker-compose.yaml into .env (once)
 	@$(PYTHON) docker/make_env.py
 
@@ -63,4 +66,4 @@ format: $(INSTALLED) ## Put style right
 clean: ## Remove demo results and caches, not .venv
 	rm -rf demo .age .airflow .pytest_cache .ruff_cache .hypothesis .coverage*
 
-.PHONY: help setup demo up test test-e2e compose-env test-docker bench gate-simulation lint format clean
+.PHONY: help setup demo up test test-e2e test-faults compose-env test-docker bench gate-simulation lint format clean
