@@ -124,9 +124,25 @@ def with_mirror(model: keras.Model) -> keras.Model:
     return keras.Model(pixels, keras.layers.Average(name="mean")([model(pixels), model(mirrored)]))
 
 
+def load_saved(path: Path) -> keras.Model:
+    """The model in a saved file. In Keras' safe mode: one that brings code, in a Lambda layer say, is refused.
+
+    Raises:
+        WeightsError: it is refused, or no model file.
+    """
+    try:
+        return keras.models.load_model(path, safe_mode=True)
+    except Exception as error:  # the file decides what fails
+        reason = str(error).partition(". ")[0]
+        raise WeightsError(
+            f"{path} is not loaded: {reason}. A model file may hold Keras' own layers and their weights, but no code: "
+            "publish one that a run has trained, or go back to another version"
+        ) from None
+
+
 def load_network(path: Path) -> keras.Model:
-    """The network in a saved model file, without what `with_mirror` put around it; in Keras' safe mode."""
-    model = keras.models.load_model(path, safe_mode=True)
+    """As `load_saved`, without what `with_mirror` put around the network."""
+    model = load_saved(path)
     return next((layer for layer in model.layers if isinstance(layer, keras.Model)), model)
 
 

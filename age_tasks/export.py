@@ -70,10 +70,11 @@ def convert(model: Path, pixels: np.ndarray, out: Path) -> tuple[np.ndarray, np.
     Returns:
         The ages of the pictures by the model and by the file that was written, in years, each of shape (pictures,).
     """
-    import keras
     import tensorflow as tf
 
-    network = keras.models.load_model(model, safe_mode=True)
+    from age_tasks.backbones import load_saved
+
+    network = load_saved(model)
     builtin = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
     network.export(out, format="litert", verbose=False, target_spec=builtin)
     return network.predict(pixels, verbose=0).ravel(), ages(out, pixels)

@@ -2,6 +2,7 @@
 
 import hashlib
 import sqlite3
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -16,6 +17,9 @@ from age_tasks.errors import LabelsError
 from age_tasks.store import Entry, Store, local_path, open_store
 
 MAX_PIXELS = 50_000_000
+MAX_BYTES = 100_000_000
+# What people keep photographs in; others of Pillow's decoders start programs (EPS), or few have ever looked at them.
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
 READERS = 8
 
 
@@ -85,10 +89,10 @@ class ImageFolder:
             entry = self._entries.get(name)
             return f"{entry.size} {entry.etag}" if entry else None
         try:
-            stat = (self._root / name).stat()
+            found = (self._root / name).stat()
         except (OSError, ValueError):
             return None
-        return f"{stat.st_size} {stat.st_mtime_ns}"
+        return f"{found.st_size} {found.st_mtime_ns}" if stat.S_ISREG(found.st_mode) else None
 
     @property
     def identity(self) -> str:
@@ -109,6 +113,8 @@ def name_problem(name: str) -> str:
 
 def probe_file(path: Path) -> Probe:
     """Read and decode one image file entirely. Never raises for what the file holds."""
+    if (size := path.stat().st_size) > MAX_BYTES:
+        return Probe(bytes=size, problem=f"{size / 1e6:,.0f} MB; a picture may have {MAX_BYTES / 1e6:.0f}")
     data = path.read_bytes()
     sha256 = hashlib.sha256(data).hexdigest()
     if not data:
@@ -173,7 +179,7 @@ def load_rgb(path: Path, size: int) -> np.ndarray:
     """The picture, upright, in RGB, scaled to a square.
 
     Args:
-        path: any format Pillow decodes; greyscale, CMYK, palette, 16 bit and EXIF rotation are put right.
+        path: of one of the `FORMATS`; greyscale, CMYK, palette, 16 bit and EXIF rotation are put right.
         size: side of the result in pixels; the aspect ratio is not kept, as Keras' own loader does.
 
     Returns:
@@ -197,7 +203,8 @@ def load_or_problem(path: Path, size: int) -> np.ndarray | str:
     except FileNotFoundError:
         return "no such file"
     except UnidentifiedImageError:
-        return f"not an image: {_looks_like(path.read_bytes()[:200])}"
+        with path.open("rb") as file:
+            return f"not an image: {_looks_like(file.read(200))}"
     except Exception as error:  # as in `probe_file`
         return _damage(error)
 
@@ -216,7 +223,7 @@ def _damage(error: Exception) -> str:
 
 def _open(path: Path) -> Image.Image:
     """Read the header only; a picture beyond the bound is refused before its pixels take memory."""
-    image = Image.open(path)
+    image = Image.open(path, formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise TooManyPixels(image.size)

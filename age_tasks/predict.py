@@ -60,6 +60,7 @@ def predict(paths: Sequence[Path], store: Store, cache: Path, version: str | Non
         NotFoundError: nothing was ever promoted.
         SettingsError: no such version.
         StoreError: a file of the version was changed.
+        WeightsError: the model is refused.
     """
     promotions = history(store)
     if not promotions:
@@ -67,9 +68,10 @@ def predict(paths: Sequence[Path], store: Store, cache: Path, version: str | Non
     entry = find(promotions, version) if version else promotions[-1]
     folder = cache / "versions" / entry.version
     manifest = fetch_version(store, entry.version, folder)
-    import keras  # brings TensorFlow, which those who only mistyped a version need not wait for
+    # Brings TensorFlow, which those who only mistyped a version need not wait for.
+    from age_tasks.backbones import load_saved
 
-    model = keras.models.load_model(folder / "model.keras", safe_mode=True)
+    model = load_saved(folder / "model.keras")
     rows: list[dict] = []
     progress = Progress("pictures")
     for batch, pixels in _batches(paths, model.input_shape[1]):

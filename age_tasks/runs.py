@@ -33,7 +33,7 @@ from age_tasks.errors import AgeTasksError, MissingInputError, NotFoundError, Se
 from age_tasks.images import ImageFolder
 from age_tasks.locations import Locations
 from age_tasks.registry import Promotion, rival
-from age_tasks.store import Store, file_sha256, open_store
+from age_tasks.store import Store, check_key, file_sha256, open_store
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class Run:
         recorded = record["outputs"].get(name)
         if recorded is None:
             raise MissingInputError(f"run {self.key}: {stage} wrote no {name}")
-        path = self.scratch / "in" / stage / name
+        path = self.scratch / "in" / stage / check_key(name)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             key = self._key_of(stage, name, record)

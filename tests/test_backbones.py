@@ -1,13 +1,16 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from age_tasks.backbones import build_model, cut_point, freeze, load_network, with_mirror
+from age_tasks.backbones import build_model, cut_point, freeze, load_network, load_saved, with_mirror
 from age_tasks.config import ModelSettings
 from age_tasks.errors import SettingsError, WeightsError
 from age_tasks.features import prefix_digest
+from age_tasks.locations import PROJECT
+from tests.hostile import model_with_code
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,35 @@ def test_a_mirrored_model_averages_both_and_keeps_its_network(resnet: keras.Mode
     assert np.allclose(loaded.predict(pixels, verbose=0), (plain + mirrored) / 2, atol=1e-3)
     network = load_network(tmp_path / "model.keras")
     assert np.allclose(network.predict(pixels, verbose=0), plain, atol=1e-3)
+
+
+def test_a_weights_file_gives_weights_and_no_code(tmp_path: Path):
+    hostile, ran = model_with_code(tmp_path / "hostile.keras")
+    with pytest.raises(WeightsError, match=r"hostile\.keras does not fit resnet50"):
+        build_model(ModelSettings(weights=str(hostile), image_size=32), seed=1)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("load", [load_saved, load_network])
+def test_a_model_that_brings_code_is_refused(load: Callable, tmp_path: Path):
+    hostile, ran = model_with_code(tmp_path / "hostile.keras")
+    with pytest.raises(WeightsError, match=r"hostile\.keras is not loaded: .*Lambda") as error:
+        load(hostile)
+    assert "safe_mode=False" not in str(error.value)  # Keras' own advice
+    keras.models.load_model(hostile, safe_mode=False).predict(np.zeros((1, 32, 32, 3)), verbose=0)
+    assert ran.exists()  # what we are kept from
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 and no more"])
+def test_what_is_no_model_is_refused_in_the_same_way(content: bytes, tmp_path: Path):
+    (tmp_path / "model.keras").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"model\.keras is not loaded"):
+        load_saved(tmp_path / "model.keras")
+
+
+def test_all_models_are_loaded_by_one_function():
+    loading = [path.name for path in (PROJECT / "age_tasks").rglob("*.py") if "load_model(" in path.read_text()]
+    assert loading == ["backbones.py"]
 
 
 def test_an_unknown_backbone_and_missing_weights_are_refused(tmp_path: Path):

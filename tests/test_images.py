@@ -1,3 +1,5 @@
+import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -5,9 +7,19 @@ import pytest
 from PIL import Image
 
 from age_tasks.errors import LabelsError
-from age_tasks.images import ImageFolder, load_rgb, name_problem, probe_images
+from age_tasks.images import (
+    FORMATS,
+    MAX_BYTES,
+    ImageFolder,
+    load_or_problem,
+    load_rgb,
+    name_problem,
+    probe_file,
+    probe_images,
+)
 from age_tasks.sample import Sample
 from age_tasks.store import S3Store, open_store
+from tests.hostile import png_with_exploding_text
 
 
 @pytest.mark.parametrize("name", ["../x.jpg", "/etc/x.jpg", "a/../../x.jpg", "a\\x.jpg", "C:x.jpg", "a\n.jpg", ""])
@@ -33,6 +45,42 @@ def test_names_in_sub_folders_are_fine():
 def test_what_is_wrong_with_a_picture_is_said(sample: Sample, tmp_path: Path, name: str, says: str):
     probes, _ = probe_images(ImageFolder(str(sample.images), tmp_path), [name], tmp_path)
     assert says in probes[name].problem
+
+
+@pytest.mark.parametrize("kind", ["zTXt", "iTXt", "iCCP"])
+def test_text_that_explodes_is_refused_before_it_does(kind: str, tmp_path: Path):
+    bomb = tmp_path / "bomb.png"
+    bomb.write_bytes(png_with_exploding_text(kind, megabytes=50))
+    assert bomb.stat().st_size < 60_000
+    tracemalloc.start()
+    problems = [probe_file(bomb).problem, load_or_problem(bomb, 32)]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert all("Decompressed data too large" in problem for problem in problems)
+    assert peak < 30e6
+
+
+def test_a_huge_file_is_not_read(tmp_path: Path):
+    with (tmp_path / "a.jpg").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)  # no disk is used
+    assert probe_file(tmp_path / "a.jpg").problem == "100 MB; a picture may have 100"
+
+
+def test_only_pictures_as_people_keep_them_are_decoded(tmp_path: Path):
+    """Pillow has decoders for much more: EPS files, say, it hands to Ghostscript."""
+    for kind in FORMATS:
+        Image.new("RGB", (40, 40), (200, 30, 30)).save(tmp_path / kind, kind)
+        assert probe_file(tmp_path / kind).problem == ""
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.jpg", "EPS")
+    assert "not an image" in probe_file(tmp_path / "a.jpg").problem
+    assert "not an image" in load_or_problem(tmp_path / "a.jpg", 32)
+
+
+def test_what_is_no_file_is_no_picture(tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")  # whose reader would wait for ever
+    probes, _ = probe_images(ImageFolder(str(tmp_path), tmp_path), ["folder", ".", "pipe"], tmp_path / "cache")
+    assert {probe.problem for probe in probes.values()} == {"no such file in the images folder"}
 
 
 @pytest.mark.parametrize("name", ["g-png.jpg", "g-grey.jpg", "g-cmyk.jpg", "g-16bit.jpg", "g-exif.jpg"])

@@ -299,6 +299,14 @@ def test_no_report_before_there_is_something_to_report(evaluation: Path, tmp_pat
             report_from_run(run, evaluation, gate=None)
 
 
+def test_labels_to_look_at_are_shown_where_there_are_any(run: Run, evaluation: Path, tmp_path: Path, published: "Page"):
+    assert "Labels to look at" not in published.headings  # the features had no room in the cache
+    folder = _with_metrics(evaluation, tmp_path)
+    face = np.full((112, 112, 3), 128, np.uint8)
+    figures.face_sheet([(face, "5, or 45?")], folder / "labels_to_look_at.png", title="Labels to look at")
+    assert "Labels to look at" in Page(report_from_run(run, folder, gate=None)).headings
+
+
 def test_the_card_says_what_goes_in_and_what_comes_out(card: str):
     assert card.startswith("# Age model monday\n")
     assert "(batch, 224, 224, 3)" in card
@@ -348,10 +356,8 @@ def test_the_card_has_the_usual_sections(card: str):
 )
 def test_a_file_for_litert_is_reported_and_so_is_its_refusal(found: dict, said: str, run: Run, evaluation: Path):
     gate, export = _gate(METRICS, max_test_mae=9.0), found | {"bound": 0.05, "images": 64}
-    page, card = (
-        Page(report_from_run(run, evaluation, gate, export)),
-        model_card_from_run(run, evaluation, gate, export),
-    )
+    page = Page(report_from_run(run, evaluation, gate, export=export))
+    card = model_card_from_run(run, evaluation, gate, export)
     assert page.verdict.startswith("Published. ")
     assert said in page.text
     assert (found["problem"] or "at most 0.0001 years") in card

@@ -90,7 +90,7 @@ def against_champion(
     from age_tasks.backbones import load_network
     from age_tasks.training import predict_ages
 
-    folder = run.scratch / "champion"
+    folder = run.scratch / "versions" / entry.version
     manifest = fetch_version(run.store, entry.version, folder)
     theirs = config.model_copy(update={"views": ViewsSettings(**manifest["views"])})
     network = load_network(folder / "model.keras")

@@ -37,8 +37,9 @@ def take_weights(model: keras.Model, start: Promotion, run: Run) -> None:
 
     Raises:
         SettingsError: the version is another network.
+        WeightsError: its model is refused.
     """
-    folder = run.scratch / "champion"
+    folder = run.scratch / "versions" / start.version
     fetch_version(run.store, start.version, folder)
     theirs = load_network(folder / "model.keras")
     ours, other = ([(weight.path, tuple(weight.shape)) for weight in each.weights] for each in (model, theirs))

@@ -27,17 +27,8 @@ SAMPLE = 500  # training pictures behind what is said of a new one
 
 def run(run: Run, config: Config) -> Summary:
     gate = json.loads(run.input("gate", "gate.json").read_text())
-    evaluation = run.input("evaluate", "metrics.json").parent
-    for name in run.finished("evaluate")["outputs"]:
-        run.input("evaluate", name)
-    files = {
-        "model.keras": run.input("finetune", "model.keras"),
-        "metrics.json": evaluation / "metrics.json",
-        "model_card.md": run.out / "model_card.md",
-        "report.html": run.out / "report.html",
-        "trained_on.csv": run.out / "trained_on.csv",
-    }
-    splits, size = read_splits(run), config.model.image_size
+    files, splits, size = _files(run), read_splits(run), config.model.image_size
+    evaluation = files["metrics.json"].parent
     said = approval() if gate["passed"] else None
     published = gate["passed"] and (said is None or said.approved)
     export = _export(run, splits["test"], size) if published else None
@@ -58,6 +49,13 @@ def run(run: Run, config: Config) -> Summary:
     if published and os.environ.get("MLFLOW_TRACKING_URI"):
         _track(run, config, files, evaluation)
     return summary
+
+
+def _files(run: Run) -> dict[str, Path]:
+    """A version's files by name, some yet to be written; the metrics lie beside all that evaluate wrote."""
+    evaluated = {name: run.input("evaluate", name) for name in run.finished("evaluate")["outputs"]}
+    written = {name: run.out / name for name in ("model_card.md", "report.html", "trained_on.csv")}
+    return {"model.keras": run.input("finetune", "model.keras"), "metrics.json": evaluated["metrics.json"], **written}
 
 
 def _track(run: Run, config: Config, files: Mapping[str, Path], evaluation: Path) -> None:
