@@ -201,8 +201,8 @@ def _showing(store: Store, key: str) -> list[Promotion]:
         if any(entry.key == key for entry in promotions):
             return promotions
     raise StoreError(
-        f"{store.where(key)} is written, but the store has not listed it within {sum(SHOWN_AFTER)} seconds; it holds once "
-        "it does: see `python -m age_tasks history` before you try again"
+        f"{store.where(key)} is written, but the store has not listed it within {sum(SHOWN_AFTER)} seconds; it holds "
+        "once it does: see `python -m age_tasks history` before you try again"
     )
 
 

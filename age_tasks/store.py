@@ -340,9 +340,7 @@ class S3Store:
             return StoreError(f"{where}: there is no bucket '{self._bucket}'; create it or correct AGE_STORE")
         if code in {"NoSuchKey", "404", "NotFound"}:
             return NotFoundError(f"no {where}")
-        what, cure = _REFUSALS.get(
-            code, (str(error), "run it again later")
-        )
+        what, cure = _REFUSALS.get(code, (str(error), "run it again later"))
         return StoreError(f"{where}: {what} ({code}){self._endpoint()}; {cure}")
 
     def _endpoint(self) -> str:
