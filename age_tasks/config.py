@@ -1,13 +1,15 @@
 """Settings: typed, frozen, and every unknown key refused. A recipe is a YAML file that fills them in."""
 
 import json
+import reprlib
 from collections.abc import Iterable
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from age_tasks.errors import SettingsError
 
@@ -18,7 +20,7 @@ Years = Annotated[float, Field(gt=0)]
 
 
 class Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataSettings(Settings):
@@ -47,6 +49,14 @@ class SplitSettings(Settings):
     )
     n_bins: int = Field(10, ge=1, le=100, description="number of age strata")
     seed: int = Field(42, ge=0, description="seed of the shuffle within strata")
+
+    @model_validator(mode="after")
+    def _leave_some_to_train(self) -> "SplitSettings":
+        if self.test_fraction + self.val_fraction >= 1:
+            raise ValueError(
+                f"test_fraction {self.test_fraction:g} and val_fraction {self.val_fraction:g} leave nothing to train on"
+            )
+        return self
 
 
 class ModelSettings(Settings):
@@ -118,9 +128,18 @@ class EvaluateSettings(Settings):
     bootstrap_samples: int = Field(2000, ge=100, description="resamples behind each 95 % interval")
     comparison_samples: int = Field(10_000, ge=1000, description="the same, of the difference to the champion")
     bin_edges: tuple[float, ...] = Field(
-        (0, 10, 20, 30, 40, 50, 60, 70, 120), description="edges of the age bins in years, ascending"
+        (0, 10, 20, 30, 40, 50, 60, 70, 120),
+        min_length=2,
+        description="edges of the age bins in years, ascending",
     )
     seed: int = Field(42, ge=0, description="seed of the bootstrap")
+
+    @field_validator("bin_edges")
+    @classmethod
+    def _ascending(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(low < high for low, high in pairwise(edges)):
+            raise ValueError("each edge must be above the one before it")
+        return edges
 
 
 class GateSettings(Settings):
@@ -221,12 +240,13 @@ def load_recipe(name: str) -> Config:
         SettingsError: no such recipe, broken YAML, or settings that don't hold.
     """
     path = RECIPES / f"{name}.yaml" if name in recipe_names() else Path(name)
-    if path.suffix not in {".yaml", ".yml"} or not path.is_file():
-        raise SettingsError(f"no recipe '{name}'; there are {', '.join(recipe_names())}, or give a .yaml file's path")
     try:
-        values = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: not valid YAML: {error}") from None
+        content = path.read_bytes() if path.suffix in {".yaml", ".yml"} and path.is_file() else None
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from None
+    if content is None:
+        raise SettingsError(f"no recipe '{name}'; there are {', '.join(recipe_names())}, or give a .yaml file's path")
+    values = _parse_yaml(content, str(path)) or {}
     if not isinstance(values, dict):
         raise SettingsError(
             f"{path}: a recipe is a mapping of sections such as 'finetune:', not {type(values).__name__}"
@@ -241,14 +261,14 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, object]:
     """`["finetune.epochs=3"]` as `{"finetune.epochs": 3}`; values are read as YAML.
 
     Raises:
-        SettingsError: an assignment without `=`.
+        SettingsError: an assignment without `=`, or a value that is no YAML.
     """
     overrides = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals:
             raise SettingsError(f"--set {assignment}: write it as section.setting=value, such as finetune.epochs=3")
-        overrides[name.strip()] = _yaml_value(value)
+        overrides[name.strip()] = _yaml_value(value, f"--set {assignment}")
     return overrides
 
 
@@ -268,8 +288,15 @@ def describe_settings() -> list[tuple[str, str, str]]:
     return rows
 
 
-def _yaml_value(text: str) -> object:
-    value = yaml.safe_load(text)
+def _parse_yaml(text: str | bytes, name: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except Exception as error:  # of PyYAML for its syntax, any other for values: !!int x, 2026-13-45, [[[[…
+        raise SettingsError(f"{name}: not valid YAML: {error}") from None
+
+
+def _yaml_value(text: str, name: str) -> object:
+    value = _parse_yaml(text, name)
     if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
         try:
             return float(value)
@@ -302,4 +329,4 @@ def _explain(problem: dict) -> str:
     if problem["type"] == "extra_forbidden":
         section = str(problem["loc"][0]) if len(problem["loc"]) > 1 else ""
         return f"{name}: no such setting. {_choices(section)}"
-    return f"{name} = {problem['input']!r}: {problem['msg']}"
+    return f"{name} = {reprlib.repr(problem['input'])}: {problem['msg']}"

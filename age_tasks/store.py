@@ -150,7 +150,10 @@ class FileStore:
 
     def get(self, key: str) -> bytes:
         with self._errors(key):
-            return self._path(key).read_bytes()
+            path = self._path(key)
+            if not path.is_file():  # a pipe or a device may never end
+                raise NotFoundError(f"no {self.where(key)}")
+            return path.read_bytes()
 
     def fetch(self, key: str, to: Path) -> None:
         with self._errors(key):
@@ -179,7 +182,8 @@ class FileStore:
         return [entry.key for entry in self.entries(prefix)]
 
     def exists(self, key: str) -> bool:
-        return self._path(key).is_file()
+        with self._errors(key):
+            return self._path(key).is_file()
 
     def delete(self, key: str) -> None:
         with contextlib.suppress(NotFoundError), self._errors(key):
@@ -281,21 +285,24 @@ class S3Store:
     def _read(self, key: str, sink: BinaryIO) -> None:
         """Write the object's bytes to `sink`, all of them and unchanged.
 
-        botocore tries again until a body begins to arrive; one that is cut off or changed on its way is read again
-        here. Where the ETag is no MD5, as of an object put in parts, two readings must agree.
+        botocore tries again until a body begins to arrive; one that is cut off (an error's, too) or changed on its way
+        is read again here. Where the ETag is no MD5, as of an object put in parts, two readings must agree.
         """
         from botocore.exceptions import FlexibleChecksumError, HTTPClientError, IncompleteReadError
+        from urllib3.exceptions import HTTPError
 
         seen = set()
         for attempt in range(ATTEMPTS):
+            found: dict = {}
             with self._errors(key):
-                found = self._client.get_object(Bucket=self._bucket, Key=self._key(key))
                 sink.seek(0)
                 sink.truncate()
                 try:
+                    found = self._client.get_object(Bucket=self._bucket, Key=self._key(key))
                     digest = _copy_body(found["Body"], sink)
-                except (HTTPClientError, IncompleteReadError, FlexibleChecksumError):
-                    if attempt + 1 == ATTEMPTS:
+                except (HTTPClientError, IncompleteReadError, FlexibleChecksumError, HTTPError) as error:
+                    tried = not found and isinstance(error, HTTPClientError)
+                    if tried or attempt + 1 == ATTEMPTS:
                         raise
                     time.sleep(PAUSE_SECONDS * 2**attempt)
                     continue
@@ -318,6 +325,7 @@ class S3Store:
             PartialCredentialsError,
         )
         from botocore.parsers import ResponseParserError
+        from urllib3.exceptions import HTTPError
 
         where = f"s3://{self._bucket}/{self._prefix}{key}"
         try:
@@ -328,7 +336,7 @@ class S3Store:
             raise StoreError(f"{where}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from None
         except NoRegionError:
             raise StoreError(f"{where}: no region; set AWS_DEFAULT_REGION") from None
-        except (BotoCoreError, ResponseParserError) as error:
+        except (BotoCoreError, ResponseParserError, HTTPError) as error:
             cause = _USER_IN_URL.sub("", str(error))
             raise StoreError(
                 f"{where}: {cause}{self._endpoint()}; check AWS_ENDPOINT_URL, the bucket's name and the network"
