@@ -17,6 +17,11 @@ RECIPES = Path(__file__).parent / "recipes"
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Years = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy takes
+
+_SHOWN = reprlib.Repr()
+_SHOWN.maxlevel = 2
 
 
 class Settings(BaseModel):
@@ -27,7 +32,10 @@ class DataSettings(Settings):
     """When labels are worth a training."""
 
     min_new_labels: int = Field(
-        0, ge=0, description="a run ends early, skipped, with fewer pictures that no finished training has seen"
+        0,
+        ge=0,
+        le=10**9,
+        description="a run ends early, skipped, with fewer pictures that no finished training has seen",
     )
 
 
@@ -48,7 +56,7 @@ class SplitSettings(Settings):
         "quantile", description="how age is cut into strata: equal counts or equal widths"
     )
     n_bins: int = Field(10, ge=1, le=100, description="number of age strata")
-    seed: int = Field(42, ge=0, description="seed of the shuffle within strata")
+    seed: Seed = Field(42, description="seed of the shuffle within strata")
 
     @model_validator(mode="after")
     def _leave_some_to_train(self) -> "SplitSettings":
@@ -66,7 +74,7 @@ class ModelSettings(Settings):
     weights: str = Field("imagenet", description="'imagenet', or the path of a weights file")
     image_size: int = Field(224, ge=32, le=1024, description="side of the square input in pixels")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout before and after the dense layer")
-    dense_units: int = Field(128, ge=0, description="width of the head's dense layer; 0: none")
+    dense_units: int = Field(128, ge=0, le=65_536, description="width of the head's dense layer; 0: none")
     head: Literal["regression", "expected_value"] = Field(
         "regression", description="years directly, or the expected value over shares of the ages 0 to 100"
     )
@@ -82,11 +90,11 @@ class ViewsSettings(Settings):
 class TrainingSettings(Settings):
     """One training: optimiser, length and callbacks."""
 
-    epochs: int = Field(8, ge=1, description="at most this many passes over the training set")
+    epochs: Count = Field(8, description="at most this many passes over the training set")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's initial learning rate")
-    batch_size: int = Field(32, ge=1, description="images a step")
-    early_stopping_patience: int = Field(5, ge=1, description="epochs without a better val_mae before stopping")
-    reduce_lr_patience: int = Field(5, ge=1, description="epochs without a better val_mae before a lower rate")
+    batch_size: Count = Field(32, description="images a step")
+    early_stopping_patience: Count = Field(5, description="epochs without a better val_mae before stopping")
+    reduce_lr_patience: Count = Field(5, description="epochs without a better val_mae before a lower rate")
     reduce_lr_factor: Fraction = Field(0.5, description="factor on the learning rate at a plateau")
     schedule: Literal["plateau", "cosine"] = Field(
         "plateau", description="lower the rate at plateaus of val_mae, or along a cosine after a short warm-up"
@@ -95,17 +103,17 @@ class TrainingSettings(Settings):
     ema_momentum: float = Field(0.0, ge=0, lt=1, description="average the weights over steps; 0: don't")
     label_sigma: Years = Field(2.5, description="width of the age shares to learn, for the expected_value head")
     mae_weight: float = Field(0.1, ge=0, description="weight of the MAE beside the age shares' loss")
-    seed: int = Field(42, ge=0, description="seed of weight initialisation, dropout and batch order")
+    seed: Seed = Field(42, description="seed of weight initialisation, dropout and batch order")
 
 
 class FinetuneSettings(TrainingSettings):
     """Fine-tuning: the same, for the last layers of the backbone."""
 
-    epochs: int = Field(12, ge=1, description="at most this many passes over the training set")
+    epochs: Count = Field(12, description="at most this many passes over the training set")
     learning_rate: float = Field(5e-5, gt=0, description="Adam's initial learning rate")
-    early_stopping_patience: int = Field(4, ge=1, description="epochs without a better val_mae before stopping")
-    reduce_lr_patience: int = Field(2, ge=1, description="epochs without a better val_mae before a lower rate")
-    last_layers: int = Field(30, ge=1, description="layers of the backbone to train, counted from its end")
+    early_stopping_patience: Count = Field(4, description="epochs without a better val_mae before stopping")
+    reduce_lr_patience: Count = Field(2, description="epochs without a better val_mae before a lower rate")
+    last_layers: Count = Field(30, description="layers of the backbone to train, counted from its end")
     start_from: Literal["baseline", "champion"] = Field(
         "baseline", description="weights to start from: this run's baseline, or the model in use"
     )
@@ -125,14 +133,16 @@ class ComputeSettings(Settings):
 class EvaluateSettings(Settings):
     """How test errors are summarised."""
 
-    bootstrap_samples: int = Field(2000, ge=100, description="resamples behind each 95 % interval")
-    comparison_samples: int = Field(10_000, ge=1000, description="the same, of the difference to the champion")
+    bootstrap_samples: int = Field(2000, ge=100, le=1_000_000, description="resamples behind each 95 % interval")
+    comparison_samples: int = Field(
+        10_000, ge=1000, le=1_000_000, description="the same, of the difference to the champion"
+    )
     bin_edges: tuple[float, ...] = Field(
         (0, 10, 20, 30, 40, 50, 60, 70, 120),
         min_length=2,
         description="edges of the age bins in years, ascending",
     )
-    seed: int = Field(42, ge=0, description="seed of the bootstrap")
+    seed: Seed = Field(42, description="seed of the bootstrap")
 
     @field_validator("bin_edges")
     @classmethod
@@ -329,4 +339,11 @@ def _explain(problem: dict) -> str:
     if problem["type"] == "extra_forbidden":
         section = str(problem["loc"][0]) if len(problem["loc"]) > 1 else ""
         return f"{name}: no such setting. {_choices(section)}"
-    return f"{name} = {reprlib.repr(problem['input'])}: {problem['msg']}"
+    return f"{name} = {_shown(problem['input'])}: {problem['msg']}"
+
+
+def _shown(value: object) -> str:
+    try:
+        return _SHOWN.repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number without end"

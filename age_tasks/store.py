@@ -197,15 +197,15 @@ class FileStore:
 
     @contextlib.contextmanager
     def _errors(self, key: str, size: int | None = None) -> Iterator[None]:
-        """What the disk raises, as our errors; a full disk is this store's only where `size` bytes are put."""
+        """What the disk raises, as our errors; `size`: the bytes to put."""
         try:
             yield
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise NotFoundError(f"no {self.where(key)}") from None
         except OSError as error:
+            if size is None and isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
+                raise NotFoundError(f"no {self.where(key)}") from None
             if not is_full(error):
-                raise StoreError(f"{self.where(key)}: {error.strerror}; check the folder's rights") from None
-            if size is None:
+                raise StoreError(f"{self.where(key)}: {error.strerror}; check the folder and its rights") from None
+            if size is None:  # the disk of a local copy, not this store's
                 raise
             raise disk_full(self._root, "AGE_STORE", size) from None
 
@@ -277,7 +277,11 @@ class S3Store:
 
             retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
             config = Config(retries=retries, connect_timeout=10, read_timeout=SILENCE_SECONDS)
-            client = boto3.session.Session().client("s3", config=config)
+            try:
+                client = boto3.session.Session().client("s3", config=config)
+            except ValueError as error:
+                cause = _USER_IN_URL.sub("", str(error))
+                raise SettingsError(f"{self.url}: {cause}; set AWS_ENDPOINT_URL to http://host:port") from None
             client.meta.events.register("needs-retry.s3.PutObject", _put_again)
             self._local.client = client
         return self._local.client
