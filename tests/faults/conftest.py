@@ -1,4 +1,4 @@
-"""Every test here says how often it tried a fault and what survived; `make test-faults` writes the sums to benchmarks/faults.json."""
+"""Tests of faults say how often they tried and what survived; `make test-faults` writes the sums to benchmarks/faults.json."""
 
 import json
 import os
