@@ -1,4 +1,4 @@
-"""Tests of faults say how often they tried and what survived; `make test-faults` writes the sums to benchmarks/faults.json."""
+"""A test of faults says how often it tried and what survived; `make test-faults` writes the sums to a file."""
 
 import json
 import os
