@@ -1,4 +1,7 @@
-"""A test of faults says how often it tried and what survived; `make test-faults` writes the sums to a file."""
+"""Every test here says how often it tried a fault and what survived.
+
+`make test-faults` writes the sums to benchmarks/faults.json.
+"""
 
 import json
 import os
