@@ -23,7 +23,7 @@ import tensorflow as tf
 from age_tasks.accelerate import gpus, keep_freed_memory, use_xla
 from age_tasks.config import ComputeSettings
 from age_tasks.disk import free_bytes
-from age_tasks.images import ImageFolder
+from age_tasks.images import ImageFolder, require_unchanged
 from age_tasks.progress import Progress
 from age_tasks.store import whole_file
 from age_tasks.views import VERSION, load_view
@@ -116,6 +116,9 @@ def cached_features(
 
     Returns:
         A cache for each cut; None for a cut whose features would not fit into `cache_budget_gb`, or on the disk.
+
+    Raises:
+        LabelsError: a picture that has to be read is not what it was in the snapshot.
     """
     keys = [row_key(sha256, view) for sha256, view in zip(pictures["sha256"], pictures["view"], strict=True)]
     pictures = pictures.assign(key=keys).drop_duplicates("key")
@@ -140,6 +143,7 @@ def cached_features(
         found.append(kept if fits else None)
     wanted = [(cut, kept) for cut, kept in zip(cuts, found, strict=True) if kept is not None]
     missing = pictures[[any(key not in kept for _, kept in wanted) for key in pictures["key"]]]
+    require_unchanged(folder, _sha256s(pictures if None in found else missing))
     log.info("features: %d pictures in the cache, %d to compute", len(pictures) - len(missing), len(missing))
     if len(missing):
         network = keras.Model(model.inputs, [cut for cut, _ in wanted])
@@ -186,6 +190,10 @@ def prefix_digest(prefix: keras.Model) -> str:
     return digest.hexdigest()[:32]
 
 
+def _sha256s(pictures: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(pictures["file_name"], pictures["sha256"], strict=True))
+
+
 def _compute(
     network: keras.Model,
     pictures: pd.DataFrame,
@@ -208,6 +216,7 @@ def _compute(
             for kept, output in zip(rows, forward(batch), strict=True):
                 kept.append(output.numpy()[:done].astype("float16"))
             progress(start + sum(map(len, rows[0])), len(pictures))
+        require_unchanged(folder, _sha256s(pictures.iloc[start : start + SHARD_ROWS]))  # what is kept is kept for ever
         for kept, features in zip(caches, rows, strict=True):
             kept.append(keys, np.concatenate(features))
 

@@ -25,7 +25,7 @@ PAUSE_SECONDS = 1.0
 SILENCE_SECONDS = 30
 _SEGMENT = re.compile(r"[^/\\\x00-\x1f\x7f]+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_USER_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
+_USER_IN_URL = re.compile(r"(?<=://)[^/\s]+@")  # to the last @: passwords may hold one
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _CHANGED_ON_ITS_WAY = {"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"}
 _DENIED = ("access denied", "check the AWS keys and what they may do")
@@ -92,14 +92,33 @@ def open_store(url: str) -> Store:
     """The store at `file:///folder`, a plain path, or `s3://bucket/prefix`.
 
     Raises:
-        SettingsError: another scheme, or no bucket.
+        SettingsError: another scheme, no bucket, or a password in it.
     """
-    if url.startswith("s3://"):
+    if check_address(url).startswith("s3://"):
         bucket, _, prefix = url.removeprefix("s3://").partition("/")
         if not bucket:
             raise SettingsError(f"store {url!r}: no bucket; write s3://bucket/prefix")
         return S3Store(bucket, prefix.strip("/"))
     return FileStore(local_path(url))
+
+
+def check_address(address: str) -> str:
+    """The address, if it may be shown and written down: no user and password stand in it.
+
+    Raises:
+        SettingsError: they do; the message leaves them out.
+    """
+    if _USER_IN_URL.search(address):
+        raise SettingsError(
+            f"{without_user(address)!r} was given with a user or password in it, which reports and records would show; "
+            "leave them out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    return address
+
+
+def without_user(text: str) -> str:
+    """A text without the users and passwords of the addresses in it."""
+    return _USER_IN_URL.sub("", text)
 
 
 def local_path(address: str) -> Path:
@@ -112,8 +131,9 @@ def local_path(address: str) -> Path:
         return Path(address).expanduser().absolute()
     url = urlsplit(address)
     if url.scheme != "file" or url.netloc not in {"", "localhost"} or not address.lower().startswith("file://"):
-        shown = _USER_IN_URL.sub("", address)
-        raise SettingsError(f"{shown!r} is no place known here: use file:///folder, a path, or s3://bucket/prefix")
+        raise SettingsError(
+            f"{without_user(address)!r} is no place known here: use file:///folder, a path, or s3://bucket/prefix"
+        )
     return Path(unquote(url.path)).absolute()
 
 
@@ -280,7 +300,7 @@ class S3Store:
             try:
                 client = boto3.session.Session().client("s3", config=config)
             except ValueError as error:
-                cause = _USER_IN_URL.sub("", str(error))
+                cause = without_user(str(error))
                 raise SettingsError(f"{self.url}: {cause}; set AWS_ENDPOINT_URL to http://host:port") from None
             client.meta.events.register("needs-retry.s3.PutObject", _put_again)
             self._local.client = client
@@ -341,7 +361,7 @@ class S3Store:
         except NoRegionError:
             raise StoreError(f"{where}: no region; set AWS_DEFAULT_REGION") from None
         except (BotoCoreError, ResponseParserError, HTTPError) as error:
-            cause = _USER_IN_URL.sub("", str(error))
+            cause = without_user(str(error))
             raise StoreError(
                 f"{where}: {cause}{self._endpoint()}; check AWS_ENDPOINT_URL, the bucket's name and the network"
             ) from None
@@ -356,7 +376,7 @@ class S3Store:
         return StoreError(f"{where}: {what} ({code}){self._endpoint()}; {cure}")
 
     def _endpoint(self) -> str:
-        return f" at {_USER_IN_URL.sub('', self._client.meta.endpoint_url)}"
+        return f" at {without_user(self._client.meta.endpoint_url)}"
 
     def _bucket_exists(self) -> bool:
         from botocore.exceptions import BotoCoreError, ClientError

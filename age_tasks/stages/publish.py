@@ -4,6 +4,7 @@ Writes `report.html` with the verdict on top, `model_card.md` and `trained_on.cs
 registry, also as LiteRT where that gives the same ages, and the champion.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -109,14 +110,16 @@ def promote_candidate(run: Run, files: Mapping[str, Path], facts: dict, said: Ap
         where, promoted = run.store.where(VERSIONS + known.version), known == now and known.run == run.key
         return {"version": known.name, "model": where, "test_mae": mae, "promoted": promoted}
     compared = (metrics["champion"] or {}).get("version")
+    lot = hashlib.sha256(f"{sha256} {compared}".encode()).hexdigest()[:8]  # compared anew, it is published anew
+    version = f"{run.key}-{lot}"
+    facts = {"run": run.key, "test_mae": mae, "interval": metrics["interval"]["groups"], **facts}
+    where = publish_version(run.store, version, files, facts)
+    now = champion(run.store)  # again: people may have rolled back during the upload
     if compared != (now.version if now else None):
         raise MissingInputError(
             f"run {run.key}: the champion is {now.name if now else 'none'} now, not what this model was compared with "
             f"({compared or 'none'}); run evaluate, gate and publish again (--run {run.key}, or clear them in Airflow)"
         )
-    version = f"{run.key}-{sha256[:8]}"
-    facts = {"run": run.key, "test_mae": mae, "interval": metrics["interval"]["groups"], **facts}
-    where = publish_version(run.store, version, files, facts)
     why = "; ".join([f"gate {facts['gate']['verdict']}", *([said.sentence] if said else [])])
     entry = promote(run.store, version, why, run.key, said.who if said else None)
     return {"version": entry.name, "model": where, "test_mae": mae, "promoted": True}

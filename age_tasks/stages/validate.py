@@ -17,6 +17,7 @@ from age_tasks.errors import LabelsError
 from age_tasks.expectations import Expectations, Finding
 from age_tasks.images import ImageFolder, load_rgb, name_problem
 from age_tasks.runs import Run, Summary
+from age_tasks.spreadsheets import as_csv
 from age_tasks.validation_page import validation_page
 
 ACCEPTED = ["line", "file_name", "real_age", "sha256", "dhash", "width", "height", "bytes"]
@@ -46,10 +47,10 @@ def run(run: Run, config: Config) -> Summary:
     verdict = judge(len(table), quarantine, findings, bound)
 
     accepted[ACCEPTED].to_csv(run.out / "accepted.csv", index=False)
-    quarantine.to_csv(run.out / "quarantine.csv", index=False)
+    (run.out / "quarantine.csv").write_text(as_csv(quarantine))
     (run.out / "expectations.json").write_text(json.dumps([vars(finding) for finding in findings], indent=2) + "\n")
     near = near_duplicates(accepted)
-    near.to_csv(run.out / "near_duplicates.csv", index=False)
+    (run.out / "near_duplicates.csv").write_text(as_csv(near))
     audit = write_audit(accepted, run.out / "audit")
     folder = run.images()
     _face_sheet(accepted, folder, run)
