@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from age_tasks.errors import SettingsError
+from age_tasks.store import check_address
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -24,12 +25,15 @@ class Locations:
         """Read `AGE_LABELS`, `AGE_IMAGES`, `AGE_STORE`, `AGE_CACHE`.
 
         Images default to the folder `images` beside the labels, store and cache to `.age/` in the checkout.
+
+        Raises:
+            SettingsError: an address with a password in it.
         """
-        labels = env.get("AGE_LABELS", "")
+        labels = check_address(env.get("AGE_LABELS", ""))
         return cls(
             labels=labels,
-            images=env.get("AGE_IMAGES", "") or _beside(labels, "images"),
-            store=env.get("AGE_STORE", "") or (PROJECT / ".age" / "store").as_uri(),
+            images=check_address(env.get("AGE_IMAGES", "")) or _beside(labels, "images"),
+            store=check_address(env.get("AGE_STORE", "")) or (PROJECT / ".age" / "store").as_uri(),
             cache=Path(env.get("AGE_CACHE", "") or PROJECT / ".age" / "cache").expanduser().absolute(),
         )
 

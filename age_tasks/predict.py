@@ -11,10 +11,11 @@ import pandas as pd
 
 from age_tasks.conformal import bounds
 from age_tasks.errors import LabelsError, NotFoundError
-from age_tasks.images import load_or_problem
+from age_tasks.images import load_or_problem, name_problem
 from age_tasks.progress import Progress
 from age_tasks.quality import unlike
 from age_tasks.registry import fetch_version, find, history
+from age_tasks.spreadsheets import as_csv
 from age_tasks.store import Store, open_store
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def pictures_in(places: Sequence[Path]) -> list[Path]:
     """The files that are meant: pictures themselves, all files of a folder, or the `file_name` column of a CSV file.
 
     Raises:
-        LabelsError: no such file or folder, or a CSV file without that column.
+        LabelsError: no such file or folder, or a CSV file without that column or with a name that leaves its folder.
     """
     found: list[Path] = []
     for place in places:
@@ -112,13 +113,16 @@ def write_table(table: pd.DataFrame, out: str) -> None:
         StoreError: it can't be written.
     """
     folder, slash, name = out.rpartition("/")
-    open_store(folder or slash or ".").put(name, table.to_csv(index=False).encode())
+    open_store(folder or slash or ".").put(name, as_csv(table).encode())
 
 
 def _listed(file: Path) -> list[Path]:
     table = pd.read_csv(file, dtype="str", keep_default_na=False)
     if "file_name" not in table:
         raise LabelsError(f"{file}: no column file_name; its columns are {', '.join(table.columns)}")
+    for row, name in enumerate(table["file_name"], start=1):
+        if problem := name_problem(name):
+            raise LabelsError(f"{file} row {row}: {name!r}: {problem}; name pictures beside the CSV file, or below it")
     return [file.parent / name for name in table["file_name"]]
 
 

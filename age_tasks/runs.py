@@ -30,6 +30,7 @@ from typing import Any, Protocol
 from age_tasks.alone import alone
 from age_tasks.approval import answer
 from age_tasks.config import Config, config_from_dict
+from age_tasks.disk import full_disk_named
 from age_tasks.errors import AgeTasksError, MissingInputError, NotFoundError, SettingsError
 from age_tasks.images import ImageFolder
 from age_tasks.locations import Locations
@@ -280,7 +281,8 @@ def _do(name: str, load: Callable[[], Work], run: Run, config: Config, settings:
     started, clock = _now(), time.perf_counter()
     record: Record = {"stage": name, "run": run.key, "status": "failed", "started": started, "summary": {}}
     try:
-        record["summary"] = load()(run, config)
+        with full_disk_named({"TMPDIR": run.scratch, "AGE_CACHE": run.cache}):
+            record["summary"] = load()(run, config)
         record |= {"status": "done", "error": None}
     except BaseException as error:
         record["error"] = describe(error)

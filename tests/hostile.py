@@ -7,6 +7,14 @@ from pathlib import Path
 
 from PIL import Image
 
+HUSH = "hush"  # in every secret of the tests: it may be found nowhere
+CANARIES = {
+    "MLFLOW_TRACKING_TOKEN": f"{HUSH}-token",
+    "AIRFLOW__API__SECRET_KEY": f"{HUSH}-api-secret-that-is-long-enough-to-sign-with",
+    "AIRFLOW__API_AUTH__JWT_SECRET": f"{HUSH}-jwt-secret-that-is-long-enough-to-sign-with",
+    "AIRFLOW_CONN_SMTP_DEFAULT": f"smtp://post:{HUSH}-smtp@127.0.0.1:1",
+}
+
 
 def model_with_code(path: Path) -> tuple[Path, Path]:
     """A model file whose Lambda layer writes a file `ran` beside it when it is used; returns both paths."""
@@ -29,3 +37,9 @@ def png_with_exploding_text(kind: str, megabytes: int) -> bytes:
     content = kind.encode() + head + zlib.compress(bytes(megabytes * 1_000_000), 9)
     chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
     return png[:33] + chunk + png[33:]  # behind the header
+
+
+def files_with(text: str, folder: Path) -> list[str]:
+    """The files below `folder` that hold the text, whatever their kind."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return [str(path.relative_to(folder)) for path in files if text.encode() in path.read_bytes()]

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from age_tasks.__main__ import main
-from age_tasks.predict import write_table
+from age_tasks.errors import LabelsError
+from age_tasks.predict import pictures_in, write_table
 from age_tasks.registry import VERSIONS, champion
 from age_tasks.runs import Run
 from age_tasks.store import FileStore, Store
@@ -50,7 +51,7 @@ def test_a_folder_goes_in_and_a_table_comes_out(model: FileStore, sample, tmp_pa
 
 def test_the_table_may_go_to_a_store(store: Store):
     write_table(pd.DataFrame({"file": ["a.jpg"], "age": [30.5]}), f"{store.url}/new/ages.csv")
-    assert store.get("new/ages.csv") == b"file,age\na.jpg,30.5\n"
+    assert store.get("new/ages.csv") == b'"file","age"\n"a.jpg",30.5\n'
 
 
 def test_a_csv_names_the_pictures(model: FileStore, sample, capsys):
@@ -63,6 +64,14 @@ def test_a_csv_names_the_pictures(model: FileStore, sample, capsys):
     assert second.endswith("none.jpg: no such file")
     assert "cropped as in the training pictures" in model_line
     listed.unlink()
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "/etc/passwd", "a/../../x.jpg"])
+def test_a_csv_names_no_pictures_elsewhere(name: str, tmp_path: Path):
+    listed = tmp_path / "list.csv"
+    listed.write_text(f"file_name\n00003.jpg\n{name}\n")
+    with pytest.raises(LabelsError, match=rf"list\.csv row 2: '{name}': the file name leaves"):
+        pictures_in([listed])
 
 
 def test_a_changed_byte_is_refused_by_name(model: FileStore, sample, capsys: pytest.CaptureFixture[str]):

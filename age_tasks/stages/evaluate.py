@@ -20,6 +20,7 @@ from age_tasks.registry import fetch_version
 from age_tasks.report import report_from_run
 from age_tasks.runs import Run, Summary
 from age_tasks.splits import read_splits
+from age_tasks.spreadsheets import as_csv
 from age_tasks.suspects import by_suspicion
 
 MODELS = ("baseline", "finetune")
@@ -34,7 +35,7 @@ def run(run: Run, config: Config) -> Summary:
     for name in MODELS:
         predictions = with_ages(run, name, "test", predictions)
     champion = against_champion(run, predictions, splits, config)
-    predictions.to_csv(run.out / "predictions.csv", index=False)
+    (run.out / "predictions.csv").write_text(as_csv(predictions))
     metrics = summarise(predictions, float(splits["train"]["real_age"].median()), config.evaluate)
     metrics |= {"champion": champion, "quarantine_fraction": run.finished("validate")["summary"]["quarantine_fraction"]}
     validation = with_ages(run, "finetune", "val", splits["val"])
@@ -150,7 +151,7 @@ def _labels_to_look_at(run: Run, folder: ImageFolder) -> None:
         return  # its features had no room in the cache
     table = pd.read_csv(run.input("baseline", "out_of_fold.csv"), dtype={"file_name": "str"}, keep_default_na=False)
     suspects = by_suspicion(table).head(LABELS_TO_LOOK_AT)
-    suspects.to_csv(run.out / "labels_to_look_at.csv", index=False)
+    (run.out / "labels_to_look_at.csv").write_text(as_csv(suspects))
     faces = _faces(suspects.head(WORST_FACES), folder, "other_age", "{real:g}, or {other:.0f}?")
     figures.face_sheet(faces, run.out / "labels_to_look_at.png", title="Labels to look at: label, or other age?")
 

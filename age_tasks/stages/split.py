@@ -17,17 +17,19 @@ from age_tasks.labels import read_labels
 from age_tasks.labels_file import fetch_labels
 from age_tasks.runs import Run, Summary
 from age_tasks.splits import LEFT_OUT, SPLITS, across_pairs, assign, no_known, remember, split_labels, summarise
+from age_tasks.spreadsheets import as_csv
 
 log = logging.getLogger(__name__)
 
 
 def run(run: Run, config: Config) -> Summary:
-    labels = pd.read_csv(run.input("validate", "accepted.csv"), dtype={"dhash": "str", "file_name": "str"})
+    text = {"dhash": "str", "file_name": "str"}
+    labels = pd.read_csv(run.input("validate", "accepted.csv"), dtype=text, keep_default_na=False)  # "NA" is a name
     known = known_images(run, config.split)
     split = assign(labels, known, config.split)
     remember(labels, split, known).to_csv(run.out / "assignments.csv", index=False)
     left_out = labels[split == LEFT_OUT]
-    left_out[["line", "file_name", "real_age", "sha256"]].to_csv(run.out / "left_out.csv", index=False)
+    (run.out / "left_out.csv").write_text(as_csv(left_out[["line", "file_name", "real_age", "sha256"]]))
     counts = {
         "known": int(labels["sha256"].isin(known["sha256"]).sum()),
         "left_out": len(left_out),

@@ -1,0 +1,183 @@
+"""What SECURITY.md promises of several modules together: text, names and secrets on their way through a run."""
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from age_tasks.__main__ import main
+from age_tasks.config import Config
+from age_tasks.errors import NotFoundError, SettingsError, WeightsError
+from age_tasks.locations import Locations
+from age_tasks.registry import MANIFEST, VERSIONS, champion, fetch_version, promote, publish_version
+from age_tasks.runs import Run, open_run, start_run
+from age_tasks.sample import Sample
+from age_tasks.stages.finetune import take_weights
+from age_tasks.store import FileStore
+from tests.conftest import QUICK, overrides, use
+from tests.hostile import HUSH, model_with_code
+
+NAMES = (
+    "<img src=x onerror=alert(1)>.jpg",
+    '"><svg onload=alert(1)>.jpg',
+    "<script>alert(1)<.jpg",
+    "' autofocus onfocus='alert(1).jpg",
+    "{{ 7 * 7 }}.jpg",
+    "=HYPERLINK(1).jpg",
+    "@SUM(A1).jpg",
+    "-1+1.jpg",
+    "NA",
+)
+AGES = ("<script>alert(1)</script>", "=1+1", "\"><img src='x' onerror='alert(1)'>")
+FOR_PEOPLE = (("validate", "quarantine.csv"), ("validate", "near_duplicates.csv"), ("split", "left_out.csv"))
+
+
+@pytest.fixture(scope="module")
+def hostile(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Labels, validated and dealt, in which others chose names and ages: good pictures, copies and broken rows."""
+    root = tmp_path_factory.mktemp("hostile")
+    images = root / "images"
+    images.mkdir()
+    rows = dict(line.rsplit(",", 1) for line in sample.labels.read_text().splitlines()[1:121])
+    called = dict(zip(rows, NAMES, strict=False))  # the first get a hostile name
+    for name in rows:
+        shutil.copy(sample.images / name, images / called.get(name, name))
+    lines = [f"{quoted(called.get(name, name))},{age}" for name, age in rows.items()]
+    shutil.copy(images / list(rows)[-1], images / "=near.jpg")
+    with (images / "=near.jpg").open("ab") as file:
+        file.write(b"\0")  # other bytes, the same picture
+    lines += [f"=near.jpg,{list(rows.values())[-1]}"]
+    lines += [f"{quoted(name)},{quoted(age)}" for name, age in zip(NAMES, AGES, strict=False)]
+    (root / "labels.csv").write_text("\n".join(["file_name,real_age", *lines]) + "\n")
+    with pytest.MonkeyPatch.context() as patch:
+        use(patch, root, root / "labels.csv")
+        for stage in ("snapshot", "validate", "split"):
+            given = ["--recipe", "demo", *overrides(QUICK)] if stage == "snapshot" else []
+            assert main([stage, "--run", "hostile", *given]) == 0
+        with open_run("hostile", Locations.from_env()) as run:
+            yield run
+
+
+def quoted(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"'
+
+
+class Markup(HTMLParser):
+    """What a browser would carry out of a page: elements, handlers and addresses; and what it would show."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.elements, self.handlers, self.addresses, self.text = set[str](), set[str](), set[str](), ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        kind = dict(attributes).get("type")
+        self.elements.add(tag if kind != "application/json" else f"{tag} of data")
+        self.handlers |= {name for name, _ in attributes if name.startswith("on") or name == "autofocus"}
+        self.addresses |= {value or "" for name, value in attributes if name in {"src", "href", "action", "srcdoc"}}
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_names_and_ages_are_text_on_every_page(hostile: Run):
+    pages = [name for name in hostile.finished("validate")["outputs"] if name.endswith(".html")]
+    assert len(pages) >= 4
+    for name in pages:
+        page = Markup(hostile.read("validate", name).decode())
+        assert not page.elements & {"script", "svg", "iframe", "object", "embed", "form", "base"}, name
+        assert not page.handlers, name
+        assert all(":" not in address or address.startswith("data:image/") for address in page.addresses), name
+    shown = Markup(hostile.read("validate", "index.html").decode()).text
+    assert all(text in shown for text in (*NAMES[:3], *AGES))
+    assert "{{ 7 * 7 }}.jpg" in hostile.input("split", "train.csv").read_text() + "".join(
+        hostile.input("split", f"{name}.csv").read_text() for name in ("val", "test")
+    )
+
+
+def test_no_cell_of_a_csv_for_people_is_a_formula(hostile: Run):
+    cells = []
+    for stage, name in FOR_PEOPLE:
+        with hostile.input(stage, name).open(newline="") as file:
+            cells += [cell for row in csv.reader(file) for cell in row]
+    assert {"'=1+1", "'=near.jpg"} <= set(cells)
+    assert not [cell for cell in cells if cell[:1] in set("=+-@\t\r") and not cell[1:].isdigit()]
+
+
+def test_the_stages_hand_on_every_name_as_it_is(hostile: Run):
+    accepted = pd.read_csv(hostile.input("validate", "accepted.csv"), keep_default_na=False)["file_name"]
+    dealt = [
+        pd.read_csv(hostile.input("split", f"{name}.csv"), keep_default_na=False)["file_name"]
+        for name in ("train", "val", "test")
+    ]
+    assert set(NAMES[len(AGES) :]) <= set(accepted)
+    assert set(NAMES[len(AGES) :]) <= set(pd.concat(dealt))
+
+
+def swapped(store: FileStore, folder: Path) -> str:
+    """A champion whose model brings code, by somebody who could write to the store: the manifest agrees with it."""
+    folder.mkdir(exist_ok=True)
+    model, _ = model_with_code(folder / "model.keras")
+    publish_version(store, "monday-0a1b", {"model.keras": model}, {"run": "monday", "test_mae": 6.5})
+    promote(store, "monday-0a1b", "gate passed", run="monday")
+    return champion(store).version
+
+
+def test_a_swapped_champion_predicts_nothing(place: Path, sample: Sample, capsys: pytest.CaptureFixture[str]):
+    swapped(FileStore(place / "store"), place / "made")
+    assert main(["predict", str(sample.images / "00003.jpg")]) == WeightsError.exit_code
+    said = capsys.readouterr().err
+    assert "Lambda" in said
+    assert "Traceback" not in said
+    assert not list(place.rglob("ran"))
+
+
+def test_a_swapped_champion_is_no_start_of_a_training(place: Path):
+    store = FileStore(place / "store")
+    swapped(store, place / "made")
+    locations = Locations.from_env()
+    with open_run("tuesday", locations) as run:
+        start_run(run, Config(), locations)
+        with pytest.raises(WeightsError, match=r"monday-0a1b/model\.keras is not loaded: .*Lambda"):
+            take_weights(None, champion(store), run)
+        assert not list(run.scratch.rglob("ran"))
+
+
+@pytest.mark.parametrize("name", ["../../out.txt", "/tmp/out.txt", "a/../../out.txt"])
+def test_a_manifest_names_no_file_outside_its_version(name: str, tmp_path: Path):
+    store = FileStore(tmp_path / "store")
+    promoted = {"version": "monday", "files": {name: {"sha256": "0" * 64, "bytes": 1}}}
+    store.put(f"{VERSIONS}monday/{MANIFEST}", json.dumps(promoted).encode())
+    with pytest.raises((SettingsError, NotFoundError)):
+        fetch_version(store, "monday", tmp_path / "deep" / "in" / "cache")
+    assert not list(tmp_path.rglob("out.txt"))
+
+
+def test_a_record_names_no_file_outside_its_stage(place: Path):
+    secret = place / "secret.png"
+    secret.write_bytes(b"secret")
+    locations = Locations.from_env()
+    with open_run("monday", locations) as run:
+        record = {"status": "done", "outputs": {str(secret): {"sha256": "0" * 64, "bytes": 6}}}
+        run.store.put("runs/monday/evaluate/stage.json", json.dumps(record).encode())
+        with pytest.raises(SettingsError, match="can't be a key"):
+            run.input("evaluate", str(secret))
+
+
+@pytest.mark.parametrize("variable", ["AGE_LABELS", "AGE_IMAGES", "AGE_STORE"])
+@pytest.mark.parametrize(
+    "address", [f"s3://key:{HUSH}@bucket/x", f"https://me:{HUSH}@host/labels.csv", f"ftp://me:a@{HUSH}@h/x"]
+)
+def test_an_address_with_a_password_is_refused_before_it_is_written_down(
+    variable: str, address: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv(variable, address)
+    assert main(["snapshot", "--run", "x", "--recipe", "demo"]) == SettingsError.exit_code
+    said = capsys.readouterr().err
+    assert HUSH not in said
+    assert not (place / "store").exists()
