@@ -156,7 +156,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 def _overrides(options: argparse.Namespace) -> dict[str, object]:
     try:
         given = json.loads(os.environ.get("AGE_SET") or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f'AGE_SET is not JSON ({error}); write {{"finetune.epochs": 3}}') from None
     if not isinstance(given, dict):
         raise SettingsError('AGE_SET must be a JSON object such as {"finetune.epochs": 3}')

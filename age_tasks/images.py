@@ -59,7 +59,11 @@ class ImageFolder:
             self._entries = {entry.key: entry for entry in self._remote.entries("")}
             return
         self._root = local_path(location)
-        if not self._root.is_dir():
+        try:
+            there = self._root.is_dir()
+        except OSError:  # such as a name that is too long
+            there = False
+        if not there:
             raise LabelsError(f"no images folder at {location}; set AGE_IMAGES to the folder that holds the pictures")
 
     def path(self, name: str) -> Path:
