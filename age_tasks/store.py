@@ -103,7 +103,9 @@ def local_path(address: str) -> Path:
         return Path(address).expanduser().absolute()
     url = urlsplit(address)
     if url.scheme != "file" or url.netloc not in {"", "localhost"} or not address.lower().startswith("file://"):
-        raise SettingsError(f"{without_user(address)!r} is no place known here: use file:///folder, a path, or s3://bucket/prefix")
+        raise SettingsError(
+            f"{without_user(address)!r} is no place known here: use file:///folder, a path, or s3://bucket/prefix"
+        )
     return Path(unquote(url.path)).absolute()
 
 
