@@ -57,7 +57,8 @@ class Picture:
 
     name: str
     names: frozenset[str]  # and those of its copies
-    sha256s: frozenset[str]  # of all contents that the name has had
+    sha256s: frozenset[str]  # of all pictures that the name has stood for
+    files: frozenset[str]  # and of what could not be decoded, which may stand for many
     alike: frozenset[str]  # names of others that nearly show the same
 
     @cached_property
@@ -86,14 +87,14 @@ def look_up(name: str, store: Store, cache: Path) -> Picture:
     own = known[known["file_name"] == name]
     if own.empty:
         raise SettingsError(f"{name!r} is known neither in {store.url} nor in {cache}; write it as labels.csv does")
-    whole = own.loc[own["problem"] == "", "sha256"]  # what is no picture may stand for many
-    names = {name, *known.loc[known["sha256"].isin(whole), "file_name"]}
+    sha256s = frozenset(own.loc[own["problem"] == "", "sha256"])
+    names = {name, *known.loc[known["sha256"].isin(sha256s), "file_name"]}
     alike: set[str] = set()
     for key in keys:
         if key.endswith("/validate/near_duplicates.csv"):
             pairs = _table(store, key)[["first_file_name", "second_file_name"]]
             alike |= set(pairs[pairs.isin(names).any(axis=1)].to_numpy().ravel())
-    return Picture(name, frozenset(names), frozenset(own["sha256"]) - {""}, frozenset(alike - names))
+    return Picture(name, frozenset(names), sha256s, frozenset(own["sha256"]), frozenset(alike - names))
 
 
 def forget(picture: Picture, store: Store, cache: Path, delete: bool) -> Iterator[str]:
@@ -164,7 +165,7 @@ def cached(picture: Picture, cache: Path) -> Iterator[tuple[str, Callable[[], ob
         if len(keep) < len(keys):
             yield f"{index}: {len(keys) - len(keep)} rows of features", partial(_keep_rows, index, keys, keep)
     for path in sorted((cache / "images").rglob("*")):
-        if path.is_file() and file_sha256(path) in picture.sha256s:
+        if path.is_file() and file_sha256(path) in picture.files:
             yield f"{path}: a copy of it", path.unlink
     if (cache / "versions").exists():
         yield (

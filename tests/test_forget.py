@@ -175,7 +175,7 @@ def rewritten(tmp_path: Path, key: str, content: str, *names: str) -> str:
     """What becomes of a file of a run when pictures of these names are forgotten."""
     store = FileStore(tmp_path / "store")
     store.put(key, content.encode())
-    picture = Picture(names[0], frozenset(names), frozenset({"a1" * 32}), frozenset())
+    picture = Picture(names[0], frozenset(names), frozenset({"a1" * 32}), frozenset({"a1" * 32}), frozenset())
     for folder, changed in changes(picture, store):
         for name, new in changed.items():
             store.put(f"{folder}/{name}", new)
@@ -230,7 +230,8 @@ def test_fetched_copies_and_what_was_left_half_written_go_too(tmp_path: Path):
     for name in ("images/ab/1", "images/ab/2", "features/p/shard.npy", "versions/v/report.html"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    picture = Picture("a.jpg", frozenset({"a.jpg"}), frozenset({content_sha256(b"images/ab/1")}), frozenset())
+    content = frozenset({content_sha256(b"images/ab/1")})
+    picture = Picture("a.jpg", frozenset({"a.jpg"}), content, content, frozenset())
     for _, remove in cached(picture, tmp_path):
         remove()
     assert {name for name in contents(tmp_path) if "sqlite" not in name} == {"images/ab/2"}
@@ -240,8 +241,10 @@ def test_what_is_no_picture_stands_for_itself_alone(tmp_path: Path):
     """A page "not found", say, that was stored under many names."""
     store, page = FileStore(tmp_path / "store"), "not an image: an HTML page"
     rows = [f"a.jpg,{'a1' * 32},{page}", f"b.jpg,{'a1' * 32},{page}"]
-    store.put("runs/x/snapshot/snapshot.csv", "\n".join(["file_name,sha256,problem", *rows]).encode())
-    assert look_up("a.jpg", store, tmp_path / "cache").names == {"a.jpg"}
+    store.put("runs/x/snapshot/snapshot.csv", "\n".join(["file_name,sha256,problem", *rows, ""]).encode())
+    for _ in forget(look_up("a.jpg", store, tmp_path / "cache"), store, tmp_path / "cache", delete=True):
+        pass
+    assert store.get("runs/x/snapshot/snapshot.csv").decode().splitlines()[1:] == rows[1:]
 
 
 def test_forgetting_needs_no_tensorflow():
