@@ -7,9 +7,11 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from age_tasks.config import Config, describe_settings, load_recipe, parse_overrides, recipe_names
+from age_tasks.disk import full_disk_named
 from age_tasks.errors import AgeTasksError, LabelsError, MissingInputError, SettingsError
 from age_tasks.locations import Locations
 from age_tasks.runs import (
@@ -55,10 +57,18 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
-        return options.command(options)
+        with full_disk_named(_written_to(options)):
+            return options.command(options)
     except AgeTasksError as error:
         print(f"{options.name}: {error}", file=sys.stderr)
         return error.exit_code
+
+
+def _written_to(options: argparse.Namespace) -> dict[str, Path]:
+    """The folders that a command may fill, by what chooses them."""
+    out = getattr(options, "out", None)
+    chosen = {"--out": out} if isinstance(out, Path) else {}
+    return {"TMPDIR": Path(tempfile.gettempdir()), "AGE_CACHE": Locations.from_env().cache, **chosen}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,6 +6,7 @@ AgeTasksError
 ├── MissingInputError  a stage's inputs aren't there: an earlier stage hasn't finished
 ├── TooFewNewError   too few labels are new to train again; not a fault: the run ends here
 ├── WeightsError     pretrained weights can't be had or aren't what they should be
+├── DiskFullError    no space left for a result, the cache or a copy
 └── StoreError       the store can't be reached or refuses
     └── NotFoundError  no such key in the store
 """
@@ -35,6 +36,10 @@ class WeightsError(AgeTasksError):
 
 class TooFewNewError(AgeTasksError):
     exit_code = 75
+
+
+class DiskFullError(AgeTasksError):
+    exit_code = 73
 
 
 class StoreError(AgeTasksError):

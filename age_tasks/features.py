@@ -22,8 +22,10 @@ import tensorflow as tf
 
 from age_tasks.accelerate import gpus, keep_freed_memory, use_xla
 from age_tasks.config import ComputeSettings
-from age_tasks.images import ImageFolder
+from age_tasks.disk import free_bytes
+from age_tasks.images import ImageFolder, require_unchanged
 from age_tasks.progress import Progress
+from age_tasks.store import whole_file
 from age_tasks.views import VERSION, load_view
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 SHARD_ROWS = 512
 GPU_BATCH = 64
 CPU_BATCH = 8  # its intermediate results stay in the processor's cache: 15 ms an image, against 21 in batches of 32
+SPARE_BYTES = 1_000_000_000  # of the disk, left to what else is written: pictures, unfinished trainings
 DECODING = "1"  # raise when images.load_rgb changes what it returns
 
 
@@ -56,11 +59,10 @@ class FeatureCache:
         """Keep features of shape (len(keys), ...); they become visible all at once."""
         self._folder.mkdir(parents=True, exist_ok=True)
         name = self._folder / uuid.uuid4().hex
-        with name.with_suffix(".npy.tmp").open("wb") as file:
+        with whole_file(name.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
             np.save(file, features)
-        name.with_suffix(".npy.tmp").rename(name.with_suffix(".npy"))
-        name.with_suffix(".json.tmp").write_text(json.dumps(list(keys)))
-        name.with_suffix(".json.tmp").rename(name.with_suffix(".json"))
+        with whole_file(name.with_suffix(".json")) as temporary:
+            temporary.write_text(json.dumps(list(keys)))
         self._adopt(name.with_suffix(".json"))
 
     def rows(self, keys: Iterable[str]) -> np.ndarray:
@@ -113,12 +115,16 @@ def cached_features(
         cache: the root of the local cache.
 
     Returns:
-        A cache for each cut; None for a cut whose features would not fit into `cache_budget_gb`.
+        A cache for each cut; None for a cut whose features would not fit into `cache_budget_gb`, or on the disk.
+
+    Raises:
+        LabelsError: a picture that has to be read is not what it was in the snapshot.
     """
     keys = [row_key(sha256, view) for sha256, view in zip(pictures["sha256"], pictures["view"], strict=True)]
     pictures = pictures.assign(key=keys).drop_duplicates("key")
-    root, room = cache / "features", settings.cache_budget_gb * 1e9
-    room -= sum(path.stat().st_size for path in root.rglob("*.npy"))
+    root = cache / "features"
+    room = settings.cache_budget_gb * 1e9 - sum(path.stat().st_size for path in root.rglob("*.npy"))
+    room = min(room, free_bytes(root) - SPARE_BYTES)
     found: list[FeatureCache | None] = []
     for cut in cuts:
         kept = FeatureCache(root / prefix_digest(keras.Model(model.inputs, cut)))
@@ -127,7 +133,7 @@ def cached_features(
         if not fits:
             log.warning(
                 "the feature cache is full: %.1f GB more are needed, %.1f GB are left of compute.cache_budget_gb = %g "
-                "in %s; these features are computed again in every epoch",
+                "and of the disk of %s; these features are computed again in every epoch",
                 needed / 1e9,
                 max(room, 0) / 1e9,
                 settings.cache_budget_gb,
@@ -137,6 +143,7 @@ def cached_features(
         found.append(kept if fits else None)
     wanted = [(cut, kept) for cut, kept in zip(cuts, found, strict=True) if kept is not None]
     missing = pictures[[any(key not in kept for _, kept in wanted) for key in pictures["key"]]]
+    require_unchanged(folder, _sha256s(pictures if None in found else missing))
     log.info("features: %d pictures in the cache, %d to compute", len(pictures) - len(missing), len(missing))
     if len(missing):
         network = keras.Model(model.inputs, [cut for cut, _ in wanted])
@@ -183,6 +190,10 @@ def prefix_digest(prefix: keras.Model) -> str:
     return digest.hexdigest()[:32]
 
 
+def _sha256s(pictures: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(pictures["file_name"], pictures["sha256"], strict=True))
+
+
 def _compute(
     network: keras.Model,
     pictures: pd.DataFrame,
@@ -205,6 +216,7 @@ def _compute(
             for kept, output in zip(rows, forward(batch), strict=True):
                 kept.append(output.numpy()[:done].astype("float16"))
             progress(start + sum(map(len, rows[0])), len(pictures))
+        require_unchanged(folder, _sha256s(pictures.iloc[start : start + SHARD_ROWS]))  # what is kept is kept for ever
         for kept, features in zip(caches, rows, strict=True):
             kept.append(keys, np.concatenate(features))
 

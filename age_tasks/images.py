@@ -3,10 +3,10 @@
 import hashlib
 import sqlite3
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from age_tasks.duplicates import difference_hash
 from age_tasks.errors import LabelsError
-from age_tasks.store import Entry, Store, local_path, open_store
+from age_tasks.store import Entry, Store, file_sha256, local_path, open_store
 
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 100_000_000
@@ -152,27 +152,16 @@ def probe_images(
     with closing(_open_index(cache)) as index:
         probes |= _remembered(index, folder.identity, states)
         unread = [name for name in names if name not in probes]
+        rows: list[tuple] = []
         for count, (name, probe) in enumerate(_read(folder, unread), start=1):
             probes[name] = probe
-            index.execute(
-                "REPLACE INTO probes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    folder.identity,
-                    name,
-                    states[name],
-                    probe.sha256,
-                    probe.width,
-                    probe.height,
-                    probe.bytes,
-                    probe.problem,
-                    probe.dhash,
-                ),
-            )
-            if count % 500 == 0:
-                index.commit()
+            rows.append((folder.identity, name, states[name], *astuple(probe)))
+            if count % 500 == 0 or count == len(unread):
+                with index:  # a short transaction: other runs write to the index too
+                    index.executemany("REPLACE INTO probes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                rows = []
             if progress:
                 progress(count, len(unread))
-        index.commit()
     return probes, len(unread)
 
 
@@ -188,6 +177,26 @@ def forget_probes(cache: Path, names: Iterable[str]) -> None:
     with closing(_open_index(cache)) as index, index:
         index.execute("PRAGMA secure_delete = ON")
         index.executemany("DELETE FROM probes WHERE name = ?", [(name,) for name in names])
+
+
+def require_unchanged(folder: ImageFolder, sha256s: Mapping[str, str]) -> None:
+    """Go on only if the files still hold what the snapshot read.
+
+    Args:
+        sha256s: of each file's content, by its name.
+
+    Raises:
+        LabelsError: a file is gone or was replaced; names the first.
+    """
+    with ThreadPoolExecutor(READERS) as pool:
+        found = pool.map(lambda name: file_sha256(folder.path(name)), sha256s)
+        replaced = [name for name, sha256 in zip(sha256s, found, strict=True) if sha256 != sha256s[name]]
+    if replaced:
+        others = f" and {len(replaced) - 1} more were" if replaced[1:] else " was"
+        raise LabelsError(
+            f"{replaced[0]}{others} replaced in {folder.location} after the snapshot (sha256 differs); begin again "
+            "with snapshot, which takes the pictures as they are now"
+        )
 
 
 def load_rgb(path: Path, size: int) -> np.ndarray:

@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 VERSIONS, PROMOTIONS = "registry/versions/", "registry/promotions/"
 MANIFEST = "manifest.json"
+SHOWN_AFTER = (0, 1, 2, 4, 8, 16, 32)  # seconds between looks for a new entry
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ def promote(store: Store, version: str, why: str, run: str | None = None, who: s
 
     Raises:
         NotFoundError: the version was never published.
+        StoreError: the store keeps the entry but does not list it.
     """
     manifest(store, version)
     keys = store.list(PROMOTIONS)
@@ -146,7 +149,7 @@ def promote(store: Store, version: str, why: str, run: str | None = None, who: s
     entry = {"version": version, "at": now.isoformat(timespec="seconds"), "who": who or _who(), "why": why, "run": run}
     entry["replaces"] = keys[-1] if keys else None
     store.put(key, json.dumps(entry, indent=2, ensure_ascii=False).encode() + b"\n")
-    promotions = history(store)
+    promotions = _showing(store, key)
     if any(other.raced for other in promotions if other.key not in keys):
         log.warning("another promotion was written at the same time; %s holds", promotions[-1].name)
     return next(each for each in promotions if each.key == key)
@@ -188,6 +191,19 @@ def find(promotions: Sequence[Promotion], name: str) -> Promotion:
             return each
     there = ", ".join(dict.fromkeys(each.name for each in promotions)) or "none"
     raise SettingsError(f"no version {name!r} was ever promoted; there are: {there}")
+
+
+def _showing(store: Store, key: str) -> list[Promotion]:
+    """The log, when it shows the entry `key`: some stores list an object a while after they have it."""
+    for pause in SHOWN_AFTER:
+        time.sleep(pause)
+        promotions = history(store)
+        if any(entry.key == key for entry in promotions):
+            return promotions
+    raise StoreError(
+        f"{store.where(key)} is written, but the store has not listed it within {sum(SHOWN_AFTER)} seconds; it holds "
+        "once it does: see `python -m age_tasks history` before you try again"
+    )
 
 
 def _model(store: Store, entry: Promotion) -> str:

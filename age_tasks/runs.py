@@ -27,8 +27,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
+from age_tasks.alone import alone
 from age_tasks.approval import answer
 from age_tasks.config import Config, config_from_dict
+from age_tasks.disk import full_disk_named
 from age_tasks.errors import AgeTasksError, MissingInputError, NotFoundError, SettingsError
 from age_tasks.images import ImageFolder
 from age_tasks.locations import Locations
@@ -262,22 +264,32 @@ def carry_out(
     if needs.heeds:
         inputs["approval"] = answer()
     settings = {section: config.section(section) for section in needs.settings}
-    fingerprint = _fingerprint(name, settings, inputs)
-    if needs.inputs and not again and (found := _reusable(name, fingerprint, needs.remembers, run)):
-        return _reuse(name, found, run)
+    run = replace(run, fingerprint=_fingerprint(name, settings, inputs or {"run": run.key}))
+    with alone(run.resume):  # who begins the same meanwhile waits, and finds it done
+        if needs.inputs and not again and (found := _reusable(name, run.fingerprint, needs.remembers, run)):
+            record = _reuse(name, found, run)
+        else:
+            record = _do(name, load, run, config, settings, inputs)
+            run.store.put(_pointer(name, record["fingerprint"]), _json({"run": run.key}))
+        shutil.rmtree(run.resume, ignore_errors=True)
+    return record
+
+
+def _do(name: str, load: Callable[[], Work], run: Run, config: Config, settings: dict, inputs: dict) -> Record:
+    """Carry the stage out and put its outputs into the store, whatever becomes of it; its record last."""
     run.store.delete(f"runs/{run.key}/{name}/{RECORD}")
-    run = replace(run, fingerprint=fingerprint)
     started, clock = _now(), time.perf_counter()
     record: Record = {"stage": name, "run": run.key, "status": "failed", "started": started, "summary": {}}
     try:
-        record["summary"] = load()(run, config)
+        with full_disk_named({"TMPDIR": run.scratch, "AGE_CACHE": run.cache}):
+            record["summary"] = load()(run, config)
         record |= {"status": "done", "error": None}
     except BaseException as error:
         record["error"] = describe(error)
         raise
     finally:
-        outputs = _put_outputs(run, name)
-        if not needs.inputs:  # the first stage reads the world: its result is what it found there
+        outputs, fingerprint = _put_outputs(run, name), run.fingerprint
+        if not inputs:  # the first stage reads the world: its result is what it found there
             fingerprint = _fingerprint(name, settings, {output: entry["sha256"] for output, entry in outputs.items()})
         record |= {
             "finished": _now(),
@@ -291,8 +303,6 @@ def carry_out(
             "machine": _machine(),
         }
         run.store.put(f"runs/{run.key}/{name}/{RECORD}", _json(record))
-    shutil.rmtree(run.resume, ignore_errors=True)
-    run.store.put(_pointer(name, fingerprint), _json({"run": run.key}))
     return record
 
 

@@ -2,22 +2,50 @@
 
 import contextlib
 import hashlib
+import io
 import os
 import re
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
+from age_tasks.disk import disk_full, is_full
 from age_tasks.errors import NotFoundError, SettingsError, StoreError
 
 TEMPORARY = ".tmp-"
+# S3: a request that fails is tried so often, the pauses between doubling from about a second. A server from which
+# nothing comes for so long has failed; one that stays silent is given up within four minutes.
+ATTEMPTS = 6
+PAUSE_SECONDS = 1.0
+SILENCE_SECONDS = 30
 _SEGMENT = re.compile(r"[^/\\\x00-\x1f\x7f]+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _USER_IN_URL = re.compile(r"(?<=://)[^/\s]+@")  # to the last @: passwords may hold one
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_CHANGED_ON_ITS_WAY = {"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"}
+_DENIED = ("access denied", "check the AWS keys and what they may do")
+_EXPIRED = ("the AWS credentials have expired or are not valid any more", "get new ones and set them")
+_BUSY = (f"the server failed or was too busy in {ATTEMPTS} attempts", "run it again later")
+# What S3 answers → what happened, and what to do. A HEAD has no text: its answer is a number.
+_REFUSALS = {
+    **dict.fromkeys(("AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"), _DENIED),
+    **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"), _EXPIRED),
+    **dict.fromkeys(("InternalError", "ServiceUnavailable", "SlowDown", "500", "502", "503", "504"), _BUSY),
+    **dict.fromkeys(
+        _CHANGED_ON_ITS_WAY, (f"what was sent arrived changed in {ATTEMPTS} attempts", "check the network")
+    ),
+    "RequestTimeTooSkewed": ("this machine's clock and the server's are too far apart", "set the clock right"),
+    "400": ("the request was refused", "check that the AWS credentials have not expired"),
+    "403": (
+        "access denied",
+        "check the AWS keys, whether they have expired, what they may do, and this machine's clock",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -136,7 +164,8 @@ class FileStore:
     def put(self, key: str, source: bytes | Path) -> None:
         if isinstance(source, Path) and not source.exists():
             raise FileNotFoundError(source)
-        with self._errors(key), _whole(self._path(key)) as temporary:
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        with self._errors(key, size), whole_file(self._path(key)) as temporary:
             _copy(source, temporary)
 
     def get(self, key: str) -> bytes:
@@ -148,7 +177,7 @@ class FileStore:
             source = self._path(key)
             if not source.is_file():
                 raise NotFoundError(f"no {self.where(key)}")
-            with _whole(to) as temporary:
+            with whole_file(to) as temporary:
                 _copy(source, temporary)
 
     def entry(self, key: str) -> Entry:
@@ -183,13 +212,18 @@ class FileStore:
         return self._root / check_key(key)
 
     @contextlib.contextmanager
-    def _errors(self, key: str) -> Iterator[None]:
+    def _errors(self, key: str, size: int | None = None) -> Iterator[None]:
+        """What the disk raises, as our errors; a full disk is this store's only where `size` bytes are put."""
         try:
             yield
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise NotFoundError(f"no {self.where(key)}") from None
         except OSError as error:
-            raise StoreError(f"{self.where(key)}: {error.strerror}; check the folder's rights and free space") from None
+            if not is_full(error):
+                raise StoreError(f"{self.where(key)}: {error.strerror}; check the folder's rights") from None
+            if size is None:
+                raise
+            raise disk_full(self._root, "AGE_STORE", size) from None
 
 
 class S3Store:
@@ -202,19 +236,20 @@ class S3Store:
         self._local = threading.local()
 
     def put(self, key: str, source: bytes | Path) -> None:
-        with self._errors(key):
-            if isinstance(source, bytes):
-                self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=source)
-            else:
-                self._client.upload_file(str(source), self._bucket, self._key(key))
+        # In one request whatever the size: so the ETag is the content's MD5, and nothing half sent stays behind.
+        with contextlib.ExitStack() as stack:
+            body = source if isinstance(source, bytes) else stack.enter_context(source.open("rb"))
+            stack.enter_context(self._errors(key))
+            self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=body)
 
     def get(self, key: str) -> bytes:
-        with self._errors(key):
-            return self._client.get_object(Bucket=self._bucket, Key=self._key(key))["Body"].read()
+        content = io.BytesIO()
+        self._read(key, content)
+        return content.getvalue()
 
     def fetch(self, key: str, to: Path) -> None:
-        with self._errors(key), _whole(to) as temporary:
-            self._client.download_file(self._bucket, self._key(key), str(temporary))
+        with whole_file(to) as temporary, temporary.open("wb") as out:
+            self._read(key, out)
 
     def entry(self, key: str) -> Entry:
         with self._errors(key):
@@ -256,14 +291,45 @@ class S3Store:
             import boto3
             from botocore.config import Config
 
-            config = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10, read_timeout=60)
-            self._local.client = boto3.session.Session().client("s3", config=config)
+            retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
+            config = Config(retries=retries, connect_timeout=10, read_timeout=SILENCE_SECONDS)
+            client = boto3.session.Session().client("s3", config=config)
+            client.meta.events.register("needs-retry.s3.PutObject", _put_again)
+            self._local.client = client
         return self._local.client
+
+    def _read(self, key: str, sink: BinaryIO) -> None:
+        """Write the object's bytes to `sink`, all of them and unchanged.
+
+        botocore tries again until a body begins to arrive; one that is cut off or changed on its way is read again
+        here. Where the ETag is no MD5, as of an object put in parts, two readings must agree.
+        """
+        from botocore.exceptions import FlexibleChecksumError, HTTPClientError, IncompleteReadError
+
+        seen = set()
+        for attempt in range(ATTEMPTS):
+            with self._errors(key):
+                found = self._client.get_object(Bucket=self._bucket, Key=self._key(key))
+                sink.seek(0)
+                sink.truncate()
+                try:
+                    digest = _copy_body(found["Body"], sink)
+                except (HTTPClientError, IncompleteReadError, FlexibleChecksumError):
+                    if attempt + 1 == ATTEMPTS:
+                        raise
+                    time.sleep(PAUSE_SECONDS * 2**attempt)
+                    continue
+            if digest == _md5(found) or (_md5(found) is None and digest in seen):
+                return
+            seen.add(digest)
+        raise StoreError(
+            f"{self.where(key)}: its content arrived changed in {ATTEMPTS} readings{self._endpoint()}; "
+            "check the network and what lies between, or put the object again"
+        )
 
     @contextlib.contextmanager
     def _errors(self, key: str) -> Iterator[None]:
         """What boto3 raises, as our errors with the address, the cause and what to do."""
-        from boto3.exceptions import S3UploadFailedError
         from botocore.exceptions import (
             BotoCoreError,
             ClientError,
@@ -271,6 +337,7 @@ class S3Store:
             NoRegionError,
             PartialCredentialsError,
         )
+        from botocore.parsers import ResponseParserError
 
         where = f"s3://{self._bucket}/{self._prefix}{key}"
         try:
@@ -281,9 +348,11 @@ class S3Store:
             raise StoreError(f"{where}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from None
         except NoRegionError:
             raise StoreError(f"{where}: no region; set AWS_DEFAULT_REGION") from None
-        except (BotoCoreError, S3UploadFailedError) as error:
+        except (BotoCoreError, ResponseParserError) as error:
             cause = without_user(str(error))
-            raise StoreError(f"{where}: {cause}; check AWS_ENDPOINT_URL, the bucket's name and the network") from None
+            raise StoreError(
+                f"{where}: {cause}{self._endpoint()}; check AWS_ENDPOINT_URL, the bucket's name and the network"
+            ) from None
 
     def _client_error(self, where: str, error: Any) -> StoreError:
         code = error.response.get("Error", {}).get("Code", "")
@@ -291,18 +360,45 @@ class S3Store:
             return StoreError(f"{where}: there is no bucket '{self._bucket}'; create it or correct AGE_STORE")
         if code in {"NoSuchKey", "404", "NotFound"}:
             return NotFoundError(f"no {where}")
-        if code in {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}:
-            return StoreError(f"{where}: access denied ({code}); check the AWS keys and what they may do")
-        return StoreError(f"{where}: {error}")
+        what, cure = _REFUSALS.get(code, (str(error), "run it again later"))
+        return StoreError(f"{where}: {what} ({code}){self._endpoint()}; {cure}")
+
+    def _endpoint(self) -> str:
+        return f" at {without_user(self._client.meta.endpoint_url)}"
 
     def _bucket_exists(self) -> bool:
-        from botocore.exceptions import ClientError
+        from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             self._client.head_bucket(Bucket=self._bucket)
         except ClientError as error:
             return error.response.get("Error", {}).get("Code", "") not in {"404", "NoSuchBucket"}
+        except BotoCoreError:  # nothing says that it isn't
+            return True
         return True
+
+
+def _copy_body(body: Any, sink: BinaryIO) -> str:
+    """Copy what arrives; returns its MD5, 32 hex digits."""
+    md5 = hashlib.md5(usedforsecurity=False)
+    for block in body.iter_chunks(1 << 20):
+        md5.update(block)
+        sink.write(block)
+    return md5.hexdigest()
+
+
+def _md5(found: dict) -> str | None:
+    """The object's MD5, where its ETag is that: not of one that was put in parts, or is encrypted with a key."""
+    etag = found.get("ETag", "").strip('"')
+    encrypted = found.get("ServerSideEncryption", "AES256") != "AES256" or "SSECustomerAlgorithm" in found
+    express = found.get("StorageClass") == "EXPRESS_ONEZONE"
+    return etag if _MD5.fullmatch(etag) and not encrypted and not express else None
+
+
+def _put_again(response: tuple | None, attempts: int, **_: Any) -> float | None:
+    """How long botocore should wait before it sends a body again that arrived changed; None: it did not."""
+    code = response[1].get("Error", {}).get("Code") if response else None
+    return PAUSE_SECONDS * 2 ** (attempts - 1) if code in _CHANGED_ON_ITS_WAY and attempts < ATTEMPTS else None
 
 
 def _entry(key: str, path: Path) -> Entry:
@@ -311,7 +407,7 @@ def _entry(key: str, path: Path) -> Entry:
 
 
 @contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def whole_file(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place if all goes well, and is removed if not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)

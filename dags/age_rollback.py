@@ -2,12 +2,13 @@
 
 from datetime import datetime, timedelta
 
+from age_retraining_plugin.champion import CHAMPION, announce_rollback
 from age_retraining_plugin.operators import CommandOperator
 from airflow.sdk import DAG, Param
 
 DOCUMENTATION = """
 Makes an earlier version the champion again: one more entry in the promotion log, so that nothing is lost and this too
-can be undone. No model is changed or removed.
+can be undone. No model is changed or removed. The asset `age_champion` is updated, which starts `age_score_batch`.
 
 The numbers are those of the model report and of `python -m age_tasks history`.
 """
@@ -44,6 +45,8 @@ with DAG(
         task_id="rollback",
         command='rollback --reason="$AGE_REASON" ${AGE_TO:+--to="$AGE_TO"}',
         env={"AGE_REASON": "{{ params.reason }}", "AGE_TO": "{{ params.to or '' }}"},
+        outlets=[CHAMPION],
+        post_execute=announce_rollback,
         retries=0,
         execution_timeout=timedelta(minutes=10),
     )

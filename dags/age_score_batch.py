@@ -9,7 +9,8 @@ from airflow.sdk import DAG, Param
 
 DOCUMENTATION = """
 Gives the pictures of a folder, or those that a CSV file lists, the ages that the champion sees in them, each with the
-interval that holds for 90 % of pictures. Starts when `age_retraining` has promoted a new champion, and by hand.
+interval that holds for 90 % of pictures. Starts when another champion is in use, promoted by `age_retraining` or put
+back by `age_rollback`, and by hand.
 
 The result is a CSV file with `file, age, low, high, warning, problem`; it is replaced whole. Pictures that can't be
 read keep their row, with what is wrong. A task that fails says why in its log: no model was promoted yet, no picture

@@ -1,4 +1,5 @@
 import os
+import shutil
 from pathlib import Path
 
 import keras
@@ -6,12 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from age_tasks import features
 from age_tasks.backbones import build_model, cut_point, freeze
 from age_tasks.config import ComputeSettings, Config, ModelSettings
+from age_tasks.errors import LabelsError
 from age_tasks.features import FeatureCache, cached_features
 from age_tasks.images import ImageFolder
 from age_tasks.sample import Sample, draw_sample
+from age_tasks.store import file_sha256
 from age_tasks.training import predict_ages
+from age_tasks.views import load_view
 
 SIZE = 64
 
@@ -24,7 +29,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 @pytest.fixture(scope="module")
 def table(faces: Sample) -> pd.DataFrame:
     labels = pd.read_csv(faces.labels)
-    return labels.assign(sha256=labels["file_name"], view=0)
+    return labels.assign(sha256=[file_sha256(faces.images / name) for name in labels["file_name"]], view=0)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +82,31 @@ def test_what_is_cached_already_needs_no_room(model, table, faces: Sample, tmp_p
     cached_features(model, [cut], table, folder, tmp_path, ComputeSettings())
     (found,) = cached_features(model, [cut], table, folder, tmp_path, ComputeSettings(cache_budget_gb=0))
     assert found is not None
+
+
+@pytest.mark.parametrize("budget_gb", [50, 0], ids=["cached", "streamed"])
+def test_a_picture_replaced_after_the_snapshot_is_named(model, table, faces: Sample, tmp_path: Path, budget_gb: float):
+    images, cut = tmp_path / "images", cut_point(model)
+    shutil.copytree(faces.images, images)
+    shutil.copy(images / "00001.jpg", images / "00000.jpg")
+    settings = ComputeSettings(cache_budget_gb=budget_gb)
+    with pytest.raises(LabelsError, match=r"00000\.jpg was replaced in .*images after the snapshot"):
+        cached_features(model, [cut], table, ImageFolder(str(images), tmp_path), tmp_path, settings)
+    assert not files(tmp_path)
+
+
+def test_a_picture_replaced_while_it_is_read_is_not_kept(model, table, faces: Sample, tmp_path: Path, monkeypatch):
+    images, cut = tmp_path / "images", cut_point(model)
+    shutil.copytree(faces.images, images)
+
+    def replace_after(name: str, view: int, size: int):
+        shutil.copy(images / "00001.jpg", images / "00000.jpg")
+        return load_view(name, view, size)
+
+    monkeypatch.setattr(features, "load_view", replace_after)
+    with pytest.raises(LabelsError, match=r"00000\.jpg was replaced"):
+        cached_features(model, [cut], table, ImageFolder(str(images), tmp_path), tmp_path, ComputeSettings())
+    assert not files(tmp_path)
 
 
 def test_half_a_shard_is_not_believed(tmp_path: Path):

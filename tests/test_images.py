@@ -1,5 +1,7 @@
 import os
+import sqlite3
 import tracemalloc
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +104,18 @@ def test_a_picture_turned_by_exif_is_put_upright(tmp_path: Path):
     pixels = load_rgb(tmp_path / "a.png", 32)
     assert pixels[:8].mean() > 240
     assert pixels[-8:].mean() < 15
+
+
+def test_others_write_to_the_index_while_pictures_are_read(sample: Sample, tmp_path: Path):
+    names = ["00000.jpg", "00001.jpg", "00002.jpg"]
+    folder = ImageFolder(str(sample.images), tmp_path)
+
+    def write(read: int, of: int) -> None:
+        with closing(sqlite3.connect(tmp_path / "probes-2.sqlite", timeout=0)) as other, other:
+            other.execute("INSERT INTO probes (folder, name) VALUES ('elsewhere', ?)", (str(read),))
+
+    assert probe_images(folder, names, tmp_path, write)[1] == 3
+    assert probe_images(folder, names, tmp_path)[1] == 0
 
 
 def test_unchanged_files_are_not_read_again(sample: Sample, tmp_path: Path):

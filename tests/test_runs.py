@@ -1,4 +1,7 @@
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -149,3 +152,27 @@ def test_a_stage_without_its_inputs_says_what_to_run(do):
 
 def test_an_airflow_run_id_becomes_a_folder_name():
     assert safe_run_key("manual__2026-11-22T10:15:00+00:00") == "manual__2026-11-22T10-15-00-00-00"
+
+
+def test_the_same_work_begun_twice_at_once_is_done_once(do):
+    begun, done = threading.Event(), []
+
+    def work(run: Run, config: Config) -> dict:
+        begun.set()
+        time.sleep(0.3)  # the other comes meanwhile
+        done.append(run.key)
+        (run.resume / "epoch1").write_text("a training's, which the other must not touch")
+        return {}
+
+    def carry(key: str) -> Record:
+        with open_run(key, do.locations) as run:
+            return carry_out("second", SECOND, lambda: work, run, Config())
+
+    for key in ("monday", "tuesday"):
+        do(key, "first", FIRST)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(carry, "monday")
+        begun.wait()
+        second = pool.submit(carry, "tuesday")
+    assert (reused_from(first.result()), reused_from(second.result())) == (None, "monday")
+    assert done == ["monday"]

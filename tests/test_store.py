@@ -30,7 +30,7 @@ def test_what_is_put_can_be_read_listed_and_deleted(store: Store, tmp_path: Path
 
 def test_a_file_is_put_whole_and_replaces_what_was_there(store: Store, tmp_path: Path):
     large = tmp_path / "large"
-    large.write_bytes(bytes(range(256)) * 4096 * 9)  # 9 MiB: more than one part on S3
+    large.write_bytes(bytes(range(256)) * 4096 * 9)  # 9 MiB: more than S3 takes in one part, where it is put in parts
     store.put("model.keras", b"old")
     store.put("model.keras", large)
     store.fetch("model.keras", tmp_path / "copy")
@@ -148,6 +148,7 @@ def test_no_operation_takes_a_key_that_leaves_the_store(store: Store, tmp_path: 
 
 
 @given(st.text(alphabet=st.sampled_from("./\\a~ \0\n"), max_size=8))
+@settings(deadline=None)
 def test_a_key_that_is_accepted_stays_below_the_store(tmp_path_factory: pytest.TempPathFactory, key: str):
     root = tmp_path_factory.getbasetemp() / "store"
     try:
@@ -316,6 +317,7 @@ steps = st.lists(
 
 
 @given(steps)
+@settings(deadline=None)
 def test_a_folder_behaves_like_a_dictionary(tmp_path_factory: pytest.TempPathFactory, steps: list[Step]):
     behaves_like_a_dictionary(FileStore(tmp_path_factory.mktemp("store")), steps)
 

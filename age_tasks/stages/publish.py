@@ -4,6 +4,7 @@ Writes `report.html` with the verdict on top, `model_card.md` and `trained_on.cs
 registry, also as LiteRT where that gives the same ages, and the champion.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -27,17 +28,8 @@ SAMPLE = 500  # training pictures behind what is said of a new one
 
 def run(run: Run, config: Config) -> Summary:
     gate = json.loads(run.input("gate", "gate.json").read_text())
-    evaluation = run.input("evaluate", "metrics.json").parent
-    for name in run.finished("evaluate")["outputs"]:
-        run.input("evaluate", name)
-    files = {
-        "model.keras": run.input("finetune", "model.keras"),
-        "metrics.json": evaluation / "metrics.json",
-        "model_card.md": run.out / "model_card.md",
-        "report.html": run.out / "report.html",
-        "trained_on.csv": run.out / "trained_on.csv",
-    }
-    splits, size = read_splits(run), config.model.image_size
+    files, splits, size = _files(run), read_splits(run), config.model.image_size
+    evaluation = files["metrics.json"].parent
     said = approval() if gate["passed"] else None
     published = gate["passed"] and (said is None or said.approved)
     export = _export(run, splits["test"], size) if published else None
@@ -58,6 +50,13 @@ def run(run: Run, config: Config) -> Summary:
     if published and os.environ.get("MLFLOW_TRACKING_URI"):
         _track(run, config, files, evaluation)
     return summary
+
+
+def _files(run: Run) -> dict[str, Path]:
+    """A version's files by name, some yet to be written; the metrics lie beside all that evaluate wrote."""
+    evaluated = {name: run.input("evaluate", name) for name in run.finished("evaluate")["outputs"]}
+    written = {name: run.out / name for name in ("model_card.md", "report.html", "trained_on.csv")}
+    return {"model.keras": run.input("finetune", "model.keras"), "metrics.json": evaluated["metrics.json"], **written}
 
 
 def _track(run: Run, config: Config, files: Mapping[str, Path], evaluation: Path) -> None:
@@ -111,14 +110,16 @@ def promote_candidate(run: Run, files: Mapping[str, Path], facts: dict, said: Ap
         where, promoted = run.store.where(VERSIONS + known.version), known == now and known.run == run.key
         return {"version": known.name, "model": where, "test_mae": mae, "promoted": promoted}
     compared = (metrics["champion"] or {}).get("version")
+    lot = hashlib.sha256(f"{sha256} {compared}".encode()).hexdigest()[:8]  # compared anew, it is published anew
+    version = f"{run.key}-{lot}"
+    facts = {"run": run.key, "test_mae": mae, "interval": metrics["interval"]["groups"], **facts}
+    where = publish_version(run.store, version, files, facts)
+    now = champion(run.store)  # again: people may have rolled back during the upload
     if compared != (now.version if now else None):
         raise MissingInputError(
             f"run {run.key}: the champion is {now.name if now else 'none'} now, not what this model was compared with "
             f"({compared or 'none'}); run evaluate, gate and publish again (--run {run.key}, or clear them in Airflow)"
         )
-    version = f"{run.key}-{sha256[:8]}"
-    facts = {"run": run.key, "test_mae": mae, "interval": metrics["interval"]["groups"], **facts}
-    where = publish_version(run.store, version, files, facts)
     why = "; ".join([f"gate {facts['gate']['verdict']}", *([said.sentence] if said else [])])
     entry = promote(run.store, version, why, run.key, said.who if said else None)
     return {"version": entry.name, "model": where, "test_mae": mae, "promoted": True}

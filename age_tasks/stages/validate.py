@@ -103,19 +103,13 @@ def quarantined(table: pd.DataFrame, findings: list[Finding]) -> pd.DataFrame:
     faults: dict[int, list[tuple[str, str]]] = {}
     for finding in findings:
         if finding.blocks:
-            for position in finding.failing_rows:
-                row = table.loc[position].to_dict()
-                reason = finding.meta["reason"].format(**finding.arguments | row)
-                faults.setdefault(position, []).append((finding.meta["fault"], reason))
-    rows = [
-        {
-            **table.loc[position, ["line", "file_name", "age_text"]].to_dict(),
-            "fault": found[0][0],
-            "reason": "; ".join(reason for _, reason in found),
-        }
-        for position, found in sorted(faults.items())
-    ]
-    return pd.DataFrame(rows, columns=QUARANTINE)
+            for row in table.loc[list(finding.failing_rows)].itertuples():
+                reason = finding.meta["reason"].format(**finding.arguments | row._asdict())
+                faults.setdefault(row.Index, []).append((finding.meta["fault"], reason))
+    found = [faults[position] for position in sorted(faults)]
+    return table.loc[sorted(faults), ["line", "file_name", "age_text"]].assign(
+        fault=[each[0][0] for each in found], reason=["; ".join(reason for _, reason in each) for each in found]
+    )
 
 
 def distribution(accepted: pd.DataFrame, previous: pd.Series | None) -> dict[str, float | None]:
@@ -158,13 +152,13 @@ def judge(rows: int, quarantine: pd.DataFrame, findings: list[Finding], bound: f
 
 
 def _count_ages(table: pd.DataFrame, column: str, key: str, usable: pd.Series) -> None:
-    groups = table[usable].groupby(key)
-    table[column] = groups["real_age"].transform("nunique").reindex(table.index)
-    table[f"{column}_say"] = ""
-    for _, group in groups:
-        if group["real_age"].nunique() > 1:
-            listed = [f"{row.real_age:g} ({row.file_name}, line {row.line})" for row in group.itertuples()]
-            table.loc[group.index, f"{column}_say"] = ", ".join(listed[:5])
+    ages = table[usable].groupby(key)["real_age"].transform("nunique")
+    table[column] = ages.reindex(table.index)
+    disputed = table.loc[ages.index[ages > 1]]
+    said = disputed["real_age"].map("{:g}".format).astype("str") + " (" + disputed["file_name"] + ", line "
+    said += disputed["line"].astype("str") + ")"
+    listed = said.groupby(disputed[key]).agg(lambda rows: ", ".join(rows.head(5)))
+    table[f"{column}_say"] = disputed[key].map(listed).reindex(table.index, fill_value="")
 
 
 def _previous_ages(run: Run) -> pd.Series | None:

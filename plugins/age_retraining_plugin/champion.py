@@ -1,9 +1,13 @@
-"""The champion as an asset: other DAGs start when a new one is promoted."""
+"""The champion as an asset: other DAGs start when another model comes into use."""
 
 from typing import Any
 
 from airflow.sdk import Asset, AssetAlias, Context
 from airflow.sdk.exceptions import AirflowSkipException
+
+from age_tasks.locations import Locations
+from age_tasks.registry import champion, manifest
+from age_tasks.store import open_store
 
 CHAMPION = Asset("age_champion")
 # A task updates each asset that it names as an outlet, whatever it did; through an alias it may leave one as it is.
@@ -19,6 +23,22 @@ def announce(context: Context, published: dict[str, Any]) -> None:
     if published.get("promoted") and "reused_from" not in published:
         extra = {name: published[name] for name in ("version", "test_mae", "run")}
         context["outlet_events"][PROMOTED].add(CHAMPION, extra=extra)
+
+
+def announce_rollback(context: Context, _: Any) -> None:
+    """Say in the asset's event which version is in use again, as `announce` does of a new one.
+
+    Raises:
+        StoreError: the store can't be read.
+    """
+    store = open_store(Locations.from_env().store)
+    entry = champion(store)
+    facts = manifest(store, entry.version)
+    context["outlet_events"][CHAMPION].extra = {
+        "version": entry.name,
+        "test_mae": facts["test_mae"],
+        "run": facts["run"],
+    }
 
 
 def skip_without_images(context: Context) -> None:

@@ -40,14 +40,14 @@ def retraining_form() -> dict[str, Param]:
             os.environ.get("AGE_IMAGES", ""),
             type=["null", "string"],
             section=data,
-            description="The folder of pictures. Empty: the folder `images` beside the labels.",
+            description="The folder of pictures. Empty: the folder images beside the labels.",
         ),
         "recipe": Param(
             recipe,
             type="string",
             enum=list(dict.fromkeys([*recipe_names(), recipe])),
             section=training,
-            description="Every number of the training. `demo` is small and quick.",
+            description="Every number of the training. The recipe demo is small and quick.",
         ),
         **{name: setting(name, training) for name in TRAINING},
         "require_approval": Param(
@@ -91,7 +91,9 @@ def setting(name: str, section: str) -> Param:
     group, _, field = name.partition(".")
     schema = type(getattr(Config(), group)).model_json_schema()["properties"][field]
     bounds = {key: value for key, value in schema.items() if key.lower().endswith(("minimum", "maximum"))}
-    choices = {"enum": [None, *schema["enum"]]} if "enum" in schema else {}
+    choices = (
+        {"enum": [None, *schema["enum"]], "values_display": {"null": "as the recipe says"}} if "enum" in schema else {}
+    )
     text = schema["description"]
     return Param(
         None,

@@ -5,8 +5,18 @@ from pathlib import Path
 
 from age_tasks.registry import champion, history
 from age_tasks.store import FileStore
-from tests.dags.conftest import airflow_command
+from tests.dags.conftest import airflow_command, python
 from tests.test_registry import promoted
+
+EVENTS = """
+import json
+from airflow.models.asset import AssetEvent
+from airflow.utils.session import create_session
+from sqlalchemy import select
+with create_session() as session:
+    found = session.scalars(select(AssetEvent).where(AssetEvent.source_dag_id == "age_rollback"))
+    print(json.dumps([[event.asset.name, event.extra] for event in found]))
+"""
 
 
 def test_the_form_s_reason_reaches_the_history_as_it_was_typed(airflow: dict[str, str], tmp_path: Path):
@@ -20,6 +30,8 @@ def test_the_form_s_reason_reaches_the_history_as_it_was_typed(airflow: dict[str
     assert (entry.name, entry.version, entry.why, entry.run) == ("v1", "one", reason, None)
     assert entry.who == "dag_test"
     assert len(history(store)) == 4
+    events = json.loads(python(airflow, EVENTS).stdout.splitlines()[-1])
+    assert events == [["age_champion", {"version": "v1", "test_mae": 6.5, "run": "one"}]]
 
 
 def test_a_version_that_never_was_fails_the_task(airflow: dict[str, str], tmp_path: Path):

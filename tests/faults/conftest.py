@@ -1,4 +1,7 @@
-"""Every test here says how often it tried a fault and what survived; `make test-faults` writes the sums to benchmarks/faults.json."""
+"""Every test here says how often it tried a fault and what survived.
+
+`make test-faults` writes the sums to benchmarks/faults.json.
+"""
 
 import json
 import os

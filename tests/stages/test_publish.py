@@ -8,9 +8,11 @@ import pytest
 from age_tasks.approval import Approval
 from age_tasks.errors import MissingInputError
 from age_tasks.locations import Locations
-from age_tasks.registry import champion, fetch_version, history, rollback
+from age_tasks.registry import champion, fetch_version, history, publish_version, rollback
 from age_tasks.runs import Run, open_run
+from age_tasks.stages import publish
 from age_tasks.stages.publish import promote_candidate, trained_on
+from age_tasks.store import Store
 
 FACTS = {"gate": {"verdict": "passed: all 7 rules hold"}, "views": {"training": 1, "prediction": 1}}
 
@@ -68,6 +70,26 @@ def test_a_champion_that_changed_since_the_comparison_is_not_replaced(run: Run):
     with pytest.raises(MissingInputError, match=r"the champion is v1 now.*compared with \(none\).*evaluate"):
         promote_candidate(run, candidate(run, b"two", None), FACTS)
     assert champion(run.store).name == "v1"
+
+
+def test_a_rollback_during_the_upload_holds(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    promote_candidate(run, candidate(run, b"one", None), FACTS)
+    promote_candidate(run, candidate(run, b"two", champion(run.store).version), FACTS)
+
+    def upload(store: Store, *version) -> str:
+        rollback(store, "worse on children")
+        return publish_version(store, *version)
+
+    third = candidate(run, b"three", champion(run.store).version)
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "publish_version", upload)
+        with pytest.raises(MissingInputError, match="the champion is v1 now"):
+            promote_candidate(run, third, FACTS)
+    first = champion(run.store)
+    assert first.name == "v1"
+    assert promote_candidate(run, candidate(run, b"three", first.version), FACTS)["version"] == "v3"
+    fetch_version(run.store, champion(run.store).version, tmp_path)
+    assert json.loads((tmp_path / "metrics.json").read_text())["champion"]["version"] == first.version
 
 
 def test_a_version_remembers_the_images_of_its_splits():

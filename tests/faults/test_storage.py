@@ -1,0 +1,317 @@
+"""Storage that fails, lags, cheats and comes back: a real S3 server behind a proxy that does what networks do."""
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import boto3
+import botocore.auth
+import pytest
+from botocore.retries.standard import ExponentialBackoff
+
+from age_tasks import registry
+from age_tasks import store as stores
+from age_tasks.__main__ import main
+from age_tasks.errors import NotFoundError, StoreError
+from age_tasks.labels_file import content_sha256
+from age_tasks.registry import champion, fetch_version, history, promote, publish_version
+from age_tasks.runs import RECORD, Run
+from age_tasks.sample import Sample, draw_sample
+from age_tasks.stages import publish
+from age_tasks.store import ATTEMPTS, TEMPORARY, Store, open_store
+from tests.conftest import use
+from tests.faults.faulty_proxy import FAULTS, FaultyProxy, faulty_proxy, first, some
+
+ALWAYS = 10_000
+BUCKET = "s3://age"
+
+
+@pytest.fixture
+def proxy(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
+    """A proxy that the AWS variables lead to; a stall is two and a half seconds, a second of silence a failure."""
+    with faulty_proxy(s3["AWS_ENDPOINT_URL"], stall=2.5) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        monkeypatch.setattr(stores, "SILENCE_SECONDS", 1.0)
+        monkeypatch.setattr(stores, "PAUSE_SECONDS", 0.01)
+        monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0.01)
+        yield proxy
+
+
+def bucket(name: str) -> Store:
+    return open_store(f"{BUCKET}/{name}")
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_fault_passes_when_the_request_is_tried_again(proxy: FaultyProxy, kind: str, tmp_path: Path, tally):
+    store, source = bucket(tmp_path.name), tmp_path / "source"
+    source.write_bytes(random.Random(1).randbytes(3_000_000))
+    operations: tuple[Callable[[], object], ...] = (
+        lambda: store.put("a", source),
+        lambda: store.put("b", b"small"),
+        lambda: store.get("a") == source.read_bytes(),
+        lambda: store.fetch("b", tmp_path / "b"),
+        store.list,
+        lambda: store.exists("a"),
+    )
+    for operation in operations:
+        proxy.plan = first(1, kind)
+        operation()
+    assert store.get("a") == source.read_bytes()
+    assert (tmp_path / "b").read_bytes() == b"small"
+    assert store.list() == ["a", "b"]
+    tally("storage_faults", tried=proxy.done[kind], survived=proxy.done[kind])
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("internal error", r"failed or was too busy in 6 attempts \(InternalError\).*run it again later"),
+        ("slow down", r"failed or was too busy in 6 attempts \(SlowDown\).*run it again later"),
+        ("request reset", "check AWS_ENDPOINT_URL, the bucket's name and the network"),
+        pytest.param("stall", "[Tt]imeout.*check AWS_ENDPOINT_URL", marks=pytest.mark.faults),
+        ("credentials expired", r"credentials have expired.*\(ExpiredToken\).*get new ones"),
+        ("clock is off", r"clock.*too far apart \(RequestTimeTooSkewed\).*set the clock right"),
+    ],
+)
+def test_what_does_not_pass_is_given_up_and_told(proxy: FaultyProxy, kind: str, says: str, tmp_path: Path):
+    store = bucket(tmp_path.name)
+    passing = kind in FAULTS
+    for operation in (lambda: store.put("a", b"new"), lambda: store.get("a"), store.list):
+        proxy.plan, before = first(ALWAYS, kind), sum(proxy.requests.values())
+        with pytest.raises(StoreError, match=f"{BUCKET}/{tmp_path.name}/a?: .*{says}") as caught:
+            operation()
+        assert proxy.url in str(caught.value)
+        assert sum(proxy.requests.values()) - before == (ATTEMPTS if passing else 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "says"),
+    [
+        ("answer changed", "GET", "arrived changed in 6 readings"),
+        ("request changed", "PUT", "arrived changed in 6 attempts"),
+        ("answer reset", "GET", "check AWS_ENDPOINT_URL, the bucket's name and the network"),
+        pytest.param("answer stalls", "GET", "[Tt]imed? ?out", marks=pytest.mark.faults),
+    ],
+)
+def test_content_that_always_arrives_wrong_is_never_taken(
+    proxy: FaultyProxy, kind: str, method: str, says: str, tmp_path: Path
+):
+    store = bucket(tmp_path.name)
+    store.put("a", b"the content" * 1000)
+    proxy.plan = first(ALWAYS, kind, method)
+    (tmp_path / "local").write_bytes(b"as it was")
+    with pytest.raises(StoreError, match=says):
+        store.fetch("a", tmp_path / "local") if method == "GET" else store.put("a", b"another" * 1000)
+    assert proxy.done[kind] == ATTEMPTS
+    proxy.plan = first(0, "")
+    assert (tmp_path / "local").read_bytes() == b"as it was"
+    assert store.get("a") == b"the content" * 1000
+
+
+def test_a_changed_byte_is_noticed_also_where_the_tag_is_no_checksum(proxy: FaultyProxy, tmp_path: Path):
+    """As of objects that others have put in parts: two readings must agree."""
+    client, key, part = boto3.client("s3"), f"{tmp_path.name}/labels.csv", random.Random(2).randbytes(5 << 20)
+    upload = client.create_multipart_upload(Bucket="age", Key=key)["UploadId"]
+    named, parts = {"Bucket": "age", "Key": key, "UploadId": upload}, []
+    for number, body in ((1, part), (2, b"the rest")):
+        tag = client.upload_part(**named, PartNumber=number, Body=body)["ETag"]
+        parts.append({"PartNumber": number, "ETag": tag})
+    client.complete_multipart_upload(Bucket="age", Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
+    proxy.plan = first(1, "answer changed", "GET")
+    assert bucket(tmp_path.name).get("labels.csv") == part + b"the rest"
+    assert proxy.done["answer changed"] == 1
+
+
+@pytest.mark.parametrize("minutes", [-60, 60])
+def test_a_clock_that_is_off_is_told_by_the_real_server(s3, minutes: int, tmp_path: Path, monkeypatch):
+    now = botocore.auth.get_current_datetime
+    monkeypatch.setattr(
+        botocore.auth, "get_current_datetime", lambda *given, **named: now(*given, **named) + timedelta(minutes=minutes)
+    )
+    with pytest.raises(StoreError, match="set the clock right"):
+        bucket(tmp_path.name).put("a", b"")
+    with pytest.raises(StoreError, match="this machine's clock"):
+        bucket(tmp_path.name).exists("a")
+
+
+def test_a_promotion_waits_until_the_listing_shows_it(proxy: FaultyProxy, tmp_path: Path, monkeypatch):
+    store = bucket(tmp_path.name)
+    monkeypatch.setattr(registry, "SHOWN_AFTER", (0, 0.3, 0.6, 1.2, 2.4))
+    published(store, tmp_path, "one")
+    proxy.lag = 1.0
+    promoted = promote(store, "one", "gate passed", run="one")
+    assert proxy.done["listing lags"]
+    assert champion(store) == promoted
+    assert (promoted.name, len(history(store))) == ("v1", 1)
+
+
+def test_a_listing_that_does_not_catch_up_is_told(proxy: FaultyProxy, tmp_path: Path, monkeypatch):
+    store = bucket(tmp_path.name)
+    monkeypatch.setattr(registry, "SHOWN_AFTER", (0, 0.1))
+    published(store, tmp_path, "one")
+    proxy.lag = 3600
+    with pytest.raises(StoreError, match=r"promotions/000001-.* is written, but .*age_tasks history"):
+        promote(store, "one", "gate passed", run="one")
+    proxy.lag = 0
+    assert [entry.version for entry in history(store)] == ["one"]
+
+
+@pytest.mark.faults
+def test_a_server_that_stalls_does_not_hold_a_run_up_for_ever(s3, tmp_path: Path, monkeypatch, tally):
+    """With the real bounds: a stall that passes costs half a minute, one that doesn't is given up within four."""
+    store = bucket(tmp_path.name)
+    store.put("a", b"content")
+    took = []
+    with faulty_proxy(s3["AWS_ENDPOINT_URL"], stall=45.0) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        store = bucket(tmp_path.name)
+        for stalls in (1, ALWAYS):
+            proxy.plan, began = first(stalls, "stall"), time.monotonic()
+            try:
+                said = store.get("a").decode()
+            except StoreError as error:
+                said = str(error)
+            took.append((time.monotonic() - began, said))
+    (passing, content), (lasting, error) = took
+    assert content == "content"
+    assert passing < 60
+    assert lasting < 240
+    assert "Read timeout on endpoint URL" in error
+    tally("storage_stalls", tried=2, survived=2, passing_seconds=round(passing), lasting_seconds=round(lasting))
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(40))
+def test_random_faults_leave_every_object_whole(proxy: FaultyProxy, seed: int, tmp_path: Path, tally):
+    """After each operation, done or refused, an object is what it was or what was put: never a part or a mixture."""
+    lot, store = random.Random(seed), bucket(f"random-{seed}")
+    proxy.plan = some(lot.choice((0.1, 0.3, 0.6)), FAULTS, seed)
+    possible: dict[str, set[bytes | None]] = {key: {None} for key in "abc"}
+    refused: list[tuple[str, str]] = []
+    for _ in range(30):
+        key, act = lot.choice("abc"), lot.choice(("put", "get", "fetch", "delete"))
+        content = lot.randbytes(lot.choice((0, 10, 100_000))) if act == "put" else None
+        if act in ("put", "delete"):
+            possible[key] = possible[key] | {content}
+        try:
+            possible[key] &= {do(store, act, key, content, tmp_path / "local")}
+        except StoreError as error:
+            refused.append((key, str(error)))
+        assert possible[key], (act, key)
+        assert not list(tmp_path.glob(f"{TEMPORARY}*"))
+    proxy.plan = first(0, "")
+    for key, contents in possible.items():
+        assert do(store, "get", key, None, tmp_path / "local") in contents
+    assert all(f"{BUCKET}/random-{seed}/{key}" in said for key, said in refused)
+    done = proxy.done.total()
+    tally("storage_faults", tried=done, survived=done)
+
+
+@pytest.fixture(scope="session")
+def faces(s3_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    """40 faces, also in the bucket."""
+    sample = draw_sample(tmp_path_factory.mktemp("faces"), 40, seed=5)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_server.items():
+            patch.setenv(name, value)
+        store = bucket("faces")
+        store.put("labels.csv", sample.labels)
+        for picture in sample.images.iterdir():
+            store.put(f"images/{picture.name}", picture)
+    return sample
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(20))
+def test_a_snapshot_under_faults_is_right_or_refused(
+    proxy: FaultyProxy, seed: int, faces: Sample, tmp_path: Path, monkeypatch, capsys, tally
+):
+    use(monkeypatch, tmp_path, faces.labels)
+    assert main(["snapshot", "--run", "local"]) == 0
+    right = open_store(str(tmp_path / "store")).get("runs/local/snapshot/snapshot.csv")
+    monkeypatch.setenv("AGE_LABELS", f"{BUCKET}/faces/labels.csv")
+    monkeypatch.setenv("AGE_STORE", f"{BUCKET}/snapshot-{seed}")
+    store = bucket(f"snapshot-{seed}")
+    for attempt, rate in enumerate((random.Random(seed).choice((0.05, 0.2, 0.6)), 0.0)):
+        proxy.plan = some(rate, FAULTS, seed)
+        code = main(["snapshot", "--run", "monday"])
+        proxy.plan = first(0, "")
+        assert code == 0 if attempt else code in (0, StoreError.exit_code)
+        assert_told_without_traceback(code, capsys)
+        record = stage_record(store, "runs/monday/snapshot")
+        assert ((record or {}).get("status") == "done") == (code == 0)
+        if code == 0:
+            assert store.get("runs/monday/snapshot/snapshot.csv") == right
+            assert record["outputs"]["snapshot.csv"]["sha256"] == content_sha256(right)
+    done = proxy.done.total()
+    tally("storage_faults", tried=done, survived=done)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(20))
+def test_a_publish_under_faults_publishes_once_and_whole_or_not_at_all(
+    proxy: FaultyProxy, seed: int, finished: Run, sample: Sample, tmp_path: Path, monkeypatch, capsys, tally
+):
+    copied = bucket(f"publish-{seed}")
+    for key in finished.store.list("runs/"):
+        if "/publish/" not in key and "/data_docs/" not in key:
+            copied.put(key, finished.store.get(key))
+    use(monkeypatch, tmp_path, sample.labels)
+    monkeypatch.setenv("AGE_STORE", copied.url)
+    monkeypatch.setattr(registry, "SHOWN_AFTER", (0, 0.5, 1, 2))
+    monkeypatch.setattr(publish, "_export", lambda *_: NOT_EXPORTED)
+    for attempt, rate in enumerate((random.Random(seed).choice((0.05, 0.2, 0.6)), 0.0)):
+        proxy.plan, proxy.lag = some(rate, FAULTS, seed), (0.0, 1.0)[seed % 2]
+        code = main(["publish", "--run", "finished"])
+        proxy.plan, proxy.lag = first(0, ""), 0.0
+        assert code == 0 if attempt else code in (0, StoreError.exit_code)
+        assert_told_without_traceback(code, capsys)
+        promoted = history(copied)
+        assert len(promoted) <= 1
+        for entry in promoted:  # what is promoted is there, whole
+            fetch_version(copied, entry.version, tmp_path / f"version-{attempt}")
+    assert [entry.name for entry in promoted] == ["v1"]
+    assert "published" in copied.get("reports/finished.html").decode()
+    done = proxy.done.total()
+    tally("storage_faults", tried=done, survived=done)
+
+
+NOT_EXPORTED = {"file": None, "largest_difference": None, "bound": 0.05, "images": 0, "problem": "left out here"}
+
+
+def assert_told_without_traceback(code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert code == 0 or "s3://age" in said
+
+
+def stage_record(store: Store, folder: str) -> dict | None:
+    try:
+        return json.loads(store.get(f"{folder}/{RECORD}"))
+    except NotFoundError:
+        return None
+
+
+def do(store: Store, act: str, key: str, content: bytes | None, local: Path) -> bytes | None:
+    """Put, delete, get or fetch; returns the content that the object then has, None without one."""
+    if act == "put":
+        store.put(key, content)
+    elif act == "delete":
+        store.delete(key)
+    else:
+        try:
+            if act == "get":
+                return store.get(key)
+            store.fetch(key, local)
+            return local.read_bytes()
+        except NotFoundError:
+            return None
+    return content
+
+
+def published(store: Store, folder: Path, version: str) -> None:
+    (folder / "model.keras").write_bytes(version.encode())
+    publish_version(store, version, {"model.keras": folder / "model.keras"}, {"run": version, "test_mae": 6.5})
