@@ -37,7 +37,7 @@ from age_tasks.runs import RECORD, reused_from
 from age_tasks.stages import STAGES
 from age_tasks.stages.evaluate import WORST_FACES, largest_errors
 from age_tasks.stages.validate import on_the_sheet
-from age_tasks.store import Store, file_sha256
+from age_tasks.store import Store, file_sha256, whole_file
 
 FORGOTTEN = "(forgotten)"
 # A sheet of faces, the table that it was drawn from, and the rows of that which it shows.
@@ -271,9 +271,8 @@ def _keep_rows(index: Path, keys: list[str], keep: list[int]) -> None:
     if keep:
         shard = features.with_stem(secrets.token_hex(16))
         np.save(shard, np.load(features, mmap_mode="r")[keep])
-        temporary = shard.with_suffix(".json.tmp")
-        temporary.write_text(json.dumps([keys[row] for row in keep]))
-        temporary.rename(shard.with_suffix(".json"))
+        with whole_file(shard.with_suffix(".json")) as temporary:
+            temporary.write_text(json.dumps([keys[row] for row in keep]))
     index.unlink()
     features.unlink()
 
