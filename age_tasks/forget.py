@@ -290,11 +290,11 @@ def _advice(picture: Picture, store: Store) -> Iterator[str]:
     for how, versions in seen.items():
         if versions:
             yield f"{', '.join(versions)}: {how} it, and kept: a model can't forget"
-    if seen["trained on"]:
-        yield "  for a model that has not seen it, remove its row from labels.csv and retrain"
+    also = ", and retrain, for a version that has not seen it" if seen["trained on"] else ""
+    yield f"take its row out of labels.csv and the file out of the images folder, or a run takes it up again{also}"
     if picture.alike:
         yield f"nearly the same picture, and to be named by itself: {', '.join(sorted(picture.alike))}"
-    yield "not looked at: labels.csv and images themselves, caches of other machines, MLflow, Airflow's logs, backups"
+    yield "not looked at: caches of other machines, MLflow, Airflow's logs, e-mails, backups"
 
 
 def _table(store: Store, key: str) -> pd.DataFrame:

@@ -64,6 +64,8 @@ def test_at_first_it_is_only_listed(copied: Path, worst: pd.Series, capsys: pyte
         assert trace in said
     assert "nothing was removed: give --delete" in said
     assert "v1: tested on it, and kept: a model can't forget" in said
+    assert "take its row out of labels.csv" in said
+    assert "retrain" not in said
 
 
 def test_afterwards_neither_name_nor_face_nor_features_are_left(copied: Path, worst: pd.Series):
@@ -130,7 +132,10 @@ def test_copies_under_other_names_go_along(copied: Path, finished: Run, capsys: 
 
 def test_what_nearly_shows_the_same_is_named(copied: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["prune", "--forget", "g-near.jpg"]) == 0
-    assert "nearly the same picture, and to be named by itself: 00003.jpg" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "nearly the same picture, and to be named by itself: 00003.jpg" in said
+    assert "v1: trained on it, and kept: a model can't forget" in said
+    assert "and retrain, for a version that has not seen it" in said
 
 
 def test_a_broken_row_goes_from_the_quarantine_and_its_page(copied: Path):
