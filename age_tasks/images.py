@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import pandas as pd
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from age_tasks.duplicates import difference_hash
@@ -166,6 +167,20 @@ def probe_images(
             if progress:
                 progress(count, len(unread))
     return probes, len(unread)
+
+
+def remembered_probes(cache: Path) -> pd.DataFrame:
+    """What the index of probes remembers: file_name, sha256, problem."""
+    with closing(_open_index(cache)) as index:
+        rows = index.execute("SELECT name, sha256, problem FROM probes").fetchall()
+    return pd.DataFrame(rows, columns=["file_name", "sha256", "problem"], dtype="str")
+
+
+def forget_probes(cache: Path, names: Iterable[str]) -> None:
+    """Take files out of the index, also from the pages of its file that would keep them until they are used again."""
+    with closing(_open_index(cache)) as index, index:
+        index.execute("PRAGMA secure_delete = ON")
+        index.executemany("DELETE FROM probes WHERE name = ?", [(name,) for name in names])
 
 
 def require_unchanged(folder: ImageFolder, sha256s: Mapping[str, str]) -> None:
