@@ -246,7 +246,7 @@ def upright_size(path: Path) -> tuple[int, int]:
 
 def _damage(error: Exception) -> str:
     truncated = "truncated" in str(error).lower() or "broken" in str(error).lower()
-    return "truncated: the file ends before the picture does" if truncated else f"does not decode: {error}"
+    return "truncated or damaged: the picture does not decode to its end" if truncated else f"does not decode: {error}"
 
 
 def _open(path: Path) -> Image.Image:
