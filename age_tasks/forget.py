@@ -83,7 +83,8 @@ def look_up(name: str, store: Store, cache: Path) -> Picture:
     """
     keys = store.list("runs/")
     snapshots = [_table(store, key) for key in keys if key.endswith("/snapshot/snapshot.csv")]
-    known = pd.concat([remembered_probes(cache), *snapshots])
+    probes = pd.DataFrame(remembered_probes(cache), columns=["file_name", "sha256", "problem"])
+    known = pd.concat([probes, *snapshots])
     own = known[known["file_name"] == name]
     if own.empty:
         raise SettingsError(f"{name!r} is known neither in {store.url} nor in {cache}; write it as labels.csv does")
@@ -172,7 +173,7 @@ def cached(picture: Picture, cache: Path) -> Iterator[tuple[str, Callable[[], ob
             f"{cache / 'versions'}: versions' reports; fetched anew when needed",
             partial(shutil.rmtree, cache / "versions"),
         )
-    if picture.names & set(remembered_probes(cache)["file_name"]):
+    if any(name in picture.names for name, _, _ in remembered_probes(cache)):
         yield f"{cache}: its sha256, size and hash", partial(forget_probes, cache, picture.names)
 
 

@@ -10,7 +10,6 @@ from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import pandas as pd
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from age_tasks.duplicates import difference_hash
@@ -169,11 +168,10 @@ def probe_images(
     return probes, len(unread)
 
 
-def remembered_probes(cache: Path) -> pd.DataFrame:
-    """What the index of probes remembers: file_name, sha256, problem."""
+def remembered_probes(cache: Path) -> list[tuple[str, str, str]]:
+    """What the index of probes remembers: of each file its name, sha256, and what is wrong with it."""
     with closing(_open_index(cache)) as index:
-        rows = index.execute("SELECT name, sha256, problem FROM probes").fetchall()
-    return pd.DataFrame(rows, columns=["file_name", "sha256", "problem"], dtype="str")
+        return index.execute("SELECT name, sha256, problem FROM probes").fetchall()
 
 
 def forget_probes(cache: Path, names: Iterable[str]) -> None:
