@@ -330,7 +330,8 @@ class S3Store:
                         raise
                     time.sleep(PAUSE_SECONDS * 2**attempt)
                     continue
-            if digest == _md5(found) or (_md5(found) is None and digest in seen):
+            md5 = _md5(found)
+            if digest == md5 or (md5 is None and digest in seen):
                 return
             seen.add(digest)
         raise StoreError(
