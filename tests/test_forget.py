@@ -99,9 +99,22 @@ def test_all_else_is_as_it_was(copied: Path, finished: Run, worst: pd.Series):
             frozen = run.input("snapshot", "labels.csv").read_text().splitlines()
             before = finished.input("snapshot", "labels.csv").read_text().splitlines()
             assert frozen == ["" if row.startswith(f"{worst.file_name},") else row for row in before]
-    fetch_version(run.store, champion(run.store).version, copied / "version")
+    version = champion(run.store).version
+    assert fetch_version(run.store, version, copied / "now")["files"].keys() == set(
+        fetch_version(finished.store, version, copied / "before")["files"]
+    )
     for index in (copied / "cache" / "features").glob("*/*.json"):
         assert len(json.loads(index.read_text())) == len(_rows(index))
+
+
+def test_no_result_without_it_stands_in_for_one_with_it(copied: Path, finished: Run, worst: pd.Series):
+    """Labels that still name it are another input: their results are not those that it was taken from."""
+    assert main(["prune", "--forget", worst.file_name, "--delete"]) == 0
+    for key in ("finished", "again"):
+        with open_run(key, Locations.from_env()) as run:
+            for stage in ("snapshot", "validate", "split", "evaluate"):
+                assert run.record(stage)["fingerprint"] != finished.record(stage)["fingerprint"]
+            assert run.record("gate")["fingerprint"] == finished.record("gate")["fingerprint"]
 
 
 def test_features_of_others_are_kept(copied: Path, worst: pd.Series):
