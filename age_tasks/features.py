@@ -1,6 +1,6 @@
 """The frozen-prefix feature cache: what the frozen part of a network makes of an image, computed once and kept.
 
-    <cache>/features/<prefix digest>/<shard>.npy    float16 rows, memory-mapped when read
+    <cache>/features/<prefix digest>/<shard>.npy    float16 rows
     <cache>/features/<prefix digest>/<shard>.json   the key of each row, its image's sha256 and view; written last
 
 A shard without its .json does not exist, so a crash leaves nothing that is believed, and several runs may append to
@@ -10,7 +10,7 @@ the same cache: each writes shards of its own.
 import hashlib
 import json
 import logging
-import mmap
+import math
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -66,37 +66,43 @@ class FeatureCache:
         self._adopt(name.with_suffix(".json"))
 
     def rows(self, keys: Iterable[str]) -> np.ndarray:
-        """The features of these keys as float16, shape (keys, ...), copied out of the mapped files.
+        """The features of these keys as float16, shape (keys, ...).
 
         Raises:
             KeyError: a key that was never appended.
         """
         places = [self._rows[key] for key in keys]
-        copied = np.stack([self._shards[shard].rows[row] for shard, row in places])
-        for shard in {shard for shard, _ in places}:
-            self._shards[shard].forget_pages()
-        return copied
+        rows = np.empty((len(places), *self._shards[places[0][0]].shape), "float16")
+        for into, (shard, row) in zip(rows, places, strict=True):
+            self._shards[shard].read(row, into)
+        return rows
 
     def _adopt(self, index: Path) -> None:
-        self._shards.append(_Shard(index.with_suffix(".npy")))
-        for row, key in enumerate(json.loads(index.read_text())):
+        try:
+            shard, keys = _Shard(index.with_suffix(".npy")), json.loads(index.read_text())
+        except ValueError as error:  # the machine went down before all was on the disk
+            log.warning("%s is not whole (%s): its features are computed again", index, error)
+            return
+        self._shards.append(shard)
+        for row, key in enumerate(keys):
             self._rows.setdefault(key, (len(self._shards) - 1, row))
 
 
 class _Shard:
-    """A mapped .npy file. Pages that were read stay in the system's cache but not in this process, whose memory
-    would otherwise grow with the number of images."""
+    """A .npy file, opened for each row: files that stay open, or mapped, run out where many runs have added theirs."""
 
     def __init__(self, path: Path):
         with path.open("rb") as file:
             np.lib.format.read_magic(file)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-            start = file.tell()
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self.rows = np.frombuffer(self._map, dtype, offset=start).reshape(shape)
+            (rows, *self.shape), _, dtype = np.lib.format.read_array_header_1_0(file)
+            self._path, self._start = path, file.tell()
+        if path.stat().st_size < self._start + rows * math.prod(self.shape) * dtype.itemsize:
+            raise ValueError(f"{path} is shorter than its header says")
 
-    def forget_pages(self) -> None:
-        self._map.madvise(mmap.MADV_DONTNEED)
+    def read(self, row: int, into: np.ndarray) -> None:
+        with self._path.open("rb", buffering=0) as file:
+            file.seek(self._start + row * into.nbytes)
+            file.readinto(into)
 
 
 def cached_features(

@@ -168,6 +168,19 @@ def probe_images(
     return probes, len(unread)
 
 
+def remembered_probes(cache: Path) -> list[tuple[str, str, str]]:
+    """What the index of probes remembers: of each file its name, sha256, and what is wrong with it."""
+    with closing(_open_index(cache)) as index:
+        return index.execute("SELECT name, sha256, problem FROM probes").fetchall()
+
+
+def forget_probes(cache: Path, names: Iterable[str]) -> None:
+    """Take files out of the index, also from the pages of its file that would keep them until they are used again."""
+    with closing(_open_index(cache)) as index, index:
+        index.execute("PRAGMA secure_delete = ON")
+        index.executemany("DELETE FROM probes WHERE name = ?", [(name,) for name in names])
+
+
 def require_unchanged(folder: ImageFolder, sha256s: Mapping[str, str]) -> None:
     """Go on only if the files still hold what the snapshot read.
 

@@ -3,11 +3,15 @@
 In the store, `labels/<sha256 of the file's address>.json` names the content that the last snapshot froze.
 """
 
+import contextlib
 import hashlib
 import json
+import time
 
-from age_tasks.errors import LabelsError, NotFoundError
+from age_tasks.errors import LabelsError, NotFoundError, StoreError
 from age_tasks.store import FileStore, Store, local_path, open_store
+
+SETTLE_SECONDS, TRIES = 0.2, 50
 
 
 def labels_object(location: str) -> tuple[Store, str]:
@@ -24,19 +28,37 @@ def labels_object(location: str) -> tuple[Store, str]:
 
 
 def fetch_labels(location: str) -> bytes:
-    """The bytes of the labels file at a path or an `s3://` address.
+    """The bytes of the labels file at a path or an `s3://` address; one that is being written over is waited for.
 
     Raises:
         LabelsError: there is no such file.
+        StoreError: it is written over and over.
     """
     folder, name = labels_object(location)
     try:
-        return folder.get(name)
+        for _ in range(TRIES):
+            before, data = folder.entry(name), folder.get(name)
+            if folder.entry(name) == before and not _just_written(location):
+                return data
+            time.sleep(SETTLE_SECONDS)
     except NotFoundError:
         raise LabelsError(
             f"no labels file at {location}; set AGE_LABELS to a CSV with the columns file_name,real_age "
             "(`python -m age_tasks sample --out faces` draws a set to try)"
         ) from None
+    raise StoreError(
+        f"{location} has changed every {SETTLE_SECONDS:g} seconds for {TRIES * SETTLE_SECONDS:g} seconds; try again "
+        "when it is written, and put it there under another name first, then rename it"
+    )
+
+
+def _just_written(location: str) -> bool:
+    """Whether a local file may not be whole yet; an object in a bucket always is."""
+    if location.startswith("s3://"):
+        return False
+    with contextlib.suppress(FileNotFoundError):
+        return 0 <= time.time() - local_path(location).stat().st_mtime < SETTLE_SECONDS
+    return True
 
 
 def content_sha256(data: bytes) -> str:

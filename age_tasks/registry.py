@@ -129,20 +129,28 @@ def published_before(store: Store, model_sha256: str) -> Promotion | None:
     return next(same, None)
 
 
-def promote(store: Store, version: str, why: str, run: str | None = None, who: str | None = None) -> Promotion:
+def promote(
+    store: Store,
+    version: str,
+    why: str,
+    run: str | None = None,
+    who: str | None = None,
+    seen: Sequence[Promotion] | None = None,
+) -> Promotion:
     """Append an entry that makes `version` the champion.
 
     Args:
         why: a sentence for those who read the history.
         run: the run that decided so; None for a person.
         who: the person who agreed to what a run decided; None: whoever acts here.
+        seen: the log by which it was decided; what was written since counts as a race. None: as it is now.
 
     Raises:
         NotFoundError: the version was never published.
         StoreError: the store keeps the entry but does not list it.
     """
     manifest(store, version)
-    keys = store.list(PROMOTIONS)
+    keys = store.list(PROMOTIONS) if seen is None else [entry.key for entry in seen]
     number = int(keys[-1].removeprefix(PROMOTIONS).partition("-")[0]) + 1 if keys else 1
     now = datetime.now(UTC)
     key = f"{PROMOTIONS}{number:06d}-{now:%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}.json"
@@ -176,7 +184,7 @@ def rollback(store: Store, why: str, to: str | None = None) -> Promotion:
         raise SettingsError(f"the champion, {now.name}, is the first version: there is none before it")
     if wanted.version == now.version:
         raise SettingsError(f"{now.name} is the champion already")
-    return promote(store, wanted.version, why)
+    return promote(store, wanted.version, why, seen=promotions)
 
 
 def find(promotions: Sequence[Promotion], name: str) -> Promotion:

@@ -127,6 +127,18 @@ def test_half_a_shard_is_not_believed(tmp_path: Path):
     assert "c" not in again
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+@pytest.mark.parametrize("left", [0, 0.9])
+def test_a_shard_that_lost_its_end_is_not_believed(tmp_path: Path, suffix: str, left: float):
+    FeatureCache(tmp_path).append(["a", "b"], np.ones((2, 300), "float16"))
+    FeatureCache(tmp_path).append(["c"], np.full((1, 300), 3, "float16"))
+    broken = next(path for path in tmp_path.glob("*.json") if "a" in path.read_text()).with_suffix(suffix)
+    os.truncate(broken, int(left * broken.stat().st_size))
+    cache = FeatureCache(tmp_path)
+    assert ("a" in cache, "c" in cache) == (False, True)
+    assert cache.rows(["c"]).tolist() == [[3] * 300]
+
+
 def test_two_runs_share_a_cache(tmp_path: Path):
     one, other = FeatureCache(tmp_path), FeatureCache(tmp_path)
     one.append(["a"], np.ones((1, 2), "float16"))
@@ -145,6 +157,19 @@ def test_reading_does_not_fill_memory(tmp_path: Path):
     for row in range(64):
         cache.rows([f"{shard} {row}" for shard in range(8)])
     assert _resident() - before < 64 << 20  # of 256 MiB read
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in /proc")
+def test_many_shards_hold_no_files_open(tmp_path: Path):
+    cache, before = FeatureCache(tmp_path), _open_files()
+    for run in range(64):
+        cache.append([f"{run}"], np.full((1, 3), run, "float16"))
+    assert cache.rows(["63", "0"]).tolist() == [[63] * 3, [0] * 3]
+    assert _open_files() == before
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def _resident() -> int:

@@ -1,10 +1,13 @@
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from age_tasks import labels_file
 from age_tasks.__main__ import main
-from age_tasks.errors import LabelsError, SettingsError
+from age_tasks.errors import LabelsError, SettingsError, StoreError
 from age_tasks.labels_file import content_sha256, fetch_labels, last_snapshot, note_snapshot
 from age_tasks.store import Store, open_store
 
@@ -18,6 +21,34 @@ def test_labels_are_read_from_a_path_an_address_and_a_bucket(store: Store):
 def test_a_missing_file_says_how_to_make_one(store: Store):
     with pytest.raises(LabelsError, match="AGE_LABELS"):
         fetch_labels(store.where("labels.csv"))
+
+
+def test_a_file_that_is_being_written_is_waited_for(tmp_path: Path):
+    labels = tmp_path / "labels.csv"
+    begun = threading.Event()
+
+    def write() -> None:
+        with labels.open("w") as file:
+            for line in ("file_name,real_age\n", "a.jpg,30\n", "b.jpg,40\n"):
+                file.write(line)
+                file.flush()
+                begun.set()
+                time.sleep(0.05)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    begun.wait()
+    assert fetch_labels(str(labels)) == b"file_name,real_age\na.jpg,30\nb.jpg,40\n"
+    writer.join()
+
+
+def test_a_file_that_never_rests_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(labels_file, "TRIES", 2)
+    monkeypatch.setattr(labels_file, "SETTLE_SECONDS", 60)
+    monkeypatch.setattr(labels_file.time, "sleep", lambda seconds: None)
+    (tmp_path / "labels.csv").write_text("file_name,real_age\n")
+    with pytest.raises(StoreError, match=r"labels\.csv has changed every 60 seconds for 120 seconds"):
+        fetch_labels(str(tmp_path / "labels.csv"))
 
 
 def test_another_kind_of_address_is_refused():

@@ -127,6 +127,15 @@ def test_ten_that_race_all_stay_in_the_history_and_one_is_the_champion(store: St
     assert "at the same time" in history_table(store)
 
 
+def test_what_was_decided_before_another_s_entry_was_written_counts_as_a_race(store: Store, tmp_path: Path):
+    promoted(store, tmp_path, "monday", "tuesday")
+    publish(store, "wednesday", tmp_path)
+    seen = history(store)
+    rollback(store, "tuesday's is worse on children")
+    promote(store, "wednesday", "gate passed", run="wednesday", seen=seen)
+    assert [(entry.name, entry.raced) for entry in history(store)[2:]] == [("v1", False), ("v3", True)]
+
+
 def test_who_promoted_is_said(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AGE_WHO", "Ann (Airflow)")
     promoted(store, tmp_path, "monday", "tuesday")

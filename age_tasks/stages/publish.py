@@ -17,7 +17,7 @@ from age_tasks.config import Config
 from age_tasks.errors import MissingInputError
 from age_tasks.export import COMPARED, contract, export_checked
 from age_tasks.quality import usual
-from age_tasks.registry import VERSIONS, champion, promote, publish_version, published_before
+from age_tasks.registry import VERSIONS, champion, history, promote, publish_version, published_before
 from age_tasks.report import model_card_from_run, report_from_run
 from age_tasks.runs import Run, Summary
 from age_tasks.splits import read_splits
@@ -114,12 +114,13 @@ def promote_candidate(run: Run, files: Mapping[str, Path], facts: dict, said: Ap
     version = f"{run.key}-{lot}"
     facts = {"run": run.key, "test_mae": mae, "interval": metrics["interval"]["groups"], **facts}
     where = publish_version(run.store, version, files, facts)
-    now = champion(run.store)  # again: people may have rolled back during the upload
+    log = history(run.store)  # again: people may have rolled back during the upload
+    now = log[-1] if log else None
     if compared != (now.version if now else None):
         raise MissingInputError(
             f"run {run.key}: the champion is {now.name if now else 'none'} now, not what this model was compared with "
             f"({compared or 'none'}); run evaluate, gate and publish again (--run {run.key}, or clear them in Airflow)"
         )
     why = "; ".join([f"gate {facts['gate']['verdict']}", *([said.sentence] if said else [])])
-    entry = promote(run.store, version, why, run.key, said.who if said else None)
+    entry = promote(run.store, version, why, run.key, said.who if said else None, seen=log)
     return {"version": entry.name, "model": where, "test_mae": mae, "promoted": True}

@@ -1,0 +1,199 @@
+"""A run that is killed, wherever, goes on as if it had not been."""
+
+import contextlib
+import itertools
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from age_tasks.__main__ import main
+from age_tasks.backbones import build_model, cut_point, freeze, pooled
+from age_tasks.config import ComputeSettings, ModelSettings
+from age_tasks.errors import NotFoundError
+from age_tasks.features import FeatureCache, cached_features
+from age_tasks.images import ImageFolder
+from age_tasks.registry import champion, fetch_version, history
+from age_tasks.sample import Sample, draw_sample
+from age_tasks.store import Store, file_sha256
+from tests.conftest import use
+from tests.faults.kills import SMALL, Place, dies, finished, publish_one
+from tests.test_registry import promoted
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
+
+SEED = 20261125
+KILLS = {"snapshot": 8, "validate": 8, "split": 8, "baseline": 8, "finetune": 8, "evaluate": 6, "gate": 8, "publish": 8}
+TRAININGS = ("baseline", "finetune")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A run that nothing happened to."""
+    place = Place(tmp_path_factory.mktemp("undisturbed"), sample.labels)
+    said = place.attempt().said
+    assert len(place.records()) == 8, said
+    assert history(place.store), said
+    return place
+
+
+def rows(store: Store, name: str, key: str = "killed") -> pd.DataFrame:
+    return pd.read_csv(Path(store.where(f"runs/{key}/{name}")), keep_default_na=False)
+
+
+def objects(store: Store) -> list[str]:
+    """The store's keys, but for the lots in the names of versions and log entries."""
+    return [
+        re.sub(r"(-[0-9a-f]{8}(?=/)|[^/]*(?=\.json$))", "", key) if "registry/" in key else key for key in store.list()
+    ]
+
+
+def test_a_run_killed_at_any_moment_goes_on(undisturbed: Place, sample: Sample, tmp_path: Path, tally):
+    lots, place = random.Random(SEED), Place(tmp_path, sample.labels)
+    seconds = {stage: record["seconds"] + 0.5 for stage, record in undisturbed.records().items()}
+    killed, epochs, attempts, before = dict.fromkeys(KILLS, 0), dict.fromkeys(TRAININGS, 0), [], {}
+    for stage in [*(stage for stage, count in KILLS.items() for _ in range(count)), None]:
+        attempt = place.attempt(stage, lots.uniform(0, seconds[stage]) if stage else 0)
+        after = place.records()
+        for name in before:  # the snapshot looks at the world each time
+            assert name == "snapshot" or after[name] == before[name], f"{name} was finished and is done again"
+        if attempt.killed:
+            killed[attempt.stage()] += 1
+        for name, part in itertools.pairwise(re.split(r" (\w+) of run", attempt.said)):
+            if name in TRAININGS:
+                epochs[name] += len(re.findall("epoch .* of at most", part))
+        before = after
+        attempts.append(attempt)
+    print(killed, epochs)
+    assert len(before) == 8, attempts[-1].said
+    for name in TRAININGS:
+        assert epochs[name] <= SMALL[f"{name}.epochs"] + killed[name]
+        assert len(rows(place.store, f"{name}/history.csv")) == len(rows(undisturbed.store, f"{name}/history.csv"))
+    for name in ("train", "val", "test"):
+        pd.testing.assert_frame_equal(
+            rows(place.store, f"split/{name}.csv"), rows(undisturbed.store, f"split/{name}.csv")
+        )
+    tested, expected = (rows(each.store, "evaluate/predictions.csv") for each in (place, undisturbed))
+    facts = ["file_name", "sha256", "real_age"]
+    pd.testing.assert_frame_equal(tested[facts], expected[facts])
+    assert (tested["finetune"] - expected["finetune"]).abs().max() < 0.5
+    assert sorted(objects(place.store)) == sorted(objects(undisturbed.store))
+    assert [entry.run for entry in history(place.store)] == ["killed"]
+    total = sum(killed.values())
+    tally("kills", tried=total, survived=total, killed=killed, epochs_trained=epochs, epochs_wanted=6)
+    assert total >= 60
+
+
+@pytest.fixture
+def commanded(store: Store, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """An empty store of each kind, where commands find it."""
+    use(monkeypatch, tmp_path, sample.labels)
+    monkeypatch.setenv("AGE_STORE", store.url)
+    return store
+
+
+@pytest.fixture
+def begun(undisturbed: Place, commanded: Store) -> Store:
+    """The same with the undisturbed run in it."""
+    for key in undisturbed.store.list():
+        commanded.put(key, Path(undisturbed.store.where(key)))
+    return commanded
+
+
+def forget(store: Store, *folders: str) -> None:
+    for folder in folders:
+        for key in store.list(folder):
+            store.delete(key)
+
+
+def test_a_stage_killed_at_any_step_of_its_writes_is_done_again(begun: Store, tally):
+    expected = finished(begun, "killed")["gate"]["outputs"]
+    for number in itertools.count(1):
+        forget(begun, "runs/killed/gate/", "results/gate/")
+        if not dies(number, "runs/killed/gate/", main, ["gate", "--run", "killed"]):
+            break
+        finished(begun, "killed")
+        assert main(["gate", "--run", "killed"]) == 0
+        assert finished(begun, "killed")["gate"]["outputs"] == expected
+    tally("kills", tried=number - 1, survived=number - 1)
+    assert number > 5
+
+
+def test_a_publication_killed_at_any_step_promotes_once(begun: Store, tally):
+    points = [("registry/versions/", 1), ("registry/versions/", 4), ("manifest.json", 1), ("registry/promotions/", 1)]
+    points += [("reports/killed.html", 1), ("runs/killed/publish/stage.json", 2)]
+    for where, number in points:
+        forget(begun, "runs/killed/publish/", "results/publish/", "registry/", "reports/")
+        assert dies(number, where, main, ["publish", "--run", "killed"]), where
+        finished(begun, "killed")
+        assert main(["publish", "--run", "killed"]) == 0
+        (entry,) = history(begun)
+        assert finished(begun, "killed")["publish"]["summary"]["promoted"]
+        assert {key.split("/")[2] for key in begun.list("registry/versions/")} == {entry.version}
+    tally("kills", tried=len(points), survived=len(points))
+
+
+def test_a_version_killed_at_any_step_is_whole_or_not_there(store: Store, tmp_path: Path, tally):
+    for number in itertools.count(1):
+        version = f"run{number}"
+        if not dies(number, f"registry/versions/{version}/", publish_one, store.url, version, tmp_path):
+            break
+        with contextlib.suppress(NotFoundError):
+            fetch_version(store, version, tmp_path / "left")
+        promoted(store, tmp_path, version)
+        assert champion(store).version == version
+        fetch_version(store, version, tmp_path / "fetched")
+        assert (tmp_path / "fetched" / "model.keras").read_bytes() == version.encode()
+    tally("kills", tried=number - 1, survived=number - 1)
+    assert number > 4
+
+
+def test_the_log_is_whole_wherever_its_writer_is_killed(commanded: Store, tmp_path: Path, tally):
+    promoted(commanded, tmp_path, "monday", "tuesday")
+    for number in itertools.count(1):
+        before = history(commanded)
+        rollback = ["rollback", "--reason", "worse on children", "--to", "v1" if before[-1].name == "v2" else "v2"]
+        if not dies(number, "registry/promotions/", main, rollback):
+            break
+        after = history(commanded)
+        assert (after[: len(before)], len(after) - len(before)) in ((before, 0), (before, 1))
+        assert len(after) > len(before) or main(rollback) == 0
+        assert history(commanded)[-1].name == rollback[-1]
+    tally("kills", tried=number - 1, survived=number - 1)
+    assert number > 2
+
+
+def compute_features(sample: Sample, cache: Path) -> None:
+    model = build_model(ModelSettings(backbone="efficientnet_lite0", image_size=32), seed=1)
+    freeze(model, 30)
+    labels = pd.read_csv(sample.labels)
+    pictures = labels.assign(sha256=[file_sha256(sample.images / name) for name in labels["file_name"]], view=0)
+    folder, cuts = ImageFolder(str(sample.images), cache), [cut_point(model), pooled(model)]
+    cached_features(model, cuts, pictures, folder, cache, ComputeSettings())
+
+
+def features(cache: Path, keys: list[str]) -> dict[str, np.ndarray]:
+    """The rows of those keys that are there, by the folder of their cut."""
+    caches = {folder.name: FeatureCache(folder) for folder in sorted(cache.glob("features/*"))}
+    return {
+        name: found.rows(there) for name, found in caches.items() if (there := [key for key in keys if key in found])
+    }
+
+
+def test_features_killed_at_any_step_of_their_writes_are_whole_or_not_there(tmp_path: Path, tally):
+    sample = draw_sample(tmp_path / "faces", 40, seed=1)
+    keys = [file_sha256(path) for path in sorted(sample.images.iterdir())]
+    compute_features(sample, tmp_path / "whole")
+    whole = features(tmp_path / "whole", keys)
+    for number in itertools.count(1):
+        cache = tmp_path / str(number)
+        if not dies(number, f"/{number}/features/", compute_features, sample, cache):
+            break
+        assert all(np.array_equal(left, whole[name]) for name, left in features(cache, keys).items())
+        compute_features(sample, cache)
+        assert all(np.array_equal(again, whole[name]) for name, again in features(cache, keys).items())
+    tally("kills", tried=number - 1, survived=number - 1)
+    assert (len(whole), number > 8) == (2, True)

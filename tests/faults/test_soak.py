@@ -1,0 +1,138 @@
+"""Two hundred retrainings in a row on a set that grows: nothing else may grow."""
+
+import gc
+import io
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from age_tasks import backbones
+from age_tasks.__main__ import main
+from age_tasks.config import ModelSettings
+from age_tasks.registry import fetch_version, history
+from age_tasks.stages import STAGES
+from age_tasks.store import Store
+from tests.conftest import QUICK, overrides, use
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
+
+RUNS = 100  # on each kind of store
+WARM = 20  # runs, until allocators and caches of the libraries have what they want
+PRUNED_EVERY, KEPT, TRIED_EVERY = 10, 5, 10
+QUICKEST = QUICK | {
+    "model.image_size": 32,
+    "model.dense_units": 0,
+    "split.n_bins": 3,
+    "baseline.epochs": 1,
+    "baseline.learning_rate": 1e-4,
+    "finetune.epochs": 10,
+    "finetune.learning_rate": 0.05,
+    "finetune.last_layers": 1,
+    "gate.policy": "not_worse",
+    "gate.tolerance_years": 50,
+    "gate.max_bin_regression_years": 50,
+}
+NEVER = {"gate.max_test_mae": 0.001}  # most runs are refused: a publication converts the model, which takes seconds
+
+
+def two_layers(settings: ModelSettings, scaled: keras.KerasTensor) -> keras.KerasTensor:
+    """A backbone of which a run takes seconds, the same each time."""
+    x = scaled
+    for number, width in enumerate((8, 16)):
+        initial = keras.initializers.GlorotUniform(seed=number)
+        layer = keras.layers.Conv2D(width, 3, 2, activation="relu", kernel_initializer=initial, name=f"layer{number}")
+        x = layer(x)
+    return x
+
+
+class Growing:
+    """A folder of noise whose brightness tells the age, and its labels: a run on, one more, and now and then one less
+    or one corrected."""
+
+    def __init__(self, root: Path, count: int):
+        self.labels, self._images, self._lots = root / "labels.csv", root / "images", np.random.default_rng(1)
+        self._images.mkdir(parents=True)
+        self._table = pd.DataFrame([self._picture(f"{number:04d}.jpg") for number in range(count)])
+
+    def grow(self, number: int) -> None:
+        rows = pd.concat([self._table, pd.DataFrame([self._picture(f"new-{number:04d}.jpg")])], ignore_index=True)
+        if number % 7 == 0:
+            rows = rows.drop(index=int(self._lots.integers(len(rows))))
+        if number % 5 == 0:
+            rows.loc[rows.index[int(self._lots.integers(len(rows)))], "real_age"] += 1
+        self._table = rows
+        rows.to_csv(self.labels, index=False)
+        os.utime(self.labels, (0, 0))  # it is whole: no need to wait and see
+
+    def _picture(self, name: str) -> dict[str, object]:
+        age = int(self._lots.integers(1, 90))
+        pixels = self._lots.normal(40 + 2 * age, 30, (48, 48, 3)).clip(0, 255).astype("uint8")
+        Image.fromarray(pixels).save(self._images / name)
+        return {"file_name": name, "real_age": float(age)}
+
+
+def resident_mb() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory and open files are read from /proc")
+def test_two_hundred_retrainings_in_a_row(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, tally):
+    growing = Growing(tmp_path / "noise", 120)
+    use(monkeypatch, tmp_path, growing.labels)
+    monkeypatch.setenv("AGE_STORE", store.url)
+    monkeypatch.setattr(backbones, "_lite0", two_layers)
+    known, log, kept_bytes, memory, files, keys = {}, [], [], [], [], []
+    for number in range(RUNS):
+        growing.grow(number)
+        keys.append(f"run{number:04d}")
+        settings = QUICKEST | ({} if number % TRIED_EVERY == 0 else NEVER)
+        for stage in STAGES:
+            given = ["--recipe", "demo", *overrides(settings)] if stage == "snapshot" else []
+            assert main([stage, "--run", keys[-1], *given]) == 0, capsys.readouterr().err
+        capsys.readouterr()
+        known = still_dealt(known, store, keys[-1])
+        log, before = history(store), log
+        assert log[: len(before)] == before
+        if number % PRUNED_EVERY == PRUNED_EVERY - 1:
+            assert main(["prune", "--keep", str(KEPT), "--delete"]) == 0
+            assert {key.split("/")[1] for key in store.list("runs/")} == {*keys[-KEPT:], *(entry.run for entry in log)}
+            kept_bytes.append(unpromoted_bytes(store))
+        keras.utils.clear_session()
+        gc.collect()
+        memory.append(resident_mb())
+        files.append(open_files())
+    assert len(log) > 1
+    assert [entry.number for entry in log] == list(range(1, len(log) + 1))
+    assert [entry.run for entry in log] == sorted(entry.run for entry in log)
+    assert all(fetch_version(store, entry.version, tmp_path / entry.version) for entry in log)
+    grown = float(np.median(memory[-10:]) - np.median(memory[WARM : WARM + 10]))
+    print(f"{store.url}: resident {memory[WARM]:.0f} to {memory[-1]:.0f} MB, files {files[WARM]} to {files[-1]}")
+    print(f"kept after pruning, MB: {[round(size / 1e6, 1) for size in kept_bytes]}; {len(log)} promoted")
+    facts = {"resident_mb_grown": round(grown), "open_files": files[-1], "kept_mb": round(kept_bytes[-1] / 1e6, 1)}
+    tally("soak_runs", tried=RUNS, survived=RUNS, **facts, promoted=len(log), images=len(known))
+    assert max(files[WARM:]) - min(files[WARM:]) <= 4
+    assert grown < 200
+    assert kept_bytes[-1] < 1.5 * kept_bytes[0]
+
+
+def still_dealt(known: dict[str, str], store: Store, key: str) -> dict[str, str]:
+    """The split of every image ever dealt, none of which may have moved."""
+    dealt = pd.read_csv(io.BytesIO(store.get(f"runs/{key}/split/assignments.csv")))
+    now = dict(zip(dealt["sha256"], dealt["split"], strict=True))
+    assert known.items() <= now.items()
+    return now
+
+
+def unpromoted_bytes(store: Store) -> int:
+    promoted = {entry.run for entry in history(store)}
+    entries = store.entries("runs/")
+    return sum(entry.size for entry in entries if entry.key.split("/")[1] not in promoted)
