@@ -16,7 +16,7 @@ from tests.conftest import QUICK, overrides, use
 from tests.faults.test_storage import NOT_EXPORTED
 from tests.small_disk import NotPossibleHere, filled, small_disk
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 MEGABYTES = 200
 PLACES = {"AGE_STORE": "store", "AGE_CACHE": "cache", "TMPDIR": "scratch"}
 CACHING = ("snapshot", "baseline", "finetune")

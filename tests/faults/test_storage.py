@@ -160,6 +160,7 @@ def test_a_listing_that_does_not_catch_up_is_told(proxy: FaultyProxy, tmp_path: 
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(900)
 def test_a_server_that_stalls_does_not_hold_a_run_up_for_ever(s3, tmp_path: Path, monkeypatch, tally):
     """With the real bounds: a stall that passes costs half a minute, one that doesn't is given up within four."""
     store = bucket(tmp_path.name)
