@@ -46,7 +46,9 @@ def postgres() -> Iterator[str]:
             shutil.chown(folder, **owner)
         (port,) = free_ports(1)
         data = ["-D", f"{folder}/data"]
-XX        command = [found[-1] / "postgres", *data, "-p", str(port), "-k", folder, "-c", "fsync=off"]
+        initialise = [found[-1] / "initdb", *data, "-U", "age", "-A", "trust"]
+        subprocess.run(initialise, check=True, capture_output=True, **owner)
+        command = [found[-1] / "postgres", *data, "-p", str(port), "-k", folder, "-c", "fsync=off"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **owner) as server:
             try:
                 made = [found[-1] / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "age", "airflow"]
@@ -122,9 +124,7 @@ def test_a_run_goes_on_after_its_scheduler_was_killed(airflow: Standalone, tally
     run = airflow.api("dags/age_retraining/dagRuns", {"logical_date": None, "conf": form})["dag_run_id"]
     try:
         for task, with_all in KILLS:
-            airflow.wait(
-                f"{task} at work", lambda: airflow.tasks("age_retraining", run)[task] == "running", RUN_SECONDS
-            )
+            airflow.wait(f"{task} at work", partial(at_work, airflow, run, task), RUN_SECONDS)
             schedulers.kill(with_all)
             schedulers.start()
         path = f"dags/age_retraining/dagRuns/{quote(run, safe='')}"
