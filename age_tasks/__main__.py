@@ -26,7 +26,7 @@ from age_tasks.runs import (
     start_run,
 )
 from age_tasks.stages import NEEDS, STAGES, load_stage
-from age_tasks.store import open_store
+from age_tasks.store import Store, open_store
 
 log = logging.getLogger("age_tasks")
 
@@ -115,6 +115,11 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("prune", _prune, "List what the store no longer needs, and with --delete remove it.")
     sub.add_argument("--keep", type=int, default=10, metavar="RUNS", help="newest runs to keep (default: %(default)s)")
     sub.add_argument("--delete", action="store_true", help="remove what is listed (default: only list it)")
+    sub.add_argument(
+        "--forget",
+        metavar="FILE_NAME",
+        help="instead: what is kept of a picture, by its name in the labels; rows, faces on sheets, features",
+    )
     add("settings", _settings, "List every setting with its default.")
     sub = add("sample", _sample, "Draw a set of faces whose look depends on age.")
     sub.add_argument("--out", type=Path, required=True, help="folder for labels.csv and images/")
@@ -156,7 +161,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 def _overrides(options: argparse.Namespace) -> dict[str, object]:
     try:
         given = json.loads(os.environ.get("AGE_SET") or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f'AGE_SET is not JSON ({error}); write {{"finetune.epochs": 3}}') from None
     if not isinstance(given, dict):
         raise SettingsError('AGE_SET must be a JSON object such as {"finetune.epochs": 3}')
@@ -301,7 +306,10 @@ def _rollback(options: argparse.Namespace) -> int:
 def _prune(options: argparse.Namespace) -> int:
     from age_tasks.prune import delete, superfluous
 
-    store = open_store(Locations.from_env().store)
+    locations = Locations.from_env()
+    store = open_store(locations.store)
+    if options.forget is not None:
+        return _forget(options, store, locations.cache)
     found = superfluous(store, options.keep)
     for name, entries in found.items():
         print(f"{sum(entry.size for entry in entries) / 1e6:10.1f} MB  {name}")
@@ -311,6 +319,14 @@ def _prune(options: argparse.Namespace) -> int:
         print(f"{total:10.1f} MB  removed")
     else:
         print(f"{total:10.1f} MB  could be removed; nothing was: give --delete")
+    return 0
+
+
+def _forget(options: argparse.Namespace, store: Store, cache: Path) -> int:
+    from age_tasks.forget import forget, look_up
+
+    for line in forget(look_up(options.forget, store, cache), store, cache, options.delete):
+        print(line, flush=True)
     return 0
 
 

@@ -1,13 +1,15 @@
 """Settings: typed, frozen, and every unknown key refused. A recipe is a YAML file that fills them in."""
 
 import json
+import reprlib
 from collections.abc import Iterable
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from age_tasks.errors import SettingsError
 
@@ -15,17 +17,25 @@ RECIPES = Path(__file__).parent / "recipes"
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Years = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy takes
+
+_SHOWN = reprlib.Repr()
+_SHOWN.maxlevel = 2
 
 
 class Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataSettings(Settings):
     """When labels are worth a training."""
 
     min_new_labels: int = Field(
-        0, ge=0, description="a run ends early, skipped, with fewer pictures that no finished training has seen"
+        0,
+        ge=0,
+        le=10**9,
+        description="a run ends early, skipped, with fewer pictures that no finished training has seen",
     )
 
 
@@ -46,7 +56,15 @@ class SplitSettings(Settings):
         "quantile", description="how age is cut into strata: equal counts or equal widths"
     )
     n_bins: int = Field(10, ge=1, le=100, description="number of age strata")
-    seed: int = Field(42, ge=0, description="seed of the shuffle within strata")
+    seed: Seed = Field(42, description="seed of the shuffle within strata")
+
+    @model_validator(mode="after")
+    def _leave_some_to_train(self) -> "SplitSettings":
+        if self.test_fraction + self.val_fraction >= 1:
+            raise ValueError(
+                f"test_fraction {self.test_fraction:g} and val_fraction {self.val_fraction:g} leave nothing to train on"
+            )
+        return self
 
 
 class ModelSettings(Settings):
@@ -56,7 +74,7 @@ class ModelSettings(Settings):
     weights: str = Field("imagenet", description="'imagenet', or the path of a weights file")
     image_size: int = Field(224, ge=32, le=1024, description="side of the square input in pixels")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout before and after the dense layer")
-    dense_units: int = Field(128, ge=0, description="width of the head's dense layer; 0: none")
+    dense_units: int = Field(128, ge=0, le=65_536, description="width of the head's dense layer; 0: none")
     head: Literal["regression", "expected_value"] = Field(
         "regression", description="years directly, or the expected value over shares of the ages 0 to 100"
     )
@@ -72,11 +90,11 @@ class ViewsSettings(Settings):
 class TrainingSettings(Settings):
     """One training: optimiser, length and callbacks."""
 
-    epochs: int = Field(8, ge=1, description="at most this many passes over the training set")
+    epochs: Count = Field(8, description="at most this many passes over the training set")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's initial learning rate")
-    batch_size: int = Field(32, ge=1, description="images a step")
-    early_stopping_patience: int = Field(5, ge=1, description="epochs without a better val_mae before stopping")
-    reduce_lr_patience: int = Field(5, ge=1, description="epochs without a better val_mae before a lower rate")
+    batch_size: Count = Field(32, description="images a step")
+    early_stopping_patience: Count = Field(5, description="epochs without a better val_mae before stopping")
+    reduce_lr_patience: Count = Field(5, description="epochs without a better val_mae before a lower rate")
     reduce_lr_factor: Fraction = Field(0.5, description="factor on the learning rate at a plateau")
     schedule: Literal["plateau", "cosine"] = Field(
         "plateau", description="lower the rate at plateaus of val_mae, or along a cosine after a short warm-up"
@@ -85,17 +103,17 @@ class TrainingSettings(Settings):
     ema_momentum: float = Field(0.0, ge=0, lt=1, description="average the weights over steps; 0: don't")
     label_sigma: Years = Field(2.5, description="width of the age shares to learn, for the expected_value head")
     mae_weight: float = Field(0.1, ge=0, description="weight of the MAE beside the age shares' loss")
-    seed: int = Field(42, ge=0, description="seed of weight initialisation, dropout and batch order")
+    seed: Seed = Field(42, description="seed of weight initialisation, dropout and batch order")
 
 
 class FinetuneSettings(TrainingSettings):
     """Fine-tuning: the same, for the last layers of the backbone."""
 
-    epochs: int = Field(12, ge=1, description="at most this many passes over the training set")
+    epochs: Count = Field(12, description="at most this many passes over the training set")
     learning_rate: float = Field(5e-5, gt=0, description="Adam's initial learning rate")
-    early_stopping_patience: int = Field(4, ge=1, description="epochs without a better val_mae before stopping")
-    reduce_lr_patience: int = Field(2, ge=1, description="epochs without a better val_mae before a lower rate")
-    last_layers: int = Field(30, ge=1, description="layers of the backbone to train, counted from its end")
+    early_stopping_patience: Count = Field(4, description="epochs without a better val_mae before stopping")
+    reduce_lr_patience: Count = Field(2, description="epochs without a better val_mae before a lower rate")
+    last_layers: Count = Field(30, description="layers of the backbone to train, counted from its end")
     start_from: Literal["baseline", "champion"] = Field(
         "baseline", description="weights to start from: this run's baseline, or the model in use"
     )
@@ -115,12 +133,23 @@ class ComputeSettings(Settings):
 class EvaluateSettings(Settings):
     """How test errors are summarised."""
 
-    bootstrap_samples: int = Field(2000, ge=100, description="resamples behind each 95 % interval")
-    comparison_samples: int = Field(10_000, ge=1000, description="the same, of the difference to the champion")
-    bin_edges: tuple[float, ...] = Field(
-        (0, 10, 20, 30, 40, 50, 60, 70, 120), description="edges of the age bins in years, ascending"
+    bootstrap_samples: int = Field(2000, ge=100, le=1_000_000, description="resamples behind each 95 % interval")
+    comparison_samples: int = Field(
+        10_000, ge=1000, le=1_000_000, description="the same, of the difference to the champion"
     )
-    seed: int = Field(42, ge=0, description="seed of the bootstrap")
+    bin_edges: tuple[float, ...] = Field(
+        (0, 10, 20, 30, 40, 50, 60, 70, 120),
+        min_length=2,
+        description="edges of the age bins in years, ascending",
+    )
+    seed: Seed = Field(42, description="seed of the bootstrap")
+
+    @field_validator("bin_edges")
+    @classmethod
+    def _ascending(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(low < high for low, high in pairwise(edges)):
+            raise ValueError("each edge must be above the one before it")
+        return edges
 
 
 class GateSettings(Settings):
@@ -221,12 +250,13 @@ def load_recipe(name: str) -> Config:
         SettingsError: no such recipe, broken YAML, or settings that don't hold.
     """
     path = RECIPES / f"{name}.yaml" if name in recipe_names() else Path(name)
-    if path.suffix not in {".yaml", ".yml"} or not path.is_file():
-        raise SettingsError(f"no recipe '{name}'; there are {', '.join(recipe_names())}, or give a .yaml file's path")
     try:
-        values = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: not valid YAML: {error}") from None
+        content = path.read_bytes() if path.suffix in {".yaml", ".yml"} and path.is_file() else None
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from None
+    if content is None:
+        raise SettingsError(f"no recipe '{name}'; there are {', '.join(recipe_names())}, or give a .yaml file's path")
+    values = _parse_yaml(content, str(path)) or {}
     if not isinstance(values, dict):
         raise SettingsError(
             f"{path}: a recipe is a mapping of sections such as 'finetune:', not {type(values).__name__}"
@@ -241,14 +271,14 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, object]:
     """`["finetune.epochs=3"]` as `{"finetune.epochs": 3}`; values are read as YAML.
 
     Raises:
-        SettingsError: an assignment without `=`.
+        SettingsError: an assignment without `=`, or a value that is no YAML.
     """
     overrides = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals:
             raise SettingsError(f"--set {assignment}: write it as section.setting=value, such as finetune.epochs=3")
-        overrides[name.strip()] = _yaml_value(value)
+        overrides[name.strip()] = _yaml_value(value, f"--set {assignment}")
     return overrides
 
 
@@ -268,8 +298,15 @@ def describe_settings() -> list[tuple[str, str, str]]:
     return rows
 
 
-def _yaml_value(text: str) -> object:
-    value = yaml.safe_load(text)
+def _parse_yaml(text: str | bytes, name: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except Exception as error:  # of PyYAML for its syntax, any other for values: !!int x, 2026-13-45, [[[[…
+        raise SettingsError(f"{name}: not valid YAML: {error}") from None
+
+
+def _yaml_value(text: str, name: str) -> object:
+    value = _parse_yaml(text, name)
     if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
         try:
             return float(value)
@@ -302,4 +339,11 @@ def _explain(problem: dict) -> str:
     if problem["type"] == "extra_forbidden":
         section = str(problem["loc"][0]) if len(problem["loc"]) > 1 else ""
         return f"{name}: no such setting. {_choices(section)}"
-    return f"{name} = {problem['input']!r}: {problem['msg']}"
+    return f"{name} = {_shown(problem['input'])}: {problem['msg']}"
+
+
+def _shown(value: object) -> str:
+    try:
+        return _SHOWN.repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number without end"

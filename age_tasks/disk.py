@@ -31,6 +31,16 @@ def full_disk_named(places: Mapping[str, Path]) -> Iterator[None]:
         raise disk_full(places[chosen_by], chosen_by) from error
 
 
+def require_room(folder: Path, chosen_by: str, needed: int) -> None:
+    """See to it that `needed` bytes can be written, before a long work begins that would end in a full disk.
+
+    Raises:
+        DiskFullError: they can't.
+    """
+    if free_bytes(folder) < needed:
+        raise disk_full(folder, chosen_by, needed)
+
+
 def is_full(error: BaseException | None) -> bool:
     """Whether a full disk, or a used up quota, is behind this error."""
     if error is None:

@@ -59,7 +59,11 @@ class ImageFolder:
             self._entries = {entry.key: entry for entry in self._remote.entries("")}
             return
         self._root = local_path(location)
-        if not self._root.is_dir():
+        try:
+            there = self._root.is_dir()
+        except OSError:  # such as a name that is too long
+            there = False
+        if not there:
             raise LabelsError(f"no images folder at {location}; set AGE_IMAGES to the folder that holds the pictures")
 
     def path(self, name: str) -> Path:
@@ -164,6 +168,19 @@ def probe_images(
     return probes, len(unread)
 
 
+def remembered_probes(cache: Path) -> list[tuple[str, str, str]]:
+    """What the index of probes remembers: of each file its name, sha256, and what is wrong with it."""
+    with closing(_open_index(cache)) as index:
+        return index.execute("SELECT name, sha256, problem FROM probes").fetchall()
+
+
+def forget_probes(cache: Path, names: Iterable[str]) -> None:
+    """Take files out of the index, also from the pages of its file that would keep them until they are used again."""
+    with closing(_open_index(cache)) as index, index:
+        index.execute("PRAGMA secure_delete = ON")
+        index.executemany("DELETE FROM probes WHERE name = ?", [(name,) for name in names])
+
+
 def require_unchanged(folder: ImageFolder, sha256s: Mapping[str, str]) -> None:
     """Go on only if the files still hold what the snapshot read.
 
@@ -227,7 +244,7 @@ def upright_size(path: Path) -> tuple[int, int]:
 
 def _damage(error: Exception) -> str:
     truncated = "truncated" in str(error).lower() or "broken" in str(error).lower()
-    return "truncated: the file ends before the picture does" if truncated else f"does not decode: {error}"
+    return "truncated or damaged: the picture does not decode to its end" if truncated else f"does not decode: {error}"
 
 
 def _open(path: Path) -> Image.Image:

@@ -26,7 +26,7 @@ def superfluous(store: Store, keep: int) -> dict[str, list[Entry]]:
     """
     if keep < 1:
         raise SettingsError(f"--keep {keep}: at least the newest run has to stay")
-    promotions, (created, records) = history(store), _runs(store)
+    promotions, (created, records) = history(store), runs_in(store)
     needed = set(sorted(created, key=created.__getitem__)[-keep:])
     needed |= {entry.run for entry in promotions if entry.run} | set(_remembered(records))
     needed |= {reused_from(record) for key in needed for record in records.get(key, {}).values()} - {None}
@@ -48,7 +48,7 @@ def delete(store: Store, found: dict[str, list[Entry]]) -> None:
             store.delete(entry.key)
 
 
-def _runs(store: Store) -> tuple[dict[str, str], Records]:
+def runs_in(store: Store) -> tuple[dict[str, str], Records]:
     """When each run was started, and the records of its stages."""
     created: dict[str, str] = {}
     records: Records = {}

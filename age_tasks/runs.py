@@ -30,7 +30,7 @@ from typing import Any, Protocol
 from age_tasks.alone import alone
 from age_tasks.approval import answer
 from age_tasks.config import Config, config_from_dict
-from age_tasks.disk import full_disk_named
+from age_tasks.disk import disk_full, full_disk_named, is_full
 from age_tasks.errors import AgeTasksError, MissingInputError, NotFoundError, SettingsError
 from age_tasks.images import ImageFolder
 from age_tasks.locations import Locations
@@ -185,6 +185,10 @@ class Run:
         """The address of a stage's output, for a person."""
         return self.store.where(self._key_of(stage, name, self.record(stage)))
 
+    def full_disks_named(self) -> contextlib.AbstractContextManager[None]:
+        """See `full_disk_named`: of the disks that a stage writes to before its outputs go to the store."""
+        return full_disk_named({"TMPDIR": self.scratch, "AGE_CACHE": self.cache})
+
     def _key_of(self, stage: str, name: str, record: Record | None) -> str:
         """A reused stage's outputs stay in the folder of the run that made them."""
         return f"runs/{reused_from(record) or self.key}/{stage}/{name}"
@@ -265,7 +269,8 @@ def carry_out(
         inputs["approval"] = answer()
     settings = {section: config.section(section) for section in needs.settings}
     run = replace(run, fingerprint=_fingerprint(name, settings, inputs or {"run": run.key}))
-    with alone(run.resume):  # who begins the same meanwhile waits, and finds it done
+    _make_cache(run.cache)
+    with run.full_disks_named(), alone(run.resume):  # who begins the same meanwhile waits, and finds it done
         if needs.inputs and not again and (found := _reusable(name, run.fingerprint, needs.remembers, run)):
             record = _reuse(name, found, run)
         else:
@@ -281,7 +286,7 @@ def _do(name: str, load: Callable[[], Work], run: Run, config: Config, settings:
     started, clock = _now(), time.perf_counter()
     record: Record = {"stage": name, "run": run.key, "status": "failed", "started": started, "summary": {}}
     try:
-        with full_disk_named({"TMPDIR": run.scratch, "AGE_CACHE": run.cache}):
+        with run.full_disks_named():
             record["summary"] = load()(run, config)
         record |= {"status": "done", "error": None}
     except BaseException as error:
@@ -353,6 +358,15 @@ def describe(error: BaseException) -> str:
     return str(error) if isinstance(error, AgeTasksError) else f"{type(error).__name__}: {error}"
 
 
+def _make_cache(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if is_full(error):
+            raise disk_full(folder, "AGE_CACHE") from None
+        raise SettingsError(f"AGE_CACHE={folder} can't be a folder: {error.strerror}; choose another") from None
+
+
 def _put_outputs(run: Run, stage: str) -> dict[str, dict]:
     outputs = {}
     for path in sorted(path for path in run.out.rglob("*") if path.is_file()):
@@ -413,7 +427,11 @@ def _peak_memory_bytes() -> int:
 
 
 def _json(value: dict) -> bytes:
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        return text.encode() + b"\n"
+    except UnicodeEncodeError as error:  # half a character: of a setting, or of an address that is not UTF-8
+        raise SettingsError(f"{text[max(error.start - 40, 0) : error.end]!r}: this can't be written as UTF-8") from None
 
 
 def _now() -> str:

@@ -170,7 +170,10 @@ class FileStore:
 
     def get(self, key: str) -> bytes:
         with self._errors(key):
-            return self._path(key).read_bytes()
+            path = self._path(key)
+            if not path.is_file():  # a pipe or a device may never end
+                raise NotFoundError(f"no {self.where(key)}")
+            return path.read_bytes()
 
     def fetch(self, key: str, to: Path) -> None:
         with self._errors(key):
@@ -199,7 +202,8 @@ class FileStore:
         return [entry.key for entry in self.entries(prefix)]
 
     def exists(self, key: str) -> bool:
-        return self._path(key).is_file()
+        with self._errors(key):
+            return self._path(key).is_file()
 
     def delete(self, key: str) -> None:
         with contextlib.suppress(NotFoundError), self._errors(key):
@@ -213,15 +217,15 @@ class FileStore:
 
     @contextlib.contextmanager
     def _errors(self, key: str, size: int | None = None) -> Iterator[None]:
-        """What the disk raises, as our errors; a full disk is this store's only where `size` bytes are put."""
+        """What the disk raises, as our errors; `size`: the bytes to put."""
         try:
             yield
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise NotFoundError(f"no {self.where(key)}") from None
         except OSError as error:
+            if size is None and isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
+                raise NotFoundError(f"no {self.where(key)}") from None
             if not is_full(error):
-                raise StoreError(f"{self.where(key)}: {error.strerror}; check the folder's rights") from None
-            if size is None:
+                raise StoreError(f"{self.where(key)}: {error.strerror}; check the folder and its rights") from None
+            if size is None:  # the disk of a local copy, not this store's
                 raise
             raise disk_full(self._root, "AGE_STORE", size) from None
 
@@ -293,7 +297,11 @@ class S3Store:
 
             retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
             config = Config(retries=retries, connect_timeout=10, read_timeout=SILENCE_SECONDS)
-            client = boto3.session.Session().client("s3", config=config)
+            try:
+                client = boto3.session.Session().client("s3", config=config)
+            except ValueError as error:
+                cause = without_user(str(error))
+                raise SettingsError(f"{self.url}: {cause}; set AWS_ENDPOINT_URL to http://host:port") from None
             client.meta.events.register("needs-retry.s3.PutObject", _put_again)
             self._local.client = client
         return self._local.client
@@ -301,25 +309,29 @@ class S3Store:
     def _read(self, key: str, sink: BinaryIO) -> None:
         """Write the object's bytes to `sink`, all of them and unchanged.
 
-        botocore tries again until a body begins to arrive; one that is cut off or changed on its way is read again
-        here. Where the ETag is no MD5, as of an object put in parts, two readings must agree.
+        botocore tries again until a body begins to arrive; one that is cut off (an error's, too) or changed on its way
+        is read again here. Where the ETag is no MD5, as of an object put in parts, two readings must agree.
         """
         from botocore.exceptions import FlexibleChecksumError, HTTPClientError, IncompleteReadError
+        from urllib3.exceptions import HTTPError
 
         seen = set()
         for attempt in range(ATTEMPTS):
+            found: dict = {}
             with self._errors(key):
-                found = self._client.get_object(Bucket=self._bucket, Key=self._key(key))
                 sink.seek(0)
                 sink.truncate()
                 try:
+                    found = self._client.get_object(Bucket=self._bucket, Key=self._key(key))
                     digest = _copy_body(found["Body"], sink)
-                except (HTTPClientError, IncompleteReadError, FlexibleChecksumError):
-                    if attempt + 1 == ATTEMPTS:
+                except (HTTPClientError, IncompleteReadError, FlexibleChecksumError, HTTPError) as error:
+                    tried = not found and isinstance(error, HTTPClientError)
+                    if tried or attempt + 1 == ATTEMPTS:
                         raise
                     time.sleep(PAUSE_SECONDS * 2**attempt)
                     continue
-            if digest == _md5(found) or (_md5(found) is None and digest in seen):
+            md5 = _md5(found)
+            if digest == md5 or (md5 is None and digest in seen):
                 return
             seen.add(digest)
         raise StoreError(
@@ -338,6 +350,7 @@ class S3Store:
             PartialCredentialsError,
         )
         from botocore.parsers import ResponseParserError
+        from urllib3.exceptions import HTTPError
 
         where = f"s3://{self._bucket}/{self._prefix}{key}"
         try:
@@ -348,7 +361,7 @@ class S3Store:
             raise StoreError(f"{where}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from None
         except NoRegionError:
             raise StoreError(f"{where}: no region; set AWS_DEFAULT_REGION") from None
-        except (BotoCoreError, ResponseParserError) as error:
+        except (BotoCoreError, ResponseParserError, HTTPError) as error:
             cause = without_user(str(error))
             raise StoreError(
                 f"{where}: {cause}{self._endpoint()}; check AWS_ENDPOINT_URL, the bucket's name and the network"

@@ -15,6 +15,7 @@ from age_tasks.accelerate import KeepFreedMemory, bfloat16, learner_of, use_bflo
 from age_tasks.backbones import AGES, EXPECTED_AGE, SHARES, cut_point, learning_model, suffix_model, with_mirror
 from age_tasks.batches import FeatureBatches, Targets, streamed_batches
 from age_tasks.config import Config, TrainingSettings
+from age_tasks.disk import require_room
 from age_tasks.errors import AgeTasksError
 from age_tasks.features import cached_features
 from age_tasks.images import ImageFolder
@@ -26,6 +27,7 @@ from age_tasks.splits import SPLITS, read_splits
 log = logging.getLogger(__name__)
 
 Splits = Mapping[str, pd.DataFrame]
+KEPT = 7  # times the parameters: the best weights, and of two epochs the weights and Adam's two moments
 
 
 def train_and_save(
@@ -154,7 +156,9 @@ def fit(learner: keras.Model, train: Any, val: Any, settings: TrainingSettings, 
 
     Raises:
         AgeTasksError: no epoch has a validation MAE.
+        DiskFullError: there is no room for the state after an epoch.
     """
+    require_room(folder, "AGE_CACHE", KEPT * 4 * learner.count_params())
     keras.utils.set_random_seed(settings.seed)
     monitor = f"val_{EXPECTED_AGE}_mae" if SHARES in learner.output_names else "val_mae"
     epochs, best = EpochLog(settings.epochs), folder / "best.weights.h5"

@@ -21,9 +21,8 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=044
 FROM ${BASE}
 RUN useradd --uid 50000 --gid 0 --no-create-home --home-dir /tmp age && install -d -o age -g 0 -m 0775 /cache
 COPY --from=packages /opt/venv /opt/venv
-ENV PATH=/opt/venv/bin:$PATH HOME=/tmp AGE_CACHE=/cache KERAS_HOME=/cache/keras MPLCONFIGDIR=/opt/matplotlib \
+ENV PATH=/opt/venv/bin:$PATH HOME=/tmp AGE_CACHE=/cache KERAS_HOME=/cache/keras MPLCONFIGDIR=/cache/matplotlib \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-RUN python -c "import matplotlib.font_manager" && chmod -R a+rwX /opt/matplotlib
 WORKDIR /app
 COPY age_tasks age_tasks
 COPY expectations expectations

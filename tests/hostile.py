@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-HUSH = "hush"  # in every secret of the tests: it may be found nowhere
+HUSH = "hush-canary"  # in every secret of the tests: it may be found nowhere, and no picture has it by chance
 CANARIES = {
     "MLFLOW_TRACKING_TOKEN": f"{HUSH}-token",
     "AIRFLOW__API__SECRET_KEY": f"{HUSH}-api-secret-that-is-long-enough-to-sign-with",

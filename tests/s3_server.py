@@ -16,7 +16,7 @@ from pathlib import Path
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "test:tester",
-    "AWS_SECRET_ACCESS_KEY": "hush-s3",
+    "AWS_SECRET_ACCESS_KEY": "hush-canary-s3",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
 BUCKET = "age"
@@ -66,7 +66,7 @@ use = egg:swift#s3api
 location = us-east-1
 [filter:tempauth]
 use = egg:swift#tempauth
-user_test_tester = hush-s3 .admin
+user_test_tester = hush-canary-s3 .admin
 [filter:slo]
 use = egg:swift#slo
 [filter:dlo]

@@ -77,6 +77,15 @@ def test_cached_and_streamed_predictions_agree(model, table, faces: Sample, tmp_
     assert np.abs(cached - streamed).max() < 0.05
 
 
+def test_features_that_the_disk_has_no_room_for_are_not_kept(
+    model, table, faces: Sample, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(features, "free_bytes", lambda folder: features.SPARE_BYTES)
+    folder = ImageFolder(str(faces.images), tmp_path)
+    assert cached_features(model, [cut_point(model)], table, folder, tmp_path, ComputeSettings()) == [None]
+    assert "0.0 GB are left of compute.cache_budget_gb = 50 and of the disk" in caplog.text
+
+
 def test_what_is_cached_already_needs_no_room(model, table, faces: Sample, tmp_path: Path):
     folder, cut = ImageFolder(str(faces.images), tmp_path), cut_point(model)
     cached_features(model, [cut], table, folder, tmp_path, ComputeSettings())

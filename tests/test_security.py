@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -13,7 +14,7 @@ import pytest
 from age_tasks.__main__ import main
 from age_tasks.config import Config
 from age_tasks.errors import NotFoundError, SettingsError, WeightsError
-from age_tasks.locations import Locations
+from age_tasks.locations import PROJECT, Locations
 from age_tasks.registry import MANIFEST, VERSIONS, champion, fetch_version, promote, publish_version
 from age_tasks.runs import Run, open_run, start_run
 from age_tasks.sample import Sample
@@ -35,6 +36,16 @@ NAMES = (
 )
 AGES = ("<script>alert(1)</script>", "=1+1", "\"><img src='x' onerror='alert(1)'>")
 FOR_PEOPLE = (("validate", "quarantine.csv"), ("validate", "near_duplicates.csv"), ("split", "left_out.csv"))
+
+
+def test_every_test_that_the_list_of_threats_names_is_there():
+    page = (PROJECT / "SECURITY.md").read_text()
+    named = re.findall(r"`((?:\w+/)?test_\w+)::(test_\w+)`", page)
+    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    assert len(named) > len(rows) > 15
+    for module, test in named:
+        files = (PROJECT / "tests").glob(f"{module}.py" if "/" in module else f"**/{module}.py")
+        assert any(f"def {test}(" in file.read_text() for file in files), f"{module}::{test}"
 
 
 @pytest.fixture(scope="module")

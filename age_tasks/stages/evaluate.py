@@ -134,14 +134,18 @@ def taken_for(are: np.ndarray, seem: np.ndarray) -> dict:
     return {"images": int(are.sum()), "mistaken": round(float(seem[are].mean()), 4) if are.any() else None}
 
 
+def largest_errors(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The rows that the fine-tuned model is farthest off on, the worst first."""
+    errors = (predictions["finetune"] - predictions["real_age"]).abs()
+    return predictions.loc[errors.sort_values(ascending=False, kind="stable").index[:WORST_FACES]]
+
+
 def _draw(run: Run, predictions: pd.DataFrame, ages: pd.DataFrame, groups: Sequence[dict], folder: ImageFolder) -> None:
     figures.interval_held(predictions, "finetune", groups, run.out / "interval_held.png")
     figures.predicted_against_real(predictions, "finetune", run.out / "predicted_against_real.png")
     figures.error_by_age(ages, run.out / "error_by_age.png")
     figures.error_histogram(predictions, run.out / "error_histogram.png")
-    errors = (predictions["finetune"] - predictions["real_age"]).abs()
-    worst = predictions.loc[errors.sort_values(ascending=False, kind="stable").index[:WORST_FACES]]
-    faces = _faces(worst, folder, "finetune", "{real:g} → {other:.0f}")
+    faces = _faces(largest_errors(predictions), folder, "finetune", "{real:g} → {other:.0f}")
     figures.face_sheet(faces, run.out / "worst_errors.png", title="Largest errors: real → predicted age")
 
 

@@ -4,6 +4,8 @@ Writes `labels.csv` (the labels file, byte for byte) and `snapshot.csv`: for eve
 number and as written, and the image's sha256, size in pixels and bytes, or what is wrong with it.
 """
 
+import csv
+
 import pandas as pd
 
 from age_tasks.config import Config
@@ -24,7 +26,8 @@ def run(run: Run, config: Config) -> Summary:
     snapshot = labels.join(pd.DataFrame([vars(probes[name]) for name in labels["file_name"]]))
     for column in ("width", "height", "bytes"):
         snapshot[column] = snapshot[column].where(snapshot[column] > 0).astype("Int64")
-    snapshot.to_csv(run.out / "snapshot.csv", index=False)
+    # A name may hold a carriage return, which pandas leaves unquoted by itself; the rest of the row would be another.
+    snapshot.to_csv(run.out / "snapshot.csv", index=False, quoting=csv.QUOTE_NONNUMERIC)
     return {
         "rows": len(snapshot),
         "images": len(probes),

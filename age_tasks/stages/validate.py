@@ -173,10 +173,15 @@ def _distance(ages: pd.Series, previous: pd.Series) -> float:
     return float(ks_2samp(ages, previous).statistic)
 
 
-def _face_sheet(accepted: pd.DataFrame, folder: ImageFolder, run: Run) -> None:
+def on_the_sheet(accepted: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose faces are shown, evenly from young to old."""
     by_age = accepted.sort_values(["real_age", "sha256"])
     step = max(len(by_age) / SHEET_FACES, 1)
-    chosen = by_age.iloc[[int(step * number) for number in range(min(SHEET_FACES, len(by_age)))]]
+    return by_age.iloc[[int(step * number) for number in range(min(SHEET_FACES, len(by_age)))]]
+
+
+def _face_sheet(accepted: pd.DataFrame, folder: ImageFolder, run: Run) -> None:
+    chosen = on_the_sheet(accepted)
     faces = [(load_rgb(folder.path(row.file_name), 112), f"{row.real_age:g}") for row in chosen.itertuples()]
     figures.face_sheet(faces, run.out / "audit" / "faces.png", title="Faces from young to old, with their labels")
 

@@ -52,7 +52,8 @@ class DockerStage(Outcome, DockerOperator):
             **options,
         )
         cache = CACHE if volume else locations.cache
-        self._places = {"AGE_STORE": locations.store, "AGE_CACHE": str(cache), "KERAS_HOME": str(cache / "keras")}
+        self._places = {"AGE_STORE": locations.store, "AGE_CACHE": str(cache)}
+        self._places |= {"KERAS_HOME": str(cache / "keras"), "MPLCONFIGDIR": str(cache / "matplotlib")}
 
     def _run_image(self) -> dict:
         """Follow the container to its end; its last line on stdout is the summary."""
@@ -96,6 +97,8 @@ class DockerStage(Outcome, DockerOperator):
                 shm_size=self.shm_size,
                 cpu_shares=round(self.cpus * 1024),
                 device_requests=self.device_requests,
+                read_only=True,
+                tmpfs={"/tmp": ""},
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges"],
                 init=True,  # passes signals on and collects what worker processes leave

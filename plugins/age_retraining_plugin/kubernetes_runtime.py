@@ -21,7 +21,8 @@ class KubernetesStage(Outcome, KubernetesPodOperator):
     """
 
     def __init__(self, *, stage: str, env: dict[str, str], settings: RuntimeSettings, gpu: bool, **options: Any):
-        places = {"AGE_STORE": settings.store, "AGE_CACHE": CACHE, "KERAS_HOME": f"{CACHE}/keras"}
+        places = {"AGE_STORE": settings.store, "AGE_CACHE": CACHE}
+        places |= {"KERAS_HOME": f"{CACHE}/keras", "MPLCONFIGDIR": f"{CACHE}/matplotlib"}
         secret = settings.kubernetes_secret
         super().__init__(
             name=f"age-{stage}",
@@ -33,14 +34,22 @@ class KubernetesStage(Outcome, KubernetesPodOperator):
             secrets=[Secret("env", None, secret)] if secret else [],
             container_resources=_resources(settings, gpu),
             node_selector=_node_selector(settings) if gpu else {},
-            volumes=[_cache(settings.cache_volume), _shared_memory(settings.shm)],
+            volumes=[_cache(settings.cache_volume), _shared_memory(settings.shm), _scratch()],
             volume_mounts=[
                 k8s.V1VolumeMount(name="cache", mount_path=CACHE),
                 k8s.V1VolumeMount(name="shm", mount_path="/dev/shm"),
+                k8s.V1VolumeMount(name="tmp", mount_path="/tmp"),
             ],
-            security_context=k8s.V1PodSecurityContext(run_as_user=AGE_USER, run_as_non_root=True, fs_group=AGE_USER),
+            security_context=k8s.V1PodSecurityContext(
+                run_as_user=AGE_USER,
+                run_as_non_root=True,
+                fs_group=AGE_USER,
+                seccomp_profile=k8s.V1SeccompProfile(type="RuntimeDefault"),
+            ),
             container_security_context=k8s.V1SecurityContext(
-                allow_privilege_escalation=False, capabilities=k8s.V1Capabilities(drop=["ALL"])
+                allow_privilege_escalation=False,
+                capabilities=k8s.V1Capabilities(drop=["ALL"]),
+                read_only_root_filesystem=True,
             ),
             automount_service_account_token=False,
             do_xcom_push=True,
@@ -80,3 +89,7 @@ def _cache(claim: str) -> k8s.V1Volume:
 
 def _shared_memory(size: str) -> k8s.V1Volume:
     return k8s.V1Volume(name="shm", empty_dir=k8s.V1EmptyDirVolumeSource(medium="Memory", size_limit=_quantity(size)))
+
+
+def _scratch() -> k8s.V1Volume:
+    return k8s.V1Volume(name="tmp", empty_dir=k8s.V1EmptyDirVolumeSource())

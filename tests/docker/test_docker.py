@@ -126,6 +126,13 @@ def test_the_container_has_no_capabilities_and_can_t_gain_any(env: dict[str, str
     assert carried_out(env, script)["summary"].split() == ["CapEff:", "0" * 16, "NoNewPrivs:", "1"]
 
 
+def test_the_container_writes_to_its_own_places_only(env: dict[str, str], left):
+    script = (
+        """touch /app/x /opt/x 2>/dev/null; touch /tmp/x "$AGE_CACHE/x" && ls /app/x /opt/x 2>/dev/null | grep -c x"""
+    )
+    assert carried_out(env, f"{script}; true")["summary"] == 0
+
+
 def test_a_whole_retraining_in_containers(env: dict[str, str], engine: docker.DockerClient):
     done = airflow_command(env, "dags", "test", "age_retraining", "-c", json.dumps({"settings": QUICK}))
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]

@@ -37,6 +37,14 @@ def container(task):
             "user": task.user, "memory": task.mem_limit, "shm": task.shm_size, "tmp": task.mount_tmp_dir,
             "remove": task.auto_remove, "network": task.network_mode}
 
+def without_machine(task):  # what the engine is asked to create, where nothing of this machine is mounted
+    import docker
+    class Engine(docker.APIClient):
+        def create_container(self, **asked):
+            return asked
+    task.__dict__["hook"] = types.SimpleNamespace(api_client=Engine(version="1.43"))  # never connected
+    return container(task) | {"host": task._created()["host_config"]}
+
 def pod(task):
     return to_dict(task.build_pod_request_obj(dry_run=True))
 
@@ -45,7 +53,7 @@ def to_dict(pod):
     return ApiClient().sanitize_for_serialization(pod)
 
 docker = described("docker", container, AGE_GPUS="2", AGE_MEMORY="8g")
-volume = described("docker", container, AGE_GPUS="0", AGE_CACHE_VOLUME="age-cache", AGE_STORE="s3://age/store",
+volume = described("docker", without_machine, AGE_GPUS="0", AGE_CACHE_VOLUME="age-cache", AGE_STORE="s3://age/store",
                    AGE_DOCKER_NETWORK="age-training", AGE_LABELS="s3://age/faces/labels.csv")
 kubernetes = described("kubernetes", pod, AGE_GPUS="all", AGE_KUBERNETES_SECRET="age-keys",
                        AGE_KUBERNETES_NAMESPACE="ml", AGE_KUBERNETES_NODE_SELECTOR="gpu=a10,pool=training")
@@ -101,6 +109,7 @@ def test_keys_reach_the_container_and_no_page_or_database(tasks: dict):
     stage = tasks["docker"]["finetune"]
     assert stage["hidden"]["AWS_SECRET_ACCESS_KEY"] == "hush"
     assert stage["hidden"]["AGE_STORE"].endswith("/data/store")
+    assert stage["hidden"]["MPLCONFIGDIR"] == "/data/cache/matplotlib"  # where it may write
     assert "hush" not in json.dumps(stage["shown"])
     for runtime in ("docker", "volume", "kubernetes"):
         assert "hush" not in tasks[runtime]["dag"]
@@ -120,12 +129,31 @@ def test_a_pod_asks_for_a_gpu_on_the_nodes_named_and_takes_keys_from_a_secret(ta
     env = {entry["name"]: entry["value"] for entry in stage["env"]}
     assert (env["AGE_STORE"], env["AGE_CACHE"], env["AGE_WHO"]) == ("s3://age/store", "/cache", "ann")
     assert spec["automountServiceAccountToken"] is False
-    (cache, shm) = [volume for volume in spec["volumes"] if volume["name"] != "xcom"]
+    cache, shm, _ = [volume for volume in spec["volumes"] if volume["name"] != "xcom"]
     assert cache["persistentVolumeClaim"] == {"claimName": "age-cache"}
     assert shm["emptyDir"] == {"medium": "Memory", "sizeLimit": "1Gi"}
     snapshot = tasks["kubernetes"]["snapshot"]["spec"]
     assert "nvidia.com/gpu" not in snapshot["containers"][0]["resources"]["limits"]
     assert not snapshot.get("nodeSelector")
+
+
+def test_a_stage_writes_to_its_own_places_only_and_gains_no_rights(tasks: dict):
+    container = tasks["volume"]["finetune"]["host"]
+    assert (container["ReadonlyRootfs"], container["Tmpfs"]) == (True, {"/tmp": ""})
+    assert (container["CapDrop"], container["SecurityOpt"]) == (["ALL"], ["no-new-privileges"])
+    assert not container.get("Privileged")
+    assert "docker.sock" not in json.dumps(tasks["docker"]) + json.dumps(tasks["volume"])
+    pod = tasks["kubernetes"]["finetune"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    stage = pod["containers"][0]
+    assert stage["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+    written = {mount["mountPath"] for mount in stage["volumeMounts"]}
+    assert written == {"/cache", "/dev/shm", "/tmp", "/airflow/xcom"}
 
 
 def test_stages_run_in_processes_unless_told_otherwise():

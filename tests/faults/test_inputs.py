@@ -1,0 +1,608 @@
+"""Bad inputs, each with what becomes of it: a row is set aside, or the whole is refused; nothing wrong is trained on.
+
+Most cases were found by mutating good inputs, as the tests marked `faults` at the end still do, or are what
+spreadsheets, cameras and people produce.
+"""
+
+import csv
+import io
+import json
+import os
+import random
+import re
+import sys
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from age_tasks.__main__ import main
+from age_tasks.config import describe_settings, load_recipe, parse_overrides
+from age_tasks.errors import AgeTasksError, LabelsError, SettingsError
+from age_tasks.images import ImageFolder, load_rgb, probe_file, probe_images, upright_size
+from age_tasks.labels import read_labels
+from age_tasks.runs import safe_run_key
+from age_tasks.sample import draw_face
+from age_tasks.stages.validate import with_derived_columns
+from tests.conftest import use
+from tests.faults.measured import measured
+from tests.faults.mutation import mutated
+
+NOT_A_NUMBER = "is not a number"
+OUT_OF_RANGE = "is not between 0 and 120 years"
+LEAVES = "leaves the images folder"
+CONTROL = "control characters"
+MISSING = "no such file"
+
+
+def picture(seed: int, size: tuple[int, int] = (40, 40), kind: str = "PNG") -> bytes:
+    out = io.BytesIO()
+    noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(noise).save(out, kind)
+    return out.getvalue()
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG that says it is so large, and whose pixels are those of another."""
+    data = picture(1)
+    header = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + data[24:29]
+    return data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:]
+
+
+# What stands in a row as its age → why the row is set aside.
+AGES = {
+    "nothing": ("", NOT_A_NUMBER),
+    "a word": ("unknown", NOT_A_NUMBER),
+    "a number with its unit": ("34 years", NOT_A_NUMBER),
+    "a decimal comma": ("34,5", NOT_A_NUMBER),
+    "a thin space between thousands": ("1 000", NOT_A_NUMBER),
+    "two points": ("3.4.5", NOT_A_NUMBER),
+    "two signs": ("--3", NOT_A_NUMBER),
+    "a range": ("30-40", NOT_A_NUMBER),
+    "a percentage": ("30%", NOT_A_NUMBER),
+    "a fraction": ("1/2", NOT_A_NUMBER),
+    "half as one character": ("½", NOT_A_NUMBER),
+    "an underscore, as in Python": ("3_4", NOT_A_NUMBER),
+    "wide digits": ("３４", NOT_A_NUMBER),
+    "Arabic digits": ("٣٤", NOT_A_NUMBER),
+    "a superscript": ("3²", NOT_A_NUMBER),
+    "hexadecimal": ("0x22", NOT_A_NUMBER),
+    "a truth value": ("true", NOT_A_NUMBER),
+    "a formula": ("=30", NOT_A_NUMBER),
+    "a date": ("1990-01-01", NOT_A_NUMBER),
+    "None": ("None", NOT_A_NUMBER),
+    "NaN": ("NaN", NOT_A_NUMBER),
+    "infinity": ("inf", NOT_A_NUMBER),
+    "more than a float holds": ("1e999", NOT_A_NUMBER),
+    "digits without end": ("9" * 5000, NOT_A_NUMBER),
+    "a zero-width space": ("30\u200b", NOT_A_NUMBER),
+    "a terminal's escape": ("\x1b[31m30", NOT_A_NUMBER),
+    "a template": ("{age_text.__class__}", NOT_A_NUMBER),
+    "negative": ("-3", OUT_OF_RANGE),
+    "just negative": ("-1e-9", OUT_OF_RANGE),
+    "too old": ("121", OUT_OF_RANGE),
+    "months": ("408", OUT_OF_RANGE),
+    "a year of birth": ("1990", OUT_OF_RANGE),
+    "a large exponent": ("3e4", OUT_OF_RANGE),
+}
+# What stands in a row as its file name.
+NAMES = {
+    "no name": ("", "no file name"),
+    "spaces": ("   ", "no file name"),
+    "above the folder": ("../secret.png", LEAVES),
+    "above it on a detour": ("a/../../secret.png", LEAVES),
+    "from the root": ("/etc/passwd", LEAVES),
+    "a drive": ("C:face.png", LEAVES),
+    "backslashes": ("..\\secret.png", LEAVES),
+    "an address": ("https://example.org/face.png", LEAVES),
+    "a line break": ("a\nb.png", CONTROL),
+    "a carriage return": ("a\rb.png", CONTROL),
+    "a tab": ("a\tb.png", CONTROL),
+    "a terminal's escape": ("\x1b[2Ja.png", CONTROL),
+    "text that turns its direction": ("a\u202egnp.exe", CONTROL),
+    "a byte-order mark inside": ("\ufeffface.png", CONTROL),
+    "nobody's file": ("missing.png", MISSING),
+    "a name too long for any disk": ("x" * 300 + ".png", MISSING),
+    "a folder": ("folder", MISSING),
+    "the folder itself": (".", MISSING),
+    "a pipe": ("pipe", MISSING),
+    "a device": ("device", MISSING),
+    "a link to nothing": ("dangling", MISSING),
+    "a name of another normal form": ("e\u0301.png", MISSING),
+    "a wildcard": ("*.png", MISSING),
+    "a format": ("{problem}.png", MISSING),
+}
+# What is in a picture's file.
+PICTURES = {
+    "nothing": (b"", "0 bytes"),
+    "one byte": (b"\xff", "not an image"),
+    "text": (b"a face", "not an image"),
+    "a web page": (b"<!DOCTYPE html><title>404</title>", "an HTML page"),
+    "a drawing in XML": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an XML file"),
+    "a PDF": (b"%PDF-1.7\n", "not an image"),
+    "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\nshowpage\n", "not an image"),
+    "an archive": (b"PK\x03\x04" + bytes(100), "not an image"),
+    "zeros": (bytes(1000), "not an image"),
+    "half a PNG": (picture(2)[:2000], "truncated"),
+    "half a JPEG": (picture(3, kind="JPEG")[:700], "truncated"),
+    "a JPEG's first bytes": (picture(3, kind="JPEG")[:20], "not an image"),
+    "half a WebP": (picture(4, kind="WEBP")[:500], "does not decode"),
+    "half a GIF": (picture(5, kind="GIF")[:800], "truncated"),
+    "half a TIFF": (picture(6, kind="TIFF")[:3000], "truncated"),
+    "a PNG with a changed byte": (picture(7)[:1000] + b"\0\0" + picture(7)[1002:], "damaged"),
+    "a PNG of no size": (png_of(0, 40), "not an image"),
+    "a PNG that claims 4 thousand million pixels": (png_of(65_535, 65_535), "at most 50"),
+    "a PNG larger than its pixels": (png_of(400, 400), "does not decode"),
+    "twelve pixels": (picture(8, (12, 12)), "12 x 12 pixels; each side needs at least 32"),
+    "a thin strip": (picture(9, (500, 31)), "500 x 31 pixels; each side needs at least 32"),
+}
+GOOD = 4
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty store and cache of this test's own, and labels of one row."""
+    (tmp_path / "labels.csv").write_text("file_name,real_age\na.jpg,30\n")
+    use(monkeypatch, tmp_path, tmp_path / "labels.csv")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def sorted_out(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], list[str]]:
+    """All rows in one labels file: the reason by the name of each case, and the file names that were accepted."""
+    root = tmp_path_factory.mktemp("inputs")
+    images = root / "images"
+    (images / "folder").mkdir(parents=True)
+    os.mkfifo(images / "pipe")
+    (images / "device").symlink_to("/dev/zero")
+    (images / "dangling").symlink_to("nowhere")
+    rows: list[tuple[str, str, str]] = []
+    for number in range(GOOD):
+        (images / f"good{number}.png").write_bytes(picture(100 + number))
+        rows.append(("good", f"good{number}.png", f"{20 + number}"))
+    for number, (case, (age, _)) in enumerate(AGES.items()):
+        (images / f"age{number}.png").write_bytes(picture(200 + number))
+        rows.append((f"age: {case}", f"age{number}.png", age))
+    rows += [(f"name: {case}", name, "30") for case, (name, _) in NAMES.items()]
+    for number, (case, (content, _)) in enumerate(PICTURES.items()):
+        (images / f"picture{number}").write_bytes(content)
+        rows.append((f"picture: {case}", f"picture{number}", "30"))
+    for name in ("two ages", "copy 1", "copy 2", "twice"):
+        (images / name).write_bytes(picture(300 if "copy" in name else len(name)))
+    rows += [("one name, two ages", "two ages", age) for age in ("30", "31")]
+    rows += [("one picture, two ages", f"copy {age}", f"{age}") for age in (1, 2)]
+    rows += [("accepted", "twice", "30"), ("listed twice", "twice", "30")]
+    table = io.StringIO()
+    csv.writer(table).writerows([("file_name", "real_age"), *(row[1:] for row in rows)])
+    (root / "labels.csv").write_bytes(table.getvalue().encode())
+    with pytest.MonkeyPatch.context() as patch:
+        use(patch, root, root / "labels.csv")
+        assert main(["snapshot", "--run", "x", "--recipe", "demo"]) == 0
+        assert main(["validate", "--run", "x"]) == LabelsError.exit_code  # too few are left
+    written = root / "store" / "runs" / "x" / "validate"
+    aside = pd.read_csv(written / "quarantine.csv", keep_default_na=False)
+    accepted = pd.read_csv(written / "accepted.csv", keep_default_na=False)
+    case_of = dict(
+        zip(read_labels((root / "labels.csv").read_bytes(), "")["line"], (row[0] for row in rows), strict=True)
+    )
+    reasons = {case_of[line]: reason for line, reason in zip(aside["line"], aside["reason"], strict=True)}
+    return reasons, [case_of[line] for line in accepted["line"]]
+
+
+ROWS = {
+    **{f"age: {case}": says for case, (_, says) in AGES.items()},
+    **{f"name: {case}": says for case, (_, says) in NAMES.items()},
+    **{f"picture: {case}": says for case, (_, says) in PICTURES.items()},
+    "one name, two ages": "this file name is listed with several ages: 30 (two ages, line",
+    "one picture, two ages": "the same picture is listed with several ages: 1 (copy 1, line",
+    "listed twice": "listed already on line",
+}
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_a_bad_row_is_set_aside_with_its_reason(case: str, sorted_out, tally):
+    reasons, accepted = sorted_out
+    assert ROWS[case] in reasons[case]
+    assert case not in accepted
+    tally("bad_inputs", tried=1, survived=1)
+
+
+def test_good_rows_among_bad_ones_are_kept(sorted_out):
+    assert sorted_out[1] == ["good"] * GOOD + ["accepted"]
+
+
+HEADER = b"file_name,real_age\n"
+# A whole labels file → the error, which also names the file.
+FILES = {
+    "no bytes": (b"", r"is empty \(0 rows\)"),
+    "a byte-order mark alone": (b"\xef\xbb\xbf", r"is empty \(0 rows\)"),
+    "blank lines": (b"\n\r\n  \n,\n", r"is empty \(0 rows\)"),
+    "a header alone": (HEADER, "has a header but no rows"),
+    "no header": (b"a.jpg,30\nb.jpg,31\n", "line 1: no column 'file_name' among a.jpg, 30"),
+    "another header": (b"image,age\na.jpg,30\n", "line 1: no column 'file_name'"),
+    "a header in capitals": (b"FILE_NAME,REAL_AGE\na.jpg,30\n", "line 1: no column 'file_name'"),
+    "a doubled column": (b"file_name,real_age,real_age\na,1,2\n", "line 1: 2 columns named 'real_age'"),
+    "semicolons": (b"file_name;real_age\na.jpg;30\n", "separated by semicolons"),
+    "tabs": (b"file_name\treal_age\na.jpg\t30\n", "separated by tabs"),
+    "Latin-1": (HEADER + b"a.jpg,1\n\xe9.jpg,30\n", "line 3: byte 0xe9 is not UTF-8"),
+    "UTF-16": ("file_name,real_age\na.jpg,30\n".encode("utf-16"), "line 1: byte 0xff is not UTF-8"),
+    "UTF-16 without its mark": ("file_name,real_age\n".encode("utf-16-le"), "line 1: a NUL character"),
+    "half a character": (HEADER + b"a\xed\xa0\x80.jpg,30\n", "line 2: byte 0xed is not UTF-8"),
+    "a character cut off": (HEADER + b"a.jpg,30\n\xf0\x9f\x98", "line 3: byte 0xf0 is not UTF-8"),
+    "a NUL": (HEADER + b"a.jpg,1\nb\0.jpg,3\n", "line 3: a NUL character"),
+    "a spreadsheet's own format": (b"PK\x03\x04\x14\0\x06\0", "line 1: a NUL character"),
+    "a picture": (picture(1), "line 1: byte 0x89 is not UTF-8"),
+    "an open quote": (HEADER + b'"a.jpg,30\nb.jpg,31\n', "line 2: .*check the quotes"),
+    "text behind a quote": (HEADER + b'"a"b.jpg,30\n', "line 2: .*check the quotes"),
+    "a comma in a name": (HEADER + b"a.jpg,1\na,b.jpg,30\n", "line 3: 3 values where the header has 2"),
+    "a value too few": (HEADER + b"a.jpg\n", "line 2: 1 values where the header has 2"),
+    "a decimal comma": (HEADER + b"a.jpg,34,5\n", "line 2: 3 values where the header has 2"),
+    "a lone carriage return": (HEADER + b"a.jpg,3\r4\n", "line 3: 1 values where the header has 2"),
+    "a field without end": (HEADER + b"a" * 200_000 + b",3\n", "line 2: field larger than field limit"),
+    "two files after one another": (HEADER + b"a.jpg,3\n\x1a" + HEADER[:9], "line 3: 1 values"),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_a_bad_labels_file_is_refused_with_file_and_line(case: str, place: Path, monkeypatch, capsys, tally):
+    content, says = FILES[case]
+    (place / "my labels.csv").write_bytes(content)
+    monkeypatch.setenv("AGE_LABELS", str(place / "my labels.csv"))
+    refused(["snapshot", "--run", "x"], LabelsError, rf"my labels\.csv.*{says}", capsys)
+    tally("bad_inputs", tried=1, survived=1)
+
+
+# A recipe file → the error, which also names the file.
+RECIPES = {
+    "not UTF-8": (b"model:\n  backbone: \xff\n", "not valid YAML: unacceptable character"),
+    "a NUL": (b"model: \0\n", "not valid YAML: .*special characters"),
+    "broken YAML": (b"model: [\n", "not valid YAML"),
+    "a tab": (b"model:\n\tbackbone: x\n", "not valid YAML"),
+    "two documents": (b"model: {}\n---\nmodel: {}\n", "not valid YAML"),
+    "code": (b"model: !!python/object/apply:os.system [ls]\n", "not valid YAML: could not determine a constructor"),
+    "an alias of nothing": (b"model: *a\n", "not valid YAML: found undefined alias"),
+    "an alias of itself": (b"&a model: {backbone: [*b]}\n", "not valid YAML"),
+    "nested without end": (b"[" * 1500, "not valid YAML: maximum recursion"),
+    "a number without end": (b"baseline:\n  epochs: " + b"9" * 5000 + b"\n", "not valid YAML: Exceeds the limit"),
+    "a date that can't be": (b"card:\n  owner: 2026-13-45\n", "not valid YAML: month must be in 1..12"),
+    "a list": (b"- model\n", "a recipe is a mapping of sections"),
+    "a text": (b"model\n", "a recipe is a mapping of sections"),
+    "an unknown section": (b"modell: {}\n", "modell: no such setting. Sections: data"),
+    "an unknown setting": (b"model: {backbones: x}\n", "model.backbones: no such setting. 'model' has"),
+    "a number as a section": (b"1: {}\n", "1.*no such setting|1.*[Kk]eys should be strings"),
+    "a section that is none": (b"model: 3\n", "model = 3"),
+    "a thousand million laughs": (
+        b"l: &l [ha, ha, ha, ha, ha, ha, ha, ha, ha]\n"
+        + b"".join(
+            b"%c: &%c [%s]\n" % (97 + n, 97 + n, b", ".join([b"*" + (b"l" if n == 0 else bytes([96 + n]))] * 9))
+            for n in range(9)
+        )
+        + b"baseline: {epochs: *i}\n",
+        r"baseline\.epochs = ",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", RECIPES)
+def test_a_bad_recipe_is_refused_with_its_file(case: str, place: Path, capsys, tally):
+    content, says = RECIPES[case]
+    (place / "own.yaml").write_bytes(content)
+    refused(
+        ["snapshot", "--run", "x", "--recipe", str(place / "own.yaml")], SettingsError, rf"own\.yaml: .*?{says}", capsys
+    )
+    tally("bad_inputs", tried=1, survived=1)
+
+
+# Settings as the trigger form and the environment pass them, JSON → the error.
+PASSED = {
+    "no JSON": ("finetune.epochs=3", "AGE_SET is not JSON"),
+    "a list": ("[1]", "AGE_SET must be a JSON object"),
+    "null": ("null", "AGE_SET must be a JSON object"),
+    "nested without end": ("[" * 60_000, "AGE_SET is not JSON"),
+    "a number without end": ('{"finetune.epochs": ' + "9" * 5000 + "}", "AGE_SET is not JSON"),
+    "no section": ('{"epochs": 3}', "no such setting. Sections: data"),
+    "no name": ('{"": 3}', "no such setting. Sections: data"),
+    "a section as a whole": ('{"finetune": {"epochs": 3}}', "no such setting"),
+    "one level too many": ('{"finetune.epochs.x": 3}', r"finetune\.epochs\.x: no such setting"),
+    "null as a value": ('{"finetune.epochs": null}', r"finetune\.epochs = None"),
+    "a list as a value": ('{"finetune.epochs": [3]}', r"finetune\.epochs = \[3\]"),
+    "an object as a value": ('{"finetune.epochs": {"$gt": 0}}', r"finetune\.epochs = \{"),
+    "a fraction of an epoch": ('{"finetune.epochs": 1.5}', r"finetune\.epochs = 1\.5"),
+    "none at all": ('{"finetune.epochs": 0}', r"finetune\.epochs = 0: .*greater than or equal to 1"),
+    "infinitely many": ('{"finetune.epochs": Infinity}', r"finetune\.epochs = inf"),
+    "an infinite rate": ('{"finetune.learning_rate": 1e999}', r"learning_rate = inf: .*finite"),
+    "no number for a rate": ('{"finetune.learning_rate": NaN}', r"learning_rate = nan: .*(finite|greater)"),
+    "no number for a bound of the gate": ('{"gate.max_test_mae": NaN}', r"max_test_mae = nan"),
+    "an infinite bound of the gate": ('{"gate.max_test_mae": Infinity}', r"max_test_mae = inf: .*finite"),
+    "nothing left to train on": (
+        '{"split.test_fraction": 0.9}',
+        "test_fraction 0.9 and val_fraction 0.15 leave nothing",
+    ),
+    "bins that go back": ('{"evaluate.bin_edges": [0, 50, 20]}', "each edge must be above the one before"),
+    "bins that stand still": ('{"evaluate.bin_edges": [0, 0, 120]}', "each edge must be above the one before"),
+    "one edge": ('{"evaluate.bin_edges": [0]}', "at least 2 items"),
+    "no number as an edge": ('{"evaluate.bin_edges": [0, NaN]}', "finite"),
+    "a choice there isn't": ('{"gate.policy": "always"}', "'better' or 'not_worse'"),
+    "half a character": ('{"card.owner": "\\ud800"}', "can't be written as UTF-8"),
+}
+
+
+@pytest.mark.parametrize("case", PASSED)
+def test_bad_settings_are_refused_by_name(case: str, place: Path, monkeypatch, capsys, tally):
+    passed, says = PASSED[case]
+    monkeypatch.setenv("AGE_SET", passed)
+    refused(["snapshot", "--run", "x", "--recipe", "demo"], SettingsError, says, capsys)
+    tally("bad_inputs", tried=1, survived=1)
+
+
+TYPED = {
+    "no value": ("finetune.epochs", "write it as section.setting=value"),
+    "an open bracket": ("finetune.epochs=[", "not valid YAML"),
+    "an open quote": ("card.owner='", "not valid YAML"),
+    "an alias": ("card.owner=*a", "not valid YAML"),
+    "a reserved character": ("card.owner=@me", "not valid YAML"),
+    "code": ("card.owner=!!python/object/apply:os.system [ls]", "not valid YAML"),
+    "a wrong tag": ("finetune.epochs=!!int x", "not valid YAML"),
+    "a wrong date": ("card.owner=!!timestamp x", "not valid YAML"),
+    "a date": ("card.owner=2026-01-01", "valid string"),
+    "sexagesimal": ("finetune.epochs=1:75", "valid integer"),
+    "hexadecimal without end": ("finetune.epochs=0x" + "F" * 6000, "finetune.epochs"),
+}
+
+
+@pytest.mark.parametrize("case", TYPED)
+def test_badly_typed_settings_are_refused(case: str, place: Path, capsys, tally):
+    assignment, says = TYPED[case]
+    refused(["snapshot", "--run", "x", "--recipe", "demo", "--set", assignment], SettingsError, says, capsys)
+    tally("bad_inputs", tried=1, survived=1)
+
+
+@pytest.mark.parametrize("key", ["..", ".hidden", "/", "x" * 201, "é", " ", "\u202e", "__", "\n"])
+def test_run_keys_that_are_no_folder_names_are_refused(key: str, place: Path, capsys, tally):
+    refused(["snapshot", "--run", key, "--recipe", "demo"], SettingsError, "can't be a folder name", capsys)
+    tally("bad_inputs", tried=1, survived=1)
+
+
+# Where things are said to be → the exit code and the error.
+PLACES: dict[str, tuple[str, Callable[[Path], str], int, str]] = {
+    "labels that are a pipe": ("AGE_LABELS", lambda root: pipe(root / "pipe"), 65, "no labels file at .*pipe"),
+    "labels that never end": ("AGE_LABELS", lambda root: "/dev/zero", 65, "no labels file at /dev/zero"),
+    "labels that are a folder": ("AGE_LABELS", str, 65, "no labels file at"),
+    "labels with a name too long": ("AGE_LABELS", lambda root: f"{root}/{'x' * 300}", 74, "File name too long"),
+    "labels on the web": (
+        "AGE_LABELS",
+        lambda root: "http://me:secret@host/x.csv",
+        64,
+        "http://host/x.csv' was given with a user",
+    ),
+    "labels in no bucket": ("AGE_LABELS", lambda root: "s3://", 64, "is no place known here|no bucket"),
+    "images that are a file": ("AGE_IMAGES", lambda root: str(file(root / "x")), 65, "no images folder at .*x"),
+    "images with a name too long": ("AGE_IMAGES", lambda root: f"{root}/{'x' * 300}", 65, "no images folder at"),
+    "a store that is a file": (
+        "AGE_STORE",
+        lambda root: str(file(root / "x")),
+        74,
+        r"run\.json: Not a directory; check",
+    ),
+    "a store with a name too long": ("AGE_STORE", lambda root: f"{root}/{'x' * 300}", 74, "File name too long"),
+    "a store of another kind": ("AGE_STORE", lambda root: "gs://bucket", 64, "'gs://bucket' is no place known here"),
+    "a cache that is a file": ("AGE_CACHE", lambda root: str(file(root / "x")), 64, "AGE_CACHE=.*can't be a folder"),
+    "a cache with a name too long": ("AGE_CACHE", lambda root: f"{root}/{'x' * 300}", 64, "AGE_CACHE=.*too long"),
+    "a recipe with a name too long": ("AGE_RECIPE", lambda root: "x" * 300 + ".yaml", 64, "File name too long"),
+    "a recipe of another folder": ("AGE_RECIPE", lambda root: "../recipes/demo", 64, "there are demo, reference"),
+}
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_a_place_that_can_t_be_is_named(case: str, place: Path, monkeypatch, capsys, tally):
+    variable, value, code, says = PLACES[case]
+    monkeypatch.setenv(variable, value(place))
+    assert main(["snapshot", "--run", "x"]) == code
+    said = capsys.readouterr().err
+    assert_one_message(said, says)
+    assert "secret" not in said
+    tally("bad_inputs", tried=1, survived=1)
+
+
+TOKENS = [
+    b",",
+    b'"',
+    b"\r",
+    b"\n",
+    b"\0",
+    b"\xff\xfe",
+    b"\xef\xbb\xbf",
+    b"nan",
+    b"1e5",
+    b"1_0",
+    "３٣".encode(),
+    b"\x1a",
+    b"\\",
+]
+TOKENS += [
+    b"..",
+    b"/",
+    b";",
+    b"\t",
+    b"0x10",
+    b"-",
+    b"inf",
+    b"+",
+    b"=",
+    b"{",
+    b"}",
+    b"[",
+    b":",
+    b"&a ",
+    b"*a",
+    b"!!int ",
+    b"!!binary ",
+]
+TOKENS += [
+    b"? ",
+    b".inf",
+    b"null",
+    b"true",
+    b"2026-13-45",
+    b"|\n",
+    b"%YAML 9\n",
+    b"---\n",
+    b"\xe2\x80\xa8",
+    b"\xc2\x85",
+    b"9" * 400,
+]
+CHUNKS = [
+    b"\0\0\0\0",
+    b"\xff" * 4,
+    b"\xff\xd8",
+    b"\xff\xd9",
+    b"\xff\xda",
+    b"\x7f\xff\xff\xff",
+    b"IHDR",
+    b"IDAT",
+    b"Exif\0\0",
+    b"II*\0",
+]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(8))
+def test_mutated_labels_are_refused_or_read_as_they_are_written(seed: int, tmp_path: Path, tally):
+    """What is taken for an age stands so in the file, in plain digits, in the same row as the name."""
+    lot, tried, read = random.Random(seed), 3000, 0
+    good = b"file_name,real_age,note\n" + b"".join(b"%05d.jpg,%d,x\n" % (n, n * 7 % 90) for n in range(20))
+    images = ImageFolder(str(tmp_path), tmp_path)
+    for _ in range(tried):
+        data = mutated(good, lot, TOKENS)
+        try:
+            labels = read_labels(data, "labels.csv")
+        except LabelsError as error:
+            assert str(error).startswith("labels.csv ")  # noqa: PT017
+            continue
+        read += 1
+        lines = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        for row in labels[labels["real_age"].notna()].itertuples():
+            assert row.age_text.isascii()
+            assert float(row.age_text) == row.real_age
+            assert row.age_text in "\n".join(lines[row.line - 1 :])
+        assert with_derived_columns(snapshot_of(labels, images, tmp_path))["name_is_plain"].notna().all()
+    assert 0.2 < read / tried < 0.9
+    tally("bad_inputs", tried=tried, survived=tried)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF"])
+def test_mutated_pictures_have_a_problem_or_load(kind: str, tmp_path: Path, tally):
+    lot, tried, path, out = random.Random(kind), 800, tmp_path / "picture", io.BytesIO()
+    draw_face(30, np.random.default_rng(1)).save(out, kind)
+    good = out.getvalue()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, about odd metadata; a run shows them in its log
+        for number in range(tried):
+            head = len(good) if number % 2 else 400  # headers matter more than pixels
+            path.write_bytes(mutated(good[:head], lot, CHUNKS) + good[head:])
+            probe = probe_file(path)
+            if not probe.problem:
+                assert load_rgb(path, 64).shape == load_rgb(path, 64).shape == (64, 64, 3)
+                assert upright_size(path) == (probe.width, probe.height)
+    tally("bad_inputs", tried=tried, survived=tried)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(4))
+def test_mutated_recipes_settings_and_keys_are_refused_or_hold(seed: int, tmp_path: Path, tally):
+    lot, tried, path = random.Random(seed), 1500, tmp_path / "own.yaml"
+    recipes = [
+        Path(load_recipe.__code__.co_filename).parent / "recipes" / f"{name}.yaml" for name in ("demo", "strong")
+    ]
+    names = [name for name, _, _ in describe_settings()]
+    for _ in range(tried):
+        path.write_bytes(mutated(lot.choice(recipes).read_bytes(), lot, TOKENS))
+        text = mutated(f"{lot.choice(names)}={lot.choice(['3', '0.5', 'x', '[1, 2]'])}".encode(), lot, TOKENS)
+        typed = text.decode("utf-8", "replace")
+        for act in (
+            lambda: load_recipe(str(path)).to_dict(),
+            lambda: load_recipe("demo").with_overrides(parse_overrides([typed])).to_dict(),  # noqa: B023
+            lambda: safe_run_key(typed),  # noqa: B023
+        ):
+            try:
+                json.dumps(act(), allow_nan=False)
+            except AgeTasksError as error:
+                assert len(str(error)) < 10_000  # noqa: PT017
+    tally("bad_inputs", tried=3 * tried, survived=3 * tried)
+
+
+MILLION = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def million(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A million labels, each thousandth of them broken, and an images folder without pictures."""
+    root = tmp_path_factory.mktemp("million")
+    (root / "images").mkdir()
+    ages = np.random.default_rng(0).gamma(4, 8, MILLION).clip(0, 100).round(1)
+    with (root / "labels.csv").open("w") as file:
+        file.write("file_name,real_age\n")
+        file.writelines(f"{n:07d}.jpg,{'unknown' if n % 1000 == 0 else age}\n" for n, age in enumerate(ages))
+    return root
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3000)
+def test_a_million_labels_are_audited_within_a_minute_and_two_gigabytes(million: Path, tmp_path: Path, tally):
+    command = ["audit", "--labels", str(million / "labels.csv"), "--out", str(tmp_path)]
+    used = measured([sys.executable, "-m", "age_tasks", *command], {})
+    found = json.loads((tmp_path / "audit.json").read_text())
+    assert (found["count"], found["without_age"], sum(found["histogram"].values())) == (MILLION, 1000, 999_000)
+    assert used.cpu_seconds < 60
+    assert used.peak_gb < 2
+    tally("million_labels", tried=1, survived=1, **{f"audit_{name}": value for name, value in vars(used).items()})
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3000)
+def test_a_million_labels_are_validated_within_a_minute_and_two_gigabytes(million: Path, tmp_path: Path, tally):
+    """Through the stages; each row is set aside, as its picture is missing, and none is lost."""
+    env = {"AGE_LABELS": str(million / "labels.csv"), "AGE_STORE": str(tmp_path / "store"), "AGE_CACHE": str(tmp_path)}
+    stages = {}
+    for stage, code in (("snapshot", 0), ("validate", LabelsError.exit_code)):
+        used = measured([sys.executable, "-m", "age_tasks", stage, "--run", "x"], env, code)
+        assert used.cpu_seconds < 60
+        assert used.peak_gb < 2
+        stages |= {f"{stage}_{name}": value for name, value in vars(used).items()}
+    aside = pd.read_csv(tmp_path / "store/runs/x/validate/quarantine.csv", usecols=["line", "reason"])
+    assert aside["line"].tolist() == list(range(2, MILLION + 2))
+    assert aside["reason"].str.contains("is not a number").sum() == 1000
+    assert aside["reason"].str.contains("no such file").sum() == MILLION
+    tally("million_labels", tried=1, survived=1, **stages)
+
+
+def refused(arguments: list[str], error: type[AgeTasksError], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == error.exit_code
+    assert_one_message(capsys.readouterr().err, says)
+
+
+def assert_one_message(said: str, says: str) -> None:
+    assert "Traceback" not in said
+    assert re.search(says, said, re.DOTALL), said
+    assert len(said) < 20_000
+
+
+def snapshot_of(labels: pd.DataFrame, images: ImageFolder, cache: Path) -> pd.DataFrame:
+    probes, _ = probe_images(images, labels["file_name"], cache)
+    return labels.join(pd.DataFrame([vars(probes[name]) for name in labels["file_name"]]))
+
+
+def pipe(path: Path) -> str:
+    os.mkfifo(path)
+    return str(path)
+
+
+def file(path: Path) -> Path:
+    path.write_text("a file")
+    return path
