@@ -1,3 +1,4 @@
+import contextlib
 import os
 import shutil
 import signal
@@ -7,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import sleep
 
-from age_tasks.alone import alone
+from age_tasks.alone import LOCK, alone
 
 HOLD = """
 import sys, time
@@ -33,6 +34,24 @@ def test_one_at_a_time(tmp_path: Path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(40)))
     assert most == [1] * 40
+
+
+def test_what_was_left_in_the_folder_stays_and_an_empty_one_goes(tmp_path: Path):
+    with alone(tmp_path / "kept"):
+        (tmp_path / "kept" / "epoch1").touch()
+    with alone(tmp_path / "empty"):
+        pass
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "kept", tmp_path / "kept" / "epoch1"]
+
+
+def test_a_folder_that_was_removed_and_made_anew_is_the_other_s(tmp_path: Path):
+    folder = tmp_path / "work"
+    with contextlib.ExitStack() as other:
+        with alone(folder):
+            shutil.rmtree(folder)
+            other.enter_context(alone(folder))
+        assert (folder / LOCK).exists()
+    assert not folder.exists()
 
 
 def test_a_killed_process_holds_nothing(tmp_path: Path):

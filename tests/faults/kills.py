@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from age_tasks.locations import PROJECT
-from age_tasks.runs import RECORD, Record
+from age_tasks.runs import RECORD, Record, reused_from
 from age_tasks.stages import STAGES
 from age_tasks.store import Store, open_store
 from tests.conftest import QUICK
@@ -83,8 +83,9 @@ def finished(store: Store, key: str) -> dict[str, Record]:
     for stage in STAGES:
         if store.exists(f"runs/{key}/{stage}/{RECORD}"):
             record = json.loads(store.get(f"runs/{key}/{stage}/{RECORD}"))
+            made_by = reused_from(record) or key
             for name, entry in record["outputs"].items():
-                assert sha256(store.get(f"runs/{key}/{stage}/{name}")).hexdigest() == entry["sha256"]
+                assert sha256(store.get(f"runs/{made_by}/{stage}/{name}")).hexdigest() == entry["sha256"]
             if record["status"] == "done":
                 records[stage] = record
     return records

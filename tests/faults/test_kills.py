@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import random
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,10 @@ from age_tasks.features import FeatureCache, cached_features
 from age_tasks.images import ImageFolder
 from age_tasks.registry import champion, fetch_version, history
 from age_tasks.sample import Sample, draw_sample
+from age_tasks.stages import STAGES
 from age_tasks.store import Store, file_sha256
 from tests.conftest import use
-from tests.faults.kills import SMALL, Place, dies, finished, publish_one
+from tests.faults.kills import SMALL, Attempt, Place, dies, finished, publish_one
 from tests.test_registry import promoted
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
@@ -28,6 +30,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
 SEED = 20261125
 KILLS = {"snapshot": 8, "validate": 8, "split": 8, "baseline": 8, "finetune": 8, "evaluate": 6, "gate": 8, "publish": 8}
 TRAININGS = ("baseline", "finetune")
+EPOCH = re.compile("epoch .* of at most")
 
 
 @pytest.fixture(scope="module")
@@ -45,46 +48,54 @@ def rows(store: Store, name: str, key: str = "killed") -> pd.DataFrame:
 
 
 def objects(store: Store) -> list[str]:
-    """The store's keys, but for the lots in the names of versions and log entries."""
-    return [
-        re.sub(r"(-[0-9a-f]{8}(?=/)|[^/]*(?=\.json$))", "", key) if "registry/" in key else key for key in store.list()
-    ]
+    """The store's keys, but for what is drawn by lot or by the clock in them."""
+    drawn = r"-[0-9a-f]{8}(?=/)|(?<=promotions/).*|[0-9]{8}T[0-9]{6}[.][0-9]+Z"
+    return sorted(re.sub(drawn, "", key) for key in store.list())
 
 
 def test_a_run_killed_at_any_moment_goes_on(undisturbed: Place, sample: Sample, tmp_path: Path, tally):
     lots, place = random.Random(SEED), Place(tmp_path, sample.labels)
-    seconds = {stage: record["seconds"] + 0.5 for stage, record in undisturbed.records().items()}
-    killed, epochs, attempts, before = dict.fromkeys(KILLS, 0), dict.fromkeys(TRAININGS, 0), [], {}
-    for stage in [*(stage for stage, count in KILLS.items() for _ in range(count)), None]:
-        attempt = place.attempt(stage, lots.uniform(0, seconds[stage]) if stage else 0)
-        after = place.records()
-        for name in before:  # the snapshot looks at the world each time
-            assert name == "snapshot" or after[name] == before[name], f"{name} was finished and is done again"
-        if attempt.killed:
-            killed[attempt.stage()] += 1
-        for name, part in itertools.pairwise(re.split(r" (\w+) of run", attempt.said)):
-            if name in TRAININGS:
-                epochs[name] += len(re.findall("epoch .* of at most", part))
-        before = after
-        attempts.append(attempt)
-    print(killed, epochs)
-    assert len(before) == 8, attempts[-1].said
+    seconds = {stage: record["seconds"] for stage, record in undisturbed.records().items()}
+    killed, done, trained = Counter(), {}, Counter()
+    for stage, count in KILLS.items():
+        while killed[stage] < count:
+            attempt = place.attempt(stage, lots.uniform(0, seconds[stage] + 0.5))
+            killed[attempt.stage()] += attempt.killed
+            trained += epochs(attempt)
+            before, done = done, place.records()
+            for name in before:  # the snapshot looks at the world each time
+                assert name == "snapshot" or done[name] == before[name], f"{name} was finished and is done again"
+            if stage in done and killed[stage] < count:  # too late: once more
+                seconds[stage] *= 0.8
+                for name in STAGES[STAGES.index(stage) :]:
+                    done.pop(name, None)
+                    trained[name] = 0
+                    forget(place.store, f"runs/killed/{name}/", f"results/{name}/", "registry/", "reports/")
+    attempt = place.attempt()
+    trained += epochs(attempt)
+    print(killed, trained)
+    assert len(place.records()) == 8, attempt.said
     for name in TRAININGS:
-        assert epochs[name] <= SMALL[f"{name}.epochs"] + killed[name]
+        assert trained[name] <= SMALL[f"{name}.epochs"] + killed[name]
         assert len(rows(place.store, f"{name}/history.csv")) == len(rows(undisturbed.store, f"{name}/history.csv"))
     for name in ("train", "val", "test"):
-        pd.testing.assert_frame_equal(
-            rows(place.store, f"split/{name}.csv"), rows(undisturbed.store, f"split/{name}.csv")
-        )
+        dealt, expected = (rows(each.store, f"split/{name}.csv") for each in (place, undisturbed))
+        pd.testing.assert_frame_equal(dealt, expected)
     tested, expected = (rows(each.store, "evaluate/predictions.csv") for each in (place, undisturbed))
     facts = ["file_name", "sha256", "real_age"]
     pd.testing.assert_frame_equal(tested[facts], expected[facts])
     assert (tested["finetune"] - expected["finetune"]).abs().max() < 0.5
-    assert sorted(objects(place.store)) == sorted(objects(undisturbed.store))
+    assert objects(place.store) == objects(undisturbed.store)
     assert [entry.run for entry in history(place.store)] == ["killed"]
-    total = sum(killed.values())
-    tally("kills", tried=total, survived=total, killed=killed, epochs_trained=epochs, epochs_wanted=6)
+    total = killed.total()
+    tally("kills", tried=total, survived=total, at_any_moment=dict(killed))
     assert total >= 60
+
+
+def epochs(attempt: Attempt) -> Counter[str]:
+    """How many epochs of each training came to their end."""
+    _, *said = re.split(r" (\w+) of run", attempt.said)
+    return Counter(stage for stage, text in zip(said[::2], said[1::2], strict=True) for _ in EPOCH.findall(text))
 
 
 @pytest.fixture
