@@ -18,10 +18,12 @@ $(INSTALLED): requirements.lock
 	@.venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
 	@touch $@
 
-demo: $(INSTALLED) ## Draw faces, retrain through Airflow, show the result
-	@mkdir -p demo
-	@test -f demo/faces/labels.csv || { echo "drawing 600 faces, and every fault that real labels have, into demo/faces"; rm -rf demo/faces; \
-	  $(RUN) sample --out demo/faces --count 600 --faults > demo/sample.log 2>&1 || { cat demo/sample.log; exit 1; }; }
+demo/faces/labels.csv: | $(INSTALLED)
+	@echo "drawing 600 faces, and every fault that real labels have, into demo/faces"
+	@rm -rf demo/faces; mkdir -p demo
+	@$(RUN) sample --out demo/faces --count 600 --faults > demo/sample.log 2>&1 || { cat demo/sample.log; exit 1; }
+
+demo: demo/faces/labels.csv ## Draw faces, retrain through Airflow, show the result
 	@echo "running the DAG age_retraining (about two minutes; whole log: demo/airflow.log)"
 	@AGE_LABELS=$(CURDIR)/demo/faces/labels.csv AGE_STORE=$(CURDIR)/demo/store AGE_CACHE=$(CURDIR)/demo/cache AGE_RECIPE=demo \
 	  $(RUN) airflow dags test age_retraining 2>&1 | tee demo/airflow.log \
@@ -37,6 +39,9 @@ test: $(INSTALLED) ## Run all tests, with coverage
 
 test-e2e: $(INSTALLED) ## Run the tests that start a whole Airflow (minutes)
 	@.venv/bin/python -m pytest tests/e2e -m e2e
+
+screenshots: demo/faces/labels.csv ## Take the pictures of docs/ in a real browser, from real runs on the demo's faces
+	@SCREENSHOTS=docs .venv/bin/python -m pytest tests/e2e/test_in_the_browser.py -m e2e
 
 test-faults: $(INSTALLED) ## Kill, starve and feed rubbish to the workflow; writes benchmarks/faults.json (most of an hour)
 	@FAULTS_JSON=benchmarks/faults.json .venv/bin/python -m pytest -n 2 --dist load -m '' tests/faults
@@ -66,4 +71,4 @@ format: $(INSTALLED) ## Put style right
 clean: ## Remove demo results and caches, not .venv
 	rm -rf demo .age .airflow .pytest_cache .ruff_cache .hypothesis .coverage*
 
-.PHONY: help setup demo up test test-e2e test-faults compose-env test-docker bench gate-simulation lint format clean
+.PHONY: help setup demo up test test-e2e screenshots test-faults compose-env test-docker bench gate-simulation lint format clean

@@ -55,7 +55,7 @@ def exec_airflow(arguments: Sequence[str]) -> int:
         Only if the database can't be made: the exit code.
     """
     env = environment()
-    if code := _prepare_once(env):
+    if code := prepare(env):
         return code
     if list(arguments[:2]) == ["dags", "test"]:
         env.pop("AGE_DEADLINE_HOURS", None)  # Airflow's test of a DAG with a deadline breaks off at the end
@@ -69,7 +69,7 @@ def serve() -> int:
         The exit code of `airflow standalone`.
     """
     env = environment()
-    if code := _prepare_once(env):
+    if code := prepare(env):
         return code
     address = f"http://localhost:{env.get('AIRFLOW__API__PORT', '8080')}"
     log = Path(env["AIRFLOW_HOME"]) / "standalone.log"
@@ -81,6 +81,28 @@ def serve() -> int:
             return server.wait()
         except KeyboardInterrupt:  # the terminal has sent it to Airflow too
             return server.wait()
+
+
+def prepare(env: Mapping[str, str]) -> int:
+    """Make Airflow's database and the pool of trainings, once.
+
+    Returns:
+        0, or the exit code of what went wrong, which is printed.
+    """
+    home = Path(env["AIRFLOW_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    done = home / f"prepared-{version('apache-airflow')}"
+    with (home / "prepare.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if done.exists():
+            return 0
+        print(f"making Airflow's database in {home}", file=sys.stderr)
+        result = subprocess.run([sys.executable, "-c", PREPARE], env=env, capture_output=True, text=True)
+        if result.returncode:
+            print(result.stdout[-4000:], result.stderr[-4000:], file=sys.stderr)
+            return result.returncode
+        done.touch()
+    return 0
 
 
 def _welcome(server: subprocess.Popen, address: str, password: str) -> None:
@@ -106,20 +128,3 @@ def _password(env: Mapping[str, str]) -> str:
         path.touch(mode=0o600)
         path.write_text(json.dumps({"admin": secrets.token_urlsafe(12)}))
     return json.loads(path.read_text())["admin"]
-
-
-def _prepare_once(env: Mapping[str, str]) -> int:
-    home = Path(env["AIRFLOW_HOME"])
-    home.mkdir(parents=True, exist_ok=True)
-    done = home / f"prepared-{version('apache-airflow')}"
-    with (home / "prepare.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if done.exists():
-            return 0
-        print(f"making Airflow's database in {home}", file=sys.stderr)
-        result = subprocess.run([sys.executable, "-c", PREPARE], env=env, capture_output=True, text=True)
-        if result.returncode:
-            print(result.stdout[-4000:], result.stderr[-4000:], file=sys.stderr)
-            return result.returncode
-        done.touch()
-    return 0

@@ -48,7 +48,7 @@ LOOK_AGAIN = {"Refresh": "15"}  # seconds
 MESSAGES = {
     401: ("Not logged in", "Log in to Airflow, then open this page again."),
     403: ("Not yours to see", f"These pages are for those who may see the runs of the DAG {DAG}."),
-    404: ("Not here", f"There is no such page or file; these pages belong to the runs of the DAG {DAG}."),
+    404: ("Not here", f"There is no such page. Pages belong to the runs of the DAG {DAG}, summaries to its stages."),
 }
 
 app = FastAPI(

@@ -2,17 +2,21 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support import expected_conditions as until
 from selenium.webdriver.support.wait import WebDriverWait
 
-PATIENCE = 60  # seconds; a busy machine draws slowly
+PATIENCE = 120  # seconds; a busy machine draws slowly
+# Airflow's own way with pages of plugins; ours send a policy that lets no script run.
+OF_AIRFLOW = "allow-scripts and allow-same-origin for its sandbox attribute can escape its sandboxing."
 ARGUMENTS = (
     "--headless",
     "--no-sandbox",
@@ -29,16 +33,9 @@ ARGUMENTS = (
 )
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Chrome]:
-    """A window of its own, without cookies; skips where Chromium or its driver is not installed."""
-    with open_browser(tmp_path / "profile") as driver:
-        yield driver
-
-
 @contextlib.contextmanager
-def open_browser(profile: Path, width: int = 1280, height: int = 1000) -> Iterator[Chrome]:
-    """Chromium with an empty `profile`, in a window of so many pixels."""
+def open_browser(profile: Path, width: int = 1400, height: int = 1000) -> Iterator[Chrome]:
+    """Chromium with an empty `profile`, in a window of so many pixels; skips the test where it is not installed."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and driver):
         pytest.skip("no browser: apt-get install chromium chromium-driver")
@@ -64,17 +61,97 @@ def log_in(browser: Chrome, address: str, user: str, password: str) -> None:
     find(browser, "nav, #root a")
 
 
+def start_run(
+    browser: Chrome,
+    address: str,
+    dag: str,
+    form: dict[str, dict[str, str | bool]],
+    when_filled: Callable[[], None] = lambda: None,
+) -> str:
+    """Fill in the DAG's trigger form, section by section, and press its button; returns the run's page."""
+    browser.get(f"{address}/dags/{dag}")
+    press(browser, "Trigger")
+    for section, fields in form.items():
+        unfold(browser, section)
+        for name, value in fields.items():
+            fill(browser, name, value)
+    when_filled()
+    press(browser, "Trigger")
+    WebDriverWait(browser, PATIENCE).until(until.url_contains(f"/dags/{dag}/runs/"))
+    return browser.current_url
+
+
+def fill(browser: Chrome, name: str, value: str | bool) -> None:
+    """Fill in a field of a form: a text or number, a choice, or a switch, which `True` turns."""
+    field = f"element_{name}"
+    if value is True:
+        patiently(browser, lambda: _click(find(browser, f"[id='switch:{field}']")), f"no switch {name}")
+    elif browser.find_elements(By.CSS_SELECTOR, f"[id='{field}'] [role=combobox]"):
+        find(browser, f"[id='{field}'] [role=combobox]").send_keys(value, Keys.ENTER)
+    else:
+        find(browser, f"input[name='{field}']").send_keys(value)
+
+
+def unfold(browser: Chrome, section: str) -> None:
+    """Open a section of a form, unless it is open."""
+    patiently(
+        browser,
+        lambda: (button := _by_text(browser, section)).get_attribute("aria-expanded") == "true" or _click(button),
+        f"no section '{section}'",
+    )
+
+
+def press(browser: Chrome, text: str) -> None:
+    """Click the button, link or tab that says this; of several the last, which is the one on top."""
+    patiently(browser, lambda: _click(_by_text(browser, text)), f"nothing to press that says '{text}'")
+
+
+def patiently(browser: Chrome, ask: Callable[[], object], otherwise: str, seconds: float = PATIENCE) -> None:
+    """Wait until `ask` gives something true; what is drawn anew meanwhile is looked for again.
+
+    Raises:
+        TimeoutException: it never did; `otherwise` says so.
+    """
+    WebDriverWait(browser, seconds, ignored_exceptions=[WebDriverException, IndexError]).until(
+        lambda _: ask(), otherwise
+    )
+
+
+def see(browser: Chrome, text: str, seconds: float = PATIENCE) -> None:
+    """Wait for a text on the page, or in the frame that was entered.
+
+    Raises:
+        TimeoutException: it did not come.
+    """
+    patiently(browser, lambda: text in find(browser, "body").text, f"no '{text}' on {browser.current_url}", seconds)
+
+
 def find(browser: Chrome, selector: str) -> WebElement:
     """The first element of a CSS selector, once it can be seen."""
     return WebDriverWait(browser, PATIENCE).until(until.visibility_of_element_located((By.CSS_SELECTOR, selector)))
 
 
-def enter_page(browser: Chrome, title: str) -> None:
-    """Go into the frame that shows a plugin's page; `browser.switch_to.default_content()` leaves it."""
-    browser.switch_to.frame(find(browser, f"iframe[title='{title}']"))
-    find(browser, "body > *")
+@contextlib.contextmanager
+def inside(browser: Chrome, page: str) -> Iterator[None]:
+    """In the frame that shows a plugin's page."""
+    browser.switch_to.frame(find(browser, f"iframe[title='{page}']"))
+    try:
+        yield
+    finally:
+        browser.switch_to.default_content()
 
 
 def complaints(browser: Chrome) -> list[str]:
     """What the browser has reported since it was last asked: blocked scripts, missing files."""
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in {"SEVERE", "WARNING"}]
+    said = [entry["message"] for entry in browser.get_log("browser") if entry["level"] in {"SEVERE", "WARNING"}]
+    return [message for message in said if not message.endswith(OF_AIRFLOW)]
+
+
+def _by_text(browser: Chrome, text: str) -> WebElement:
+    each = browser.find_elements(By.XPATH, f"(//button | //a)[.//text()[normalize-space()='{text}']]")
+    return [element for element in each if element.is_displayed() and element.is_enabled()][-1]
+
+
+def _click(element: WebElement) -> bool:
+    element.click()
+    return True

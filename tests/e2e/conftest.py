@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from age_tasks.airflow_home import environment
+from age_tasks.airflow_home import environment, prepare
 from age_tasks.locations import PROJECT
 
 PASSWORD = "only-for-this-test"
@@ -66,6 +66,7 @@ class Standalone:
 
     def start(self) -> None:
         """Start it, and wait until every part of it is healthy."""
+        assert prepare(self.env) == 0
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", LAUNCH],

@@ -1,12 +1,16 @@
 """The workflow itself in a whole Airflow: labels arrive, it trains; few more arrive, it waits for others."""
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from age_tasks.locations import Locations
+from age_tasks.runs import open_run, safe_run_key
 from age_tasks.sample import draw_sample
+from age_tasks.stages import STAGES
 from tests.e2e.conftest import Standalone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
@@ -35,11 +39,23 @@ def ended(airflow: Standalone, run: str) -> dict[str, str]:
     return airflow.tasks("age_retraining", run)
 
 
+def overhead(airflow: Standalone, run: str) -> float:
+    """Seconds a task that a run took beyond what its stages say that they took."""
+    found = airflow.api(f"dags/age_retraining/dagRuns/{quote(run, safe='')}")
+    start, end = (datetime.fromisoformat(found[name]).timestamp() for name in ("start_date", "end_date"))
+    with open_run(safe_run_key(run), Locations.from_env(airflow.env)) as stages:
+        worked = sum(stages.finished(stage)["seconds"] for stage in STAGES)
+    return (end - start - worked) / len(airflow.tasks("age_retraining", run))
+
+
 def test_labels_that_arrive_are_trained_on_and_too_few_more_are_not(airflow: Standalone):
     draw_sample(Path(airflow.env["AGE_LABELS"]).parent, 110, seed=3)
     (run,) = airflow.wait("run", lambda: airflow.runs("age_retraining"))
     assert run["run_type"] == "asset_triggered"
     assert set(ended(airflow, run["dag_run_id"]).values()) == {"success"}
+    seconds = overhead(airflow, run["dag_run_id"])
+    print(f"{seconds:.1f} s a task beyond what the stages took")
+    assert 0 < seconds < 30
 
     form = {"logical_date": None, "conf": {"settings": {"data.min_new_labels": 5}}}
     again = airflow.api("dags/age_retraining/dagRuns", form)["dag_run_id"]
