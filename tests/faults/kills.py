@@ -121,6 +121,7 @@ def _die(number: int, where: str, function: Callable, arguments: tuple) -> None:
         elif event in WRITES:
             left -= any(where in str(detail) for detail in details)
         if left == 0:
+            left = -1  # what follows is heard too
             if event == "http.client.send":
                 details[0].sock.sendall(details[1][: len(details[1]) // 2])
             os.kill(os.getpid(), signal.SIGKILL)

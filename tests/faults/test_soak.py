@@ -98,7 +98,7 @@ def train(environment: dict[str, str]) -> tuple[float, int]:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory and open files are read from /proc")
 def test_two_hundred_retrainings_in_a_row(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, tally):
     growing, forked = Growing(tmp_path / "noise", 120), get_context("forkserver")
-    forked.set_forkserver_preload([__name__])
+    forked.set_forkserver_preload([__name__, *(f"age_tasks.stages.{stage}" for stage in TRAINING)])
     use(monkeypatch, tmp_path, growing.labels)
     monkeypatch.setenv("AGE_STORE", store.url)
     known, log, kept_bytes, measured, keys = {}, [], [], [], []
