@@ -1,5 +1,6 @@
 import os
 import shutil
+import uuid
 from pathlib import Path
 
 import keras
@@ -109,7 +110,9 @@ def test_a_picture_replaced_while_it_is_read_is_not_kept(model, table, faces: Sa
     shutil.copytree(faces.images, images)
 
     def replace_after(name: str, view: int, size: int):
-        shutil.copy(images / "00001.jpg", images / "00000.jpg")
+        other = images / f"{uuid.uuid4()}"  # whole at once: others read while this writes
+        shutil.copy(images / "00001.jpg", other)
+        other.replace(images / "00000.jpg")
         return load_view(name, view, size)
 
     monkeypatch.setattr(features, "load_view", replace_after)
