@@ -48,7 +48,9 @@ def postgres() -> Iterator[str]:
         data = ["-D", f"{folder}/data"]
         initialise = [found[-1] / "initdb", *data, "-U", "age", "-A", "trust"]
         subprocess.run(initialise, check=True, capture_output=True, **owner)
-        command = [found[-1] / "postgres", *data, "-p", str(port), "-k", folder, "-c", "fsync=off"]
+        # Workers that outlive their scheduler keep its connection open, and with that the locks of its transaction.
+        settings = ["-c", "fsync=off", "-c", "idle_in_transaction_session_timeout=30s"]
+        command = [found[-1] / "postgres", *data, "-p", str(port), "-k", folder, *settings]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **owner) as server:
             try:
                 made = [found[-1] / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "age", "airflow"]
