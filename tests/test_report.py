@@ -247,7 +247,7 @@ def test_what_it_was_made_from(published: "Page"):
         assert float(seconds) >= 0
         assert float(memory) > 0
     assert published.row("snapshot", cells=2)[1] == hashlib.sha256(b"frozen").hexdigest()
-    assert "3 pairs of pictures nearly show the same" in published.text
+    assert "3 pairs of near duplicates" in published.text
     assert "7082 images were known from an earlier deal" in published.text
     assert "resnet50, recipe reference" in published.text
     assert "last_layers: 30" in published.text

@@ -23,11 +23,11 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, sample: Sample) -> dict[st
 
 def airflow_command(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "age_tasks", "airflow", *arguments]
-    return subprocess.run(command, env=env, cwd=PROJECT, capture_output=True, text=True, timeout=280)
+    return subprocess.run(command, env=env, cwd=PROJECT, capture_output=True, text=True, timeout=580)
 
 
 def python(env: dict[str, str], code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     from age_tasks.airflow_home import environment
 
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, env=environment(env), cwd=PROJECT, capture_output=True, text=True, timeout=280)
+    return subprocess.run(command, env=environment(env), cwd=PROJECT, capture_output=True, text=True, timeout=580)
