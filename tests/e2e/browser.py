@@ -14,6 +14,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support import expected_conditions as until
 from selenium.webdriver.support.wait import WebDriverWait
 
+WIDTH, HEIGHT = 1400, 1000  # of the window in pixels
 PATIENCE = 120  # seconds; a busy machine draws slowly
 # Airflow's own way with pages of plugins; ours send a policy that lets no script run.
 OF_AIRFLOW = "allow-scripts and allow-same-origin for its sandbox attribute can escape its sandboxing."
@@ -34,14 +35,14 @@ ARGUMENTS = (
 
 
 @contextlib.contextmanager
-def open_browser(profile: Path, width: int = 1400, height: int = 1000) -> Iterator[Chrome]:
-    """Chromium with an empty `profile`, in a window of so many pixels; skips the test where it is not installed."""
+def open_browser(profile: Path) -> Iterator[Chrome]:
+    """Chromium with an empty `profile`; skips the test where it is not installed."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and driver):
         pytest.skip("no browser: apt-get install chromium chromium-driver")
     options = ChromeOptions()
     options.binary_location = chromium
-    for argument in (*ARGUMENTS, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
+    for argument in (*ARGUMENTS, f"--user-data-dir={profile}", f"--window-size={WIDTH},{HEIGHT}"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     browser = Chrome(options, ChromeService(driver))

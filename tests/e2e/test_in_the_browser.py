@@ -15,7 +15,20 @@ from selenium.webdriver import Chrome
 from age_tasks.registry import champion, history
 from age_tasks.sample import draw_sample
 from age_tasks.store import open_store
-from tests.e2e.browser import complaints, fill, find, inside, log_in, open_browser, patiently, press, see, start_run
+from tests.e2e.browser import (
+    HEIGHT,
+    WIDTH,
+    complaints,
+    fill,
+    find,
+    inside,
+    log_in,
+    open_browser,
+    patiently,
+    press,
+    see,
+    start_run,
+)
 from tests.e2e.conftest import PASSWORD, Standalone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
@@ -58,10 +71,10 @@ def asked(browser: Chrome, airflow: Standalone, labels: str) -> str:
     """The page of a run that was started with the form, and has come to the question whether to promote."""
     form = {
         "Data": {"labels": labels},
-        PROMOTION: {"require_approval": True, **LENIENT},
         TRAINING: {"recipe": "demo", **SMALL, "baseline.epochs": "1", "finetune.epochs": "1"},
+        PROMOTION: {"require_approval": True, **LENIENT},
     }
-    page = start_run(browser, airflow.url, "age_retraining", form, lambda: screenshot(browser, "page-form"))
+    page = start_run(browser, airflow.url, "age_retraining", form, lambda: screenshot(browser, "page-form", 1600))
     watch(browser, page, "Required Actions")
     return page
 
@@ -84,8 +97,8 @@ def replaced(browser: Chrome, airflow: Standalone, labels: str, approved: str) -
     """The page of a second run that trained for longer; its model has replaced the first, and nobody was asked."""
     form = {
         "Data": {"labels": labels},
-        PROMOTION: LENIENT,
         TRAINING: {"recipe": "demo", **SMALL, "baseline.epochs": "1"},
+        PROMOTION: LENIENT,
     }
     page = start_run(browser, airflow.url, "age_retraining", form)
     watch(browser, page, "Success")
@@ -108,10 +121,13 @@ def watch(browser: Chrome, page: str, sign: str) -> None:
     patiently(browser, shown, f"no '{sign}' at {page}", TRAINING_SECONDS)
 
 
-def screenshot(browser: Chrome, name: str) -> None:
+def screenshot(browser: Chrome, name: str, height: int = HEIGHT) -> None:
+    """Keep what is seen in a window of that many pixels' height."""
     if SCREENSHOTS:
-        time.sleep(3)  # what moves has come to rest, what is loaded has come
+        browser.set_window_size(WIDTH, height)
+        time.sleep(5)  # what moves has come to rest, what is loaded has come
         browser.save_screenshot(str(Path(SCREENSHOTS) / f"{name}.png"))
+        browser.set_window_size(WIDTH, HEIGHT)
 
 
 def test_a_run_started_with_the_form_has_its_settings(airflow: Standalone, asked: str, labels: str):
@@ -174,7 +190,7 @@ def test_a_rollback_with_its_reason_puts_the_first_model_back(browser: Chrome, a
     with inside(browser, "Age models"):
         see(browser, "v1 is in use")
         see(browser, f"Rolled back. {WHY_BACK}")
-    screenshot(browser, "page-models")
+    screenshot(browser, "page-models", 1400)
 
 
 def test_the_browser_had_nothing_to_complain_of(browser: Chrome, replaced: str):
