@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 
@@ -68,7 +69,8 @@ class Place:
             AGE_SETTLE_SECONDS=str(SETTLE),
             AIRFLOW__CORE__DAGS_FOLDER=str(root / "dags"),
         )
-        self.airflow.wait("DAG", lambda: self.airflow.api("dags")["dags"])
+        # A new DAG makes up for the last time of its schedule at once: that run is to fail here, not to take labels up.
+        self.airflow.wait("first run's end", lambda: self.airflow.runs("quick") and self.idle())
 
     def write(self, rows: int) -> str:
         """Labels of so many rows; returns their sha256."""
@@ -87,7 +89,12 @@ class Place:
 
     def events(self) -> list[tuple[str, float]]:
         """The content that each event named, and when, in seconds of the file's own clock."""
-        found = self.airflow.api("assets/events?limit=100&order_by=timestamp")["asset_events"]
+        try:
+            found = self.airflow.api("assets/events?limit=100&order_by=timestamp")["asset_events"]
+        except HTTPError as error:
+            if error.code != 500:
+                raise
+            return []  # Airflow 3.3 can't list an event while the run that it started is still queued
         return [
             (event["extra"]["payload"]["sha256"], datetime.fromisoformat(event["timestamp"]).timestamp())
             for event in found
