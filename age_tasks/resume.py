@@ -43,6 +43,25 @@ class EpochLog(keras.callbacks.Callback):
         )
 
 
+class KeepBest(keras.callbacks.Callback):
+    """Keeps the weights of the epoch with the lowest `monitor` in a file, which is whole whenever a process ends.
+
+    `ModelCheckpoint` writes over the file in place: killed meanwhile, it leaves a training without its best weights.
+    """
+
+    def __init__(self, path: Path, monitor: str):
+        super().__init__()
+        self.best = float("inf")
+        self._path, self._monitor = path, monitor
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if logs[self._monitor] < self.best:
+            self.best = float(logs[self._monitor])
+            temporary = self._path.with_name(f"next-{self._path.name}")
+            self.model.save_weights(str(temporary))
+            temporary.replace(self._path)
+
+
 class Resume(keras.callbacks.Callback):
     """Keeps the state after each epoch in a folder; comes last in the list of callbacks.
 

@@ -20,14 +20,14 @@ from age_tasks.errors import AgeTasksError
 from age_tasks.features import cached_features
 from age_tasks.images import ImageFolder
 from age_tasks.metrics import mae
-from age_tasks.resume import EpochLog, Resume
+from age_tasks.resume import EpochLog, KeepBest, Resume
 from age_tasks.runs import Run, Summary
 from age_tasks.splits import SPLITS, read_splits
 
 log = logging.getLogger(__name__)
 
 Splits = Mapping[str, pd.DataFrame]
-KEPT = 7  # times the parameters: the best weights, and of two epochs the weights and Adam's two moments
+KEPT = 8  # times the parameters: two best weights, and of two epochs the weights and Adam's two moments
 
 
 def train_and_save(
@@ -164,7 +164,7 @@ def fit(learner: keras.Model, train: Any, val: Any, settings: TrainingSettings, 
     epochs, best = EpochLog(settings.epochs), folder / "best.weights.h5"
     going = [
         *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if settings.ema_momentum else []),
-        keras.callbacks.ModelCheckpoint(str(best), monitor, mode="min", save_best_only=True, save_weights_only=True),
+        KeepBest(best, monitor),
         keras.callbacks.EarlyStopping(monitor, patience=settings.early_stopping_patience, mode="min"),
         epochs,
     ]

@@ -9,6 +9,7 @@ from age_tasks.batches import FeatureBatches
 from age_tasks.config import Config, TrainingSettings
 from age_tasks.errors import AgeTasksError
 from age_tasks.features import FeatureCache, row_key
+from age_tasks.resume import KeepBest
 from age_tasks.training import compile_for, fit, targets_of
 
 
@@ -77,6 +78,24 @@ def test_the_best_epoch_is_kept(data, tmp_path: Path):
     history = fit(learner, FeatureBatches(cache, table, 8, np.asarray, seed=1), val, settings, tmp_path / "x")
     kept = np.abs(learner.predict(val, verbose=0).ravel() - table["real_age"]).mean()
     assert kept == pytest.approx(history["val_mae"].min(), rel=1e-3)
+
+
+def test_the_best_weights_are_whole_though_the_process_dies_while_better_ones_are_written(tmp_path: Path, monkeypatch):
+    kept = KeepBest(tmp_path / "best.weights.h5", "val_mae")
+    kept.set_model(network())
+    kept.on_epoch_end(0, {"val_mae": 9.0})
+    kept.on_epoch_end(1, {"val_mae": 9.5})
+
+    def dies(path: str) -> None:
+        Path(path).write_bytes(b"half of th")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(kept.model, "save_weights", dies)
+    with pytest.raises(KeyboardInterrupt):
+        kept.on_epoch_end(2, {"val_mae": 8.0})
+    learner = network()
+    learner.load_weights(str(tmp_path / "best.weights.h5"))
+    np.testing.assert_array_equal(learner.get_weights()[0], kept.model.get_weights()[0])
 
 
 def test_training_that_diverges_says_what_to_lower(data, tmp_path: Path):
