@@ -26,7 +26,7 @@ from age_tasks.runs import (
     start_run,
 )
 from age_tasks.stages import NEEDS, STAGES, load_stage
-from age_tasks.store import Store, open_store
+from age_tasks.store import Store, local_path, open_store
 
 log = logging.getLogger("age_tasks")
 
@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--to", metavar="N", help="its number in `history` (default: the one before the champion)")
     sub.add_argument("--reason", required=True, help="a sentence for those who read the history")
-    sub = add("prune", _prune, "List what the store no longer needs, and with --delete remove it.")
+    sub = add("prune", _prune, "List what store and cache no longer need, and with --delete remove it.")
     sub.add_argument("--keep", type=int, default=10, metavar="RUNS", help="newest runs to keep (default: %(default)s)")
     sub.add_argument("--delete", action="store_true", help="remove what is listed (default: only list it)")
     sub.add_argument(
@@ -304,18 +304,24 @@ def _rollback(options: argparse.Namespace) -> int:
 
 
 def _prune(options: argparse.Namespace) -> int:
-    from age_tasks.prune import delete, superfluous
+    from age_tasks.prune import delete, half_written, superfluous
 
     locations = Locations.from_env()
     store = open_store(locations.store)
     if options.forget is not None:
         return _forget(options, store, locations.cache)
     found = superfluous(store, options.keep)
-    for name, entries in found.items():
-        print(f"{sum(entry.size for entry in entries) / 1e6:10.1f} MB  {name}")
-    total = sum(entry.size for entries in found.values() for entry in entries) / 1e6
+    on_disk = [local_path(store.url)] if store.url.startswith("file:") else []
+    unfinished = half_written({locations.cache, *on_disk})
+    sizes = {name: sum(entry.size for entry in entries) for name, entries in found.items()}
+    sizes |= {f"{path}, half written": size for path, size in unfinished.items()}
+    for name, size in sizes.items():
+        print(f"{size / 1e6:10.1f} MB  {name}")
+    total = sum(sizes.values()) / 1e6
     if options.delete:
         delete(store, found)
+        for path in unfinished:
+            path.unlink(missing_ok=True)
         print(f"{total:10.1f} MB  removed")
     else:
         print(f"{total:10.1f} MB  could be removed; nothing was: give --delete")

@@ -1,14 +1,18 @@
-"""What the store no longer needs: old runs, and versions that were never promoted."""
+"""What is no longer needed: old runs, versions that were never promoted, and what killed writers left behind."""
 
+import contextlib
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from age_tasks.errors import SettingsError
 from age_tasks.registry import history
 from age_tasks.runs import RECORD, Record, reused_from
 from age_tasks.stages import NEEDS
-from age_tasks.store import Entry, Store
+from age_tasks.store import TEMPORARY, Entry, Store
 
+A_DAY = 86_400  # seconds
 Records = dict[str, dict[str, Record]]  # by run key, by stage
 
 
@@ -46,6 +50,20 @@ def delete(store: Store, found: dict[str, list[Entry]]) -> None:
     for entries in found.values():
         for entry in sorted(entries, key=lambda entry: not entry.key.endswith(".json")):
             store.delete(entry.key)
+
+
+def half_written(folders: Iterable[Path]) -> dict[Path, int]:
+    """The temporary files that nobody has written to for a day, and their sizes in bytes: their writers were killed.
+
+    A bucket has none: an object is there whole or not at all.
+    """
+    found, long_ago = {}, time.time() - A_DAY
+    for path in (path for folder in folders for path in folder.rglob(f"{TEMPORARY}*")):
+        with contextlib.suppress(FileNotFoundError):  # its writer has finished
+            facts = path.stat()
+            if facts.st_mtime < long_ago:
+                found[path] = facts.st_size
+    return found
 
 
 def runs_in(store: Store) -> tuple[dict[str, str], Records]:

@@ -1,10 +1,13 @@
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
 
+from age_tasks.__main__ import main
 from age_tasks.errors import SettingsError
-from age_tasks.prune import delete, superfluous
+from age_tasks.prune import A_DAY, delete, half_written, superfluous
 from age_tasks.registry import VERSIONS, champion, fetch_version, promote, publish_version
 from age_tasks.store import FileStore, Store
 
@@ -75,3 +78,19 @@ def test_a_version_of_a_run_at_work_stays_though_it_is_not_whole_yet(runs: Store
 def test_the_newest_run_can_not_be_pruned(runs: Store):
     with pytest.raises(SettingsError, match="--keep 0"):
         superfluous(runs, keep=0)
+
+
+def test_half_written_files_go_once_nobody_can_be_writing_them(runs: Store, tmp_path: Path, monkeypatch, capsys):
+    left, at_work = (tmp_path / folder / ".tmp-k1lled" for folder in ("store/runs/week1", "cache/features"))
+    for path in (left, at_work):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half of i")
+    os.utime(left, (0, time.time() - A_DAY - 60))
+    assert half_written([tmp_path / "store", tmp_path / "cache"]) == {left: 9}
+    for name in ("store", "cache"):
+        monkeypatch.setenv(f"AGE_{name.upper()}", str(tmp_path / name))
+    assert main(["prune"]) == 0
+    assert f"0.0 MB  {left}, half written" in capsys.readouterr().out
+    assert left.exists()
+    assert main(["prune", "--delete"]) == 0
+    assert (left.exists(), at_work.exists()) == (False, True)
