@@ -10,6 +10,7 @@ from age_tasks.figures import ACCENT, BASELINE, FINETUNE, STYLE
 
 ROWS = (
     ("first run, plain / ours", "first_run_ratio"),
+    ("seconds of a first run, seed by seed", "seconds_by_seed"),
     ("5 % new labels, plain from scratch / ours", "incremental_ratio"),
     ("the same with a warm start of 3 epochs", "warm_start_ratio"),
     ("time to the plain recipe's best validation MAE, plain / ours", "time_to_equal_mae_ratio"),
@@ -85,5 +86,5 @@ def _text(value: Any) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{name} {_text(each)}" for name, each in value.items())
     if isinstance(value, list):
-        return ", ".join(f"{each:.2f}" for each in value)
+        return ", ".join(f"{each:.4g}" for each in value)
     return "not reached" if value is None else f"{value:g}"
