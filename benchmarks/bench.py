@@ -270,9 +270,7 @@ def _cpuinfo() -> list[str]:
 
 def _command(options: argparse.Namespace) -> str:
     """The command without this machine's paths."""
-    words = [str(word) for word in sys.argv[1:]]
-    if options.labels:
-        words = [word.replace(str(options.labels), options.labels.name) for word in words]
+    words = [Path(word).name if word in {str(options.labels), str(options.work)} else word for word in sys.argv[1:]]
     return shlex.join(["python", "-m", "benchmarks.bench", *words])
 
 

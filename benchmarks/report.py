@@ -5,6 +5,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from age_tasks.figures import ACCENT, BASELINE, FINETUNE, STYLE
 
@@ -70,6 +71,9 @@ def _draw(results: dict[str, Any], path: Path) -> None:
                 seconds, errors = zip(*[(epoch["seconds"], epoch["val_mae"]) for epoch in found[key]], strict=True)
                 axes.plot(seconds, errors, color=colour, marker="o", ms=3, label=label)
             axes.set(title=name, xlabel="seconds since the start (log)", ylabel="validation MAE (years)", xscale="log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.xaxis.set_minor_formatter(NullFormatter())
             axes.legend(fontsize=8)
         figure.savefig(path, dpi=110)
 
