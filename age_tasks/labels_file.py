@@ -12,6 +12,7 @@ from age_tasks.errors import LabelsError, NotFoundError, StoreError
 from age_tasks.store import FileStore, Store, local_path, open_store
 
 SETTLE_SECONDS, TRIES = 0.2, 50
+EMPTY_TRIES = 10  # a file that is written over lies there empty until its writer gets to run
 
 
 def labels_object(location: str) -> tuple[Store, str]:
@@ -36,9 +37,10 @@ def fetch_labels(location: str) -> bytes:
     """
     folder, name = labels_object(location)
     try:
-        for _ in range(TRIES):
+        for tried in range(TRIES):
             before, data = folder.entry(name), folder.get(name)
-            if folder.entry(name) == before and not _just_written(location):
+            whole = folder.entry(name) == before and not _just_written(location)
+            if whole and (data or tried >= EMPTY_TRIES):
                 return data
             time.sleep(SETTLE_SECONDS)
     except NotFoundError:
