@@ -56,6 +56,21 @@ def test_another_kind_of_address_is_refused():
         fetch_labels("ftp://faces/labels.csv")
 
 
+def test_a_file_that_lies_empty_is_waited_for(tmp_path: Path, monkeypatch):
+    labels, waits = tmp_path / "labels.csv", []
+    labels.write_bytes(b"")
+    os.utime(labels, (0, 0))
+
+    def write_after_three_waits(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            labels.write_bytes(b"file_name,real_age\n")
+            os.utime(labels, (0, 0))
+
+    monkeypatch.setattr(labels_file.time, "sleep", write_after_three_waits)
+    assert fetch_labels(str(labels)) == b"file_name,real_age\n"
+
+
 def test_a_store_remembers_the_last_snapshot_of_each_labels_file(store: Store, tmp_path: Path):
     labels, others = str(tmp_path / "my labels.csv"), "s3://faces/labels.csv"
     assert last_snapshot(store, labels) is None
