@@ -24,7 +24,7 @@ demo/faces/labels.csv: | $(INSTALLED)
 	@$(RUN) sample --out demo/faces --count 600 --faults > demo/sample.log 2>&1 || { cat demo/sample.log; exit 1; }
 
 demo: demo/faces/labels.csv ## Draw faces, retrain through Airflow, show the result
-	@echo "running the DAG age_retraining (about two minutes; whole log: demo/airflow.log)"
+	@echo "running the DAG age_retraining (a minute or two; whole log: demo/airflow.log)"
 	@AGE_LABELS=$(CURDIR)/demo/faces/labels.csv AGE_STORE=$(CURDIR)/demo/store AGE_CACHE=$(CURDIR)/demo/cache AGE_RECIPE=demo \
 	  $(RUN) airflow dags test age_retraining 2>&1 | tee demo/airflow.log \
 	  | { grep --line-buffered -oE "stage [a-z]+ (done in [0-9.]+ s|failed|reused from run [^:]+)" || true; } \
