@@ -270,7 +270,9 @@ def _cpuinfo() -> list[str]:
 
 def _command(options: argparse.Namespace) -> str:
     """The command without this machine's paths."""
-    words = [Path(word).name if word in {str(options.labels), str(options.work)} else word for word in sys.argv[1:]]
+    words = sys.argv[1:]
+    for path in filter(None, (options.labels, options.work)):
+        words = [word.replace(str(path), path.name) for word in words]
     return shlex.join(["python", "-m", "benchmarks.bench", *words])
 
 
