@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from age_tasks.store import whole_file
+
 log = logging.getLogger(__name__)
 
 REMEMBERED = ("wait", "best", "cooldown_counter", "stopped_epoch", "_ema_weights_in_model", "rows")
@@ -102,9 +104,8 @@ class Resume(keras.callbacks.Callback):
             "weights": weights,
             "callbacks": {type(callback).__name__: _remembered(callback) for callback in self._callbacks},
         }
-        temporary = self._folder / "state.json.tmp"
-        temporary.write_text(json.dumps(self._state))
-        temporary.replace(self._folder / "state.json")
+        with whole_file(self._folder / "state.json") as temporary:
+            temporary.write_text(json.dumps(self._state))
         if before:
             (self._folder / before).unlink(missing_ok=True)
 
