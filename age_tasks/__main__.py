@@ -5,7 +5,6 @@ import ast
 import json
 import logging
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +13,7 @@ from age_tasks.config import Config, describe_settings, load_recipe, parse_overr
 from age_tasks.disk import full_disk_named
 from age_tasks.errors import AgeTasksError, LabelsError, MissingInputError, SettingsError
 from age_tasks.locations import Locations
+from age_tasks.processes import load_ahead, run_command
 from age_tasks.runs import (
     Run,
     carry_out,
@@ -226,14 +226,14 @@ def _run(options: argparse.Namespace) -> int:
     key = options.run or new_run_key()
     given = ["--recipe", options.recipe] if options.recipe else []
     given += [word for assignment in options.set for word in ("--set", assignment)]
+    load_ahead()
     for stage in STAGES:
         extra = given if stage == STAGES[0] else []
         env = dict(os.environ, AGE_RUN=key) | ({"AGE_AGAIN": "true"} if options.again else {})
         if stage != STAGES[0]:  # later stages take the settings that the run was started with
             env |= {"AGE_RECIPE": "", "AGE_SET": ""}
-        done = subprocess.run([sys.executable, "-m", "age_tasks", stage, *extra], env=env, stdout=subprocess.DEVNULL)
-        if done.returncode:
-            return done.returncode
+        if code := run_command([stage, *extra], env):
+            return code
     with open_run(key, locations) as run:
         _print_summary(run)
     return 0
