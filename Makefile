@@ -43,7 +43,7 @@ test-e2e: $(INSTALLED) ## Run the tests that start a whole Airflow (minutes)
 screenshots: demo/faces/labels.csv ## Take the pictures of docs/ in a real browser, from real runs on the demo's faces
 	@SCREENSHOTS=docs .venv/bin/python -m pytest tests/e2e/test_in_the_browser.py -m e2e
 
-test-faults: $(INSTALLED) ## Kill, starve and feed rubbish to the workflow; writes benchmarks/faults.json (most of an hour)
+test-faults: $(INSTALLED) ## Kill, starve and feed rubbish to the workflow; writes benchmarks/faults.json (more than an hour)
 	@FAULTS_JSON=benchmarks/faults.json .venv/bin/python -m pytest -n 2 --dist worksteal -m '' tests/faults
 
 compose-env: ## Draw the passwords and keys of docker-compose.yaml into .env (once)
