@@ -21,7 +21,7 @@ from age_tasks.runs import open_run
 
 HERE = Path(__file__).parent
 STAGES = ("snapshot", "validate", "split", "baseline", "finetune")
-# Half of strong's epochs and a shorter average, since few pictures make few steps.
+# Half of strong's epochs and layers, to take half an hour, and a shorter average, since few pictures make few steps.
 IDEAS = {
     "the recipe `reference`": ["model.backbone=efficientnet_lite0"],
     "a head trained until it no longer improves": [
@@ -29,8 +29,8 @@ IDEAS = {
     ],
     "shares of 101 ages, their expected value": ["model.head=expected_value", "model.dense_units=0"],
     "the mirror averaged at prediction": ["views.prediction=2"],
-    "all behind the 28 × 28 feature map learns, along a cosine": [
-        *("finetune.last_layers=98", "finetune.learning_rate=3e-4", "finetune.schedule=cosine"),
+    "all behind the last 14 × 14 feature map learns, along a cosine": [
+        *("finetune.last_layers=46", "finetune.learning_rate=3e-4", "finetune.schedule=cosine"),
         *("finetune.epochs=8", "finetune.early_stopping_patience=8", "model.dropout=0.3"),
     ],
     "averaged weights": ["finetune.ema_momentum=0.98"],
