@@ -88,7 +88,7 @@ def _page(found: dict) -> str:
     before = None
     for row in found["ideas"]:
         errors = row["validation_mae"]
-        gain = "" if before is None else f"{before - mean(errors):+.2f}"
+        gain = "" if before is None else f"{round(before - mean(errors), 2) or 0.0:+.2f}"  # no -0.00
         lines.append(f"| {row['idea']} | {mean(errors):.2f} | {min(errors):.2f} to {max(errors):.2f} | {gain} |")
         before = mean(errors)
     return "\n".join(lines) + "\n"
