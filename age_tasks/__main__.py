@@ -13,7 +13,6 @@ from age_tasks.config import Config, describe_settings, load_recipe, parse_overr
 from age_tasks.disk import full_disk_named
 from age_tasks.errors import AgeTasksError, LabelsError, MissingInputError, SettingsError
 from age_tasks.locations import Locations
-from age_tasks.processes import load_ahead, run_command
 from age_tasks.runs import (
     Run,
     carry_out,
@@ -222,6 +221,8 @@ def _config(run: Run, options: argparse.Namespace) -> Config:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from age_tasks.processes import load_ahead, run_command
+
     locations = Locations.from_env()
     key = options.run or new_run_key()
     given = ["--recipe", options.recipe] if options.recipe else []

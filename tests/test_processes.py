@@ -12,10 +12,13 @@ import pytest
 from age_tasks import processes
 from age_tasks.processes import FORKS, LOADED, load_ahead, run_command
 
+IS_LOADED = 42  # an exit code that no failure has
+
 
 @pytest.fixture(autouse=True)
 def none_loaded() -> Iterator[None]:
     """No process that an earlier test had libraries loaded in."""
+    forkserver.set_forkserver_preload([])
     forkserver._forkserver._stop()
     yield
     forkserver._forkserver._stop()
@@ -36,9 +39,9 @@ def test_a_command_has_its_own_environment_and_tells_its_exit_code(
 
 @pytest.mark.skipif(not FORKS, reason="libraries are loaded ahead only where a fork is safe afterwards")
 def test_a_training_begins_with_tensorflow_loaded(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(processes, "_command", _count_tensorflow)
+    monkeypatch.setattr(processes, "_command", _tell_tensorflow)
     load_ahead()
-    assert run_command(["finetune"], dict(os.environ)) == 1
+    assert run_command(["finetune"], dict(os.environ)) == IS_LOADED
 
 
 def test_a_command_that_is_killed_has_failed(monkeypatch: pytest.MonkeyPatch):
@@ -46,8 +49,8 @@ def test_a_command_that_is_killed_has_failed(monkeypatch: pytest.MonkeyPatch):
     assert run_command([LOADED[0]], dict(os.environ)) == -signal.SIGKILL
 
 
-def _count_tensorflow(arguments: list[str], env: dict[str, str]) -> None:
-    sys.exit(sum(name == "tensorflow" for name in sys.modules))
+def _tell_tensorflow(arguments: list[str], env: dict[str, str]) -> None:
+    sys.exit(IS_LOADED if "tensorflow" in sys.modules else 0)
 
 
 def _die(arguments: list[str], env: dict[str, str]) -> None:
