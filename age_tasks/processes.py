@@ -17,7 +17,7 @@ FORKS = sys.platform == "linux"
 def load_ahead() -> None:
     """Begin to load, in the background, what the stages from the baseline on import: seconds for each of them."""
     if FORKS:
-        get_context("forkserver").set_forkserver_preload([f"age_tasks.stages.{stage}" for stage in LOADED])
+        get_context("forkserver").set_forkserver_preload(["age_tasks.loaded"])
         forkserver.ensure_running()
 
 

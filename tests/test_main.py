@@ -1,6 +1,7 @@
 """The command line, as people type it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +79,12 @@ def test_a_run_stops_at_the_stage_that_fails_and_says_where(place: Path):
     assert done.returncode == 65
     assert "17 of 172 rows" in done.stderr
     assert "split" not in done.stderr.replace("splits", "")
+
+
+def test_the_error_that_ends_a_run_is_the_last_thing_said(place: Path, tmp_path: Path):
+    (tmp_path / "labels.csv").write_text("file,age\n")
+    env = dict(os.environ, AGE_LABELS=str(tmp_path / "labels.csv"))
+    command = [sys.executable, "-m", "age_tasks", "run", "--recipe", "demo"]
+    done = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True)
+    assert done.returncode == 65
+    assert done.stderr.splitlines()[-1].startswith("snapshot: ")
