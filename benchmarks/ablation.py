@@ -15,9 +15,9 @@ from statistics import mean
 
 import pandas as pd
 
-from age_tasks.locations import Locations
-from age_tasks.metrics import mae
-from age_tasks.runs import open_run
+from age_tasks.environment import Locations
+from age_tasks.evaluation.metrics import mae
+from age_tasks.runs.run import open_run
 
 HERE = Path(__file__).parent
 STAGES = ("snapshot", "validate", "split", "baseline", "finetune")

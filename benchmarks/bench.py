@@ -22,9 +22,9 @@ from typing import Any
 import pandas as pd
 
 from age_tasks.config import load_recipe, parse_overrides
-from age_tasks.locations import Locations
-from age_tasks.runs import Run, newest_run, open_run
-from age_tasks.sample import draw_sample
+from age_tasks.demo.synthetic_faces import draw_sample
+from age_tasks.environment import Locations
+from age_tasks.runs.run import Run, newest_run, open_run
 from age_tasks.store import open_store
 from benchmarks.report import write_report
 
@@ -184,7 +184,9 @@ class Bench:
 def _weights(work: Path, images: Path, settings: list[str]) -> str:
     """What the settings say; or, where ImageNet's weights can't be had, a file of some drawn by lot."""
     model = load_recipe("reference").with_overrides(parse_overrides(settings)).model
-    load = "import sys; from age_tasks.backbones import build_model; from age_tasks.config import ModelSettings; "
+    load = (
+        "import sys; from age_tasks.training.network import build_model; from age_tasks.config import ModelSettings; "
+    )
     load += "build_model(ModelSettings.model_validate_json(sys.argv[1]), 0)"
     done = subprocess.run([sys.executable, "-c", load, model.model_dump_json()], capture_output=True, cwd=HERE.parent)
     if done.returncode == 0:

@@ -3,7 +3,7 @@
     python -m benchmarks.gate_simulation
 
 Writes `benchmarks/gate_simulation.json` and prints the table. Each pair is scored on a test set of its own by the code
-of the gate: `age_tasks.comparison.intervals` with 10,000 resamples and `age_tasks.gate.against_champion`.
+of the gate: `evaluation.comparison.intervals` with 10,000 resamples and `evaluation.gate.against_champion`.
 """
 
 import json
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from age_tasks.comparison import intervals
 from age_tasks.config import EvaluateSettings, GateSettings
-from age_tasks.gate import against_champion, passes
+from age_tasks.evaluation.comparison import intervals
+from age_tasks.evaluation.gate import against_champion, passes
 
 PAIRS = 2000
 TRUE_GAINS = (-0.5, 0.0, 0.5)  # years; below 0 the candidate is worse
@@ -57,7 +57,7 @@ def promoted(images: int, gain: float) -> dict[str, float]:
 
 
 def compared(images: int, gain: float, seed: int) -> list[dict]:
-    """`BLOCK` pairs of models on one set of ages, each as `age_tasks.comparison.compare` would describe it."""
+    """`BLOCK` pairs of models on one set of ages, each as `evaluation.comparison.compare` would describe it."""
     rng, edges = np.random.default_rng([seed, images]), np.array(EvaluateSettings().bin_edges)
     ages = rng.gamma(*AGES, images).clip(1, 100)
     loss = differences(ages, gain, rng)

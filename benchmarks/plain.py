@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from age_tasks.accelerate import use_xla
-from age_tasks.backbones import build_model, freeze
 from age_tasks.config import Config, TrainingSettings, config_from_dict
+from age_tasks.training.hardware import use_xla
+from age_tasks.training.network import build_model, freeze
 
 
 def main() -> None:

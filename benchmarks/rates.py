@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from age_tasks.accelerate import bfloat16, keep_freed_memory, use_bfloat16, use_xla
-from age_tasks.backbones import build_model, cut_point, freeze, pooled, suffix_model
 from age_tasks.config import config_from_dict
-from age_tasks.features import CPU_BATCH, pixels
-from age_tasks.images import ImageFolder
+from age_tasks.data.image_folder import ImageFolder
+from age_tasks.training.features import CPU_BATCH, pixels
+from age_tasks.training.hardware import bfloat16, keep_freed_memory, use_bfloat16, use_xla
+from age_tasks.training.network import build_model, cut_point, freeze, pooled, suffix_model
 
 SECONDS = 6.0
 BATCH = 32

@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from age_tasks.figures import ACCENT, BASELINE, FINETUNE, STYLE
+from age_tasks.reports.figures import ACCENT, BASELINE, FINETUNE, STYLE
 
 ROWS = (
     ("first run, plain / ours", "first_run_ratio"),

@@ -4,11 +4,11 @@ import os
 from datetime import datetime, timedelta
 
 from age_retraining_plugin.approval import ANSWER, approval_task
-from age_retraining_plugin.champion import PROMOTED, announce
+from age_retraining_plugin.assets import PROMOTED, announce
 from age_retraining_plugin.form import retraining_form
 from age_retraining_plugin.labels_trigger import labels_asset, labels_schedule
 from age_retraining_plugin.notices import NoticeSettings, when_a_run_is_late, when_a_task_fails
-from age_retraining_plugin.operators import stage_task
+from age_retraining_plugin.stage_task import stage_task
 from airflow.sdk import DAG, chain
 
 SCHEDULE = os.environ.get("AGE_SCHEDULE") or "0 3 * * 1"

@@ -2,8 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from age_retraining_plugin.champion import CHAMPION, announce_rollback
-from age_retraining_plugin.operators import CommandOperator
+from age_retraining_plugin.assets import CHAMPION, announce_rollback
+from age_retraining_plugin.stage_task import CommandOperator
 from airflow.sdk import DAG, Param
 
 DOCUMENTATION = """

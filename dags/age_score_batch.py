@@ -3,8 +3,8 @@
 import os
 from datetime import datetime, timedelta
 
-from age_retraining_plugin.champion import CHAMPION, skip_without_images
-from age_retraining_plugin.operators import CommandOperator
+from age_retraining_plugin.assets import CHAMPION, skip_without_images
+from age_retraining_plugin.stage_task import CommandOperator
 from airflow.sdk import DAG, Param
 
 DOCUMENTATION = """

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from age_tasks.__main__ import main
-from age_tasks.locations import Locations
-from age_tasks.runs import Run, open_run
-from age_tasks.sample import Sample, draw_sample
+from age_tasks.cli.app import main
+from age_tasks.demo.synthetic_faces import Sample, draw_sample
+from age_tasks.environment import Locations
+from age_tasks.runs.run import Run, open_run
 from age_tasks.store import FileStore, Store, open_store
-from tests.s3_server import NotPossibleHere, serve_s3
+from tests.support.s3_server import NotPossibleHere, serve_s3
 
 SHARED = Path(os.environ.get("AGE_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 QUICK = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from age_tasks.locations import PROJECT
+from age_tasks.environment import PROJECT
 
 COMPOSE = PROJECT / "docker-compose.yaml"
 TEXT = COMPOSE.read_text()

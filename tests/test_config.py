@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from age_tasks.config import describe_settings, load_recipe, parse_overrides, recipe_names
+from age_tasks.environment import PROJECT
 from age_tasks.errors import SettingsError
-from age_tasks.locations import PROJECT
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -11,17 +11,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from age_tasks.__main__ import main
+from age_tasks.cli.app import main
 from age_tasks.config import Config
+from age_tasks.demo.synthetic_faces import Sample
+from age_tasks.environment import PROJECT, Locations
 from age_tasks.errors import NotFoundError, SettingsError, WeightsError
-from age_tasks.locations import PROJECT, Locations
-from age_tasks.registry import MANIFEST, VERSIONS, champion, fetch_version, promote, publish_version
-from age_tasks.runs import Run, open_run, start_run
-from age_tasks.sample import Sample
+from age_tasks.registry.promotions import MANIFEST, VERSIONS, champion, fetch_version, promote, publish_version
+from age_tasks.runs.run import Run, open_run, start_run
 from age_tasks.stages.finetune import take_weights
 from age_tasks.store import FileStore
 from tests.conftest import QUICK, overrides, use
-from tests.hostile import HUSH, model_with_code
+from tests.support.hostile import HUSH, model_with_code
 
 NAMES = (
     "<img src=x onerror=alert(1)>.jpg",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from age_tasks.config import Config
-from age_tasks.runs import Run, Summary
+from age_tasks.runs.run import Run, Summary
 
 
 @dataclass(frozen=True)

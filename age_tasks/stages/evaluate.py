@@ -9,19 +9,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from age_tasks import figures
-from age_tasks.comparison import compare, population_stability
 from age_tasks.config import Config, EvaluateSettings, ViewsSettings
-from age_tasks.conformal import COVERAGE, bounds, group_of, half_widths
-from age_tasks.gate import FEW_IMAGES
-from age_tasks.images import ImageFolder, load_rgb
-from age_tasks.metrics import by_age, mae, mae_difference, measure
-from age_tasks.registry import fetch_version
-from age_tasks.report import report_from_run
-from age_tasks.runs import Run, Summary
-from age_tasks.splits import read_splits
-from age_tasks.spreadsheets import as_csv
-from age_tasks.suspects import by_suspicion
+from age_tasks.data.image_folder import ImageFolder, load_rgb
+from age_tasks.data.splits import read_splits
+from age_tasks.evaluation.comparison import compare, population_stability
+from age_tasks.evaluation.conformal import COVERAGE, bounds, group_of, half_widths
+from age_tasks.evaluation.gate import FEW_IMAGES
+from age_tasks.evaluation.label_issues import by_suspicion
+from age_tasks.evaluation.metrics import by_age, mae, mae_difference, measure
+from age_tasks.registry.promotions import fetch_version
+from age_tasks.reports import figures
+from age_tasks.reports.model_report import report_from_run
+from age_tasks.reports.safe_csv import as_csv
+from age_tasks.runs.run import Run, Summary
 
 MODELS = ("baseline", "finetune")
 WORST_FACES = 24
@@ -88,8 +88,8 @@ def against_champion(
     if entry is None:
         return None
     # Only here, since it brings TensorFlow: a first run's ages were all predicted where the models were trained.
-    from age_tasks.backbones import load_network
-    from age_tasks.training import predict_ages
+    from age_tasks.training.fit import predict_ages
+    from age_tasks.training.network import load_network
 
     folder = run.scratch / "versions" / entry.version
     manifest = fetch_version(run.store, entry.version, folder)

@@ -8,12 +8,12 @@ import logging
 
 import keras
 
-from age_tasks.backbones import freeze, load_network
 from age_tasks.config import Config
 from age_tasks.errors import SettingsError
-from age_tasks.registry import Promotion, champion, fetch_version
-from age_tasks.runs import Run, Summary
-from age_tasks.training import train_and_save
+from age_tasks.registry.promotions import Promotion, champion, fetch_version
+from age_tasks.runs.run import Run, Summary
+from age_tasks.training.fit import train_and_save
+from age_tasks.training.network import freeze, load_network
 
 log = logging.getLogger(__name__)
 

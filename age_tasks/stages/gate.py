@@ -7,8 +7,8 @@ a person is shown who is asked to approve.
 import json
 
 from age_tasks.config import Config
-from age_tasks.gate import judge, passes, verdict
-from age_tasks.runs import Run, Summary
+from age_tasks.evaluation.gate import judge, passes, verdict
+from age_tasks.runs.run import Run, Summary
 
 SHOWN_OF_RULE = ("name", "value", "comparison", "bound", "unit", "passed")
 SHOWN_OF_CHAMPION = ("name", "images", "candidate_mae", "champion_mae", "value", "low", "high")

@@ -12,15 +12,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from age_tasks.approval import Approval, approval
 from age_tasks.config import Config
+from age_tasks.data.splits import read_splits
 from age_tasks.errors import MissingInputError
-from age_tasks.export import COMPARED, contract, export_checked
-from age_tasks.quality import usual
-from age_tasks.registry import VERSIONS, champion, history, promote, publish_version, published_before
-from age_tasks.report import model_card_from_run, report_from_run
-from age_tasks.runs import Run, Summary
-from age_tasks.splits import read_splits
+from age_tasks.registry.approval import Approval, approval
+from age_tasks.registry.promotions import (
+    VERSIONS,
+    champion,
+    history,
+    promote,
+    publish_version,
+    published_before,
+)
+from age_tasks.reports.model_report import model_card_from_run, report_from_run
+from age_tasks.runs.run import Run, Summary
+from age_tasks.serving.input_checks import usual
+from age_tasks.serving.litert import COMPARED, contract, export_checked
 from age_tasks.store import file_sha256
 
 SAMPLE = 500  # training pictures behind what is said of a new one
@@ -61,7 +68,7 @@ def _files(run: Run) -> dict[str, Path]:
 
 def _track(run: Run, config: Config, files: Mapping[str, Path], evaluation: Path) -> None:
     """Log the version and its figures to MLflow, and who is the champion."""
-    from age_tasks.tracking import log_champion, log_version
+    from age_tasks.registry.mlflow_mirror import log_champion, log_version
 
     version = published_before(run.store, file_sha256(files["model.keras"])).version
     histories = {stage: pd.read_csv(run.input(stage, "history.csv")) for stage in ("baseline", "finetune")}

@@ -9,11 +9,11 @@ import csv
 import pandas as pd
 
 from age_tasks.config import Config
-from age_tasks.images import probe_images
-from age_tasks.labels import read_labels
-from age_tasks.labels_file import fetch_labels, note_snapshot
+from age_tasks.data.image_folder import probe_images
+from age_tasks.data.labels import read_labels
+from age_tasks.data.labels_file import fetch_labels, note_snapshot
 from age_tasks.progress import Progress
-from age_tasks.runs import Run, Summary
+from age_tasks.runs.run import Run, Summary
 
 
 def run(run: Run, config: Config) -> Summary:

@@ -10,14 +10,23 @@ from pathlib import Path
 
 import pandas as pd
 
-from age_tasks import figures
 from age_tasks.config import Config, SplitSettings
+from age_tasks.data.labels import read_labels
+from age_tasks.data.labels_file import fetch_labels
+from age_tasks.data.splits import (
+    LEFT_OUT,
+    SPLITS,
+    across_pairs,
+    assign,
+    no_known,
+    remember,
+    split_labels,
+    summarise,
+)
 from age_tasks.errors import LabelsError
-from age_tasks.labels import read_labels
-from age_tasks.labels_file import fetch_labels
-from age_tasks.runs import Run, Summary
-from age_tasks.splits import LEFT_OUT, SPLITS, across_pairs, assign, no_known, remember, split_labels, summarise
-from age_tasks.spreadsheets import as_csv
+from age_tasks.reports import figures
+from age_tasks.reports.safe_csv import as_csv
+from age_tasks.runs.run import Run, Summary
 
 log = logging.getLogger(__name__)
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from age_tasks import figures
-from age_tasks.audit import write_audit
 from age_tasks.config import Config
-from age_tasks.duplicates import near_pairs
+from age_tasks.data.audit import write_audit
+from age_tasks.data.expectations import Expectations, Finding
+from age_tasks.data.image_folder import ImageFolder, load_rgb, name_problem
+from age_tasks.data.near_duplicates import near_pairs
 from age_tasks.errors import LabelsError
-from age_tasks.expectations import Expectations, Finding
-from age_tasks.images import ImageFolder, load_rgb, name_problem
-from age_tasks.runs import Run, Summary
-from age_tasks.spreadsheets import as_csv
-from age_tasks.validation_page import validation_page
+from age_tasks.reports import figures
+from age_tasks.reports.safe_csv import as_csv
+from age_tasks.reports.validation_page import validation_page
+from age_tasks.runs.run import Run, Summary
 
 ACCEPTED = ["line", "file_name", "real_age", "sha256", "dhash", "width", "height", "bytes"]
 QUARANTINE = ["line", "file_name", "age_text", "fault", "reason"]

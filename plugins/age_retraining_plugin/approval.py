@@ -10,9 +10,9 @@ from airflow.sdk import Context, Param
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException
 
+from age_tasks.environment import Locations
 from age_tasks.errors import StoreError
-from age_tasks.locations import Locations
-from age_tasks.registry import published_before
+from age_tasks.registry.promotions import published_before
 from age_tasks.store import open_store
 
 # A question that has no answer, since somebody marked the task as done, must not count as one that nobody had to ask.
@@ -22,7 +22,7 @@ ANSWER = {"AGE_APPROVAL": "{{ (ti.xcom_pull(task_ids='approve') or {'asked': par
 class PromotionApproval(ApprovalOperator):
     """Ask whether the candidate shall become the champion, if the form wants that and the gate has passed it.
 
-    The XCom is the answer as `age_tasks.approval` reads it. Publish runs whatever it is, since it writes the report.
+    The XCom is the answer as `age_tasks.registry.approval` reads it. Publish runs whatever it is: it writes the report.
     """
 
     ui_color = "#f5e6c8"

@@ -11,9 +11,9 @@ from typing import Any
 from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
+from age_tasks.data.labels_file import content_sha256, labels_object, last_snapshot
+from age_tasks.environment import PROJECT, Locations
 from age_tasks.errors import SettingsError
-from age_tasks.labels_file import content_sha256, labels_object, last_snapshot
-from age_tasks.locations import PROJECT, Locations
 from age_tasks.store import Entry, Store, open_store
 
 ONCE_MORE_SECONDS = 600.0

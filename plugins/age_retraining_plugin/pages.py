@@ -15,14 +15,14 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.base import RequestResponseEndpoint
 
+from age_tasks.environment import Locations
 from age_tasks.errors import NotFoundError, SettingsError, StoreError
-from age_tasks.locations import Locations
-from age_tasks.models_page import models_page
-from age_tasks.pages import render
-from age_tasks.runs import Run, safe_run_key
+from age_tasks.reports.html import render
+from age_tasks.reports.models_page import models_page
+from age_tasks.reports.run_summary import results
+from age_tasks.runs.run import Run, safe_run_key
 from age_tasks.stages import STAGES
 from age_tasks.store import Store, open_store
-from age_tasks.summary import results
 
 DAG = "age_retraining"
 # Where a page is, the last place first.

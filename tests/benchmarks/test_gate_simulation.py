@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from age_tasks.config import GateSettings
-from age_tasks.gate import against_champion, passes
-from age_tasks.locations import PROJECT
+from age_tasks.environment import PROJECT
+from age_tasks.evaluation.gate import against_champion, passes
 from benchmarks.gate_simulation import BLOCK, CHAMPION_MAE, compared, differences
 
 RESULTS = PROJECT / "benchmarks" / "gate_simulation.json"

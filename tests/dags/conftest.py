@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from age_tasks.locations import PROJECT
-from age_tasks.sample import Sample
+from age_tasks.demo.synthetic_faces import Sample
+from age_tasks.environment import PROJECT
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def airflow_command(env: dict[str, str], *arguments: str) -> subprocess.Complete
 
 
 def python(env: dict[str, str], code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    from age_tasks.airflow_home import environment
+    from age_tasks.cli.airflow import environment
 
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, env=environment(env), cwd=PROJECT, capture_output=True, text=True, timeout=580)

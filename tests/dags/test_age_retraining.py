@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from age_tasks.locations import Locations
-from age_tasks.runs import open_run
+from age_tasks.environment import Locations
+from age_tasks.runs.run import open_run
 from age_tasks.stages import STAGES
 from tests.conftest import QUICK
 from tests.dags.conftest import airflow_command, python
@@ -43,7 +43,7 @@ def approval(answer, required):
     return task.env["AGE_APPROVAL"]
 pushed = {}
 def failure(code):
-    from age_retraining_plugin.operators import CommandOperator
+    from age_retraining_plugin.stage_task import CommandOperator
     task = CommandOperator(task_id=f"t{code}", command="snapshot", env={})
     task.bash_command, task.env = f"echo the reason; exit {code}", {}
     try:

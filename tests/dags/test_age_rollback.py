@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from age_tasks.registry import champion, history
+from age_tasks.registry.promotions import champion, history
 from age_tasks.store import FileStore
 from tests.dags.conftest import airflow_command, python
-from tests.test_registry import promoted
+from tests.registry.test_promotions import promoted
 
 EVENTS = """
 import json

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from age_tasks.runs import Run
-from age_tasks.sample import Sample
+from age_tasks.demo.synthetic_faces import Sample
+from age_tasks.runs.run import Run
 from tests.dags.conftest import airflow_command
 
 

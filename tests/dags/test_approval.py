@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from age_tasks.registry import champion, history
-from age_tasks.runs import Run
+from age_tasks.registry.promotions import champion, history
+from age_tasks.runs.run import Run
 from age_tasks.store import FileStore
 from tests.dags.conftest import python
 

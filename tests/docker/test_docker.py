@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import docker
-from age_tasks.locations import Locations
-from age_tasks.runs import open_run
-from age_tasks.sample import Sample
+from age_tasks.demo.synthetic_faces import Sample
+from age_tasks.environment import Locations
+from age_tasks.runs.run import open_run
 from age_tasks.stages import STAGES
 from tests.conftest import QUICK
 from tests.dags.conftest import airflow_command, python
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.docker
 RUN = """
 import json, os, re, sys, threading
 from airflow.sdk import DAG
-from age_retraining_plugin.docker_runtime import DockerStage
-from age_retraining_plugin.runtimes import RuntimeSettings
+from age_retraining_plugin.runtimes.docker import DockerStage
+from age_retraining_plugin.runtimes.settings import RuntimeSettings
 
 with DAG("age_retraining") as dag:
     stage = DockerStage(stage="snapshot", task_id="snapshot", env={"SHOWN": "yes"}, gpu=False,

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from age_tasks.airflow_home import environment, prepare
-from age_tasks.locations import PROJECT
+from age_tasks.cli.airflow import environment, prepare
+from age_tasks.environment import PROJECT
 
 PASSWORD = "only-for-this-test"
 STARTUP_SECONDS = 600

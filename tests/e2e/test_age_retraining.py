@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import pytest
 
-from age_tasks.locations import Locations
-from age_tasks.runs import open_run, safe_run_key
-from age_tasks.sample import draw_sample
+from age_tasks.demo.synthetic_faces import draw_sample
+from age_tasks.environment import Locations
+from age_tasks.runs.run import open_run, safe_run_key
 from age_tasks.stages import STAGES
 from tests.e2e.conftest import Standalone
 

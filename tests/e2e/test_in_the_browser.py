@@ -12,8 +12,8 @@ from urllib.parse import unquote
 import pytest
 from selenium.webdriver import Chrome
 
-from age_tasks.registry import champion, history
-from age_tasks.sample import draw_sample
+from age_tasks.demo.synthetic_faces import draw_sample
+from age_tasks.registry.promotions import champion, history
 from age_tasks.store import open_store
 from tests.e2e.browser import (
     HEIGHT,

@@ -8,7 +8,7 @@ from urllib.error import HTTPError
 
 import pytest
 
-from age_tasks.labels_file import content_sha256
+from age_tasks.data.labels_file import content_sha256
 from tests.e2e.conftest import Standalone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
@@ -26,7 +26,7 @@ from pathlib import Path
 from age_retraining_plugin.labels_trigger import labels_asset, labels_schedule
 from airflow.sdk import dag, task
 
-from age_tasks.labels_file import content_sha256, fetch_labels, note_snapshot
+from age_tasks.data.labels_file import content_sha256, fetch_labels, note_snapshot
 from age_tasks.store import open_store
 
 LABELS = labels_asset()

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from age_tasks.locations import PROJECT
-from age_tasks.runs import RECORD, Record, reused_from
+from age_tasks.environment import PROJECT
+from age_tasks.runs.run import RECORD, Record, reused_from
 from age_tasks.stages import STAGES
 from age_tasks.store import Store, open_store
 from tests.conftest import QUICK
-from tests.test_registry import publish
+from tests.registry.test_promotions import publish
 
 SMALL = QUICK | {"baseline.epochs": 3, "finetune.epochs": 3}
 WRITES = frozenset({"os.rename", "os.remove", "os.mkdir"})

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from age_tasks.locations import PROJECT
+from age_tasks.environment import PROJECT
 
 
 @dataclass(frozen=True)

@@ -13,19 +13,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from age_tasks.__main__ import main
+from age_tasks.cli.app import main
+from age_tasks.demo.synthetic_faces import Sample, draw_sample
+from age_tasks.environment import Locations
 from age_tasks.errors import AgeTasksError, MissingInputError
-from age_tasks.features import FeatureCache
-from age_tasks.locations import Locations
-from age_tasks.registry import champion, fetch_version, history, rollback
-from age_tasks.runs import open_run
-from age_tasks.sample import Sample, draw_sample
+from age_tasks.registry.promotions import champion, fetch_version, history, rollback
+from age_tasks.runs.run import open_run
 from age_tasks.stages.publish import promote_candidate
 from age_tasks.store import Store, open_store
+from age_tasks.training.features import FeatureCache
 from tests.conftest import QUICK, overrides, use
 from tests.faults.kills import SMALL, Place
+from tests.registry.test_promotions import promoted, race
 from tests.stages.test_publish import FACTS, candidate
-from tests.test_registry import promoted, race
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
 

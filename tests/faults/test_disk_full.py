@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from age_tasks.__main__ import main
+from age_tasks.cli.app import main
+from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.errors import DiskFullError
-from age_tasks.runs import Run
-from age_tasks.sample import Sample
+from age_tasks.runs.run import Run
 from age_tasks.stages import STAGES, publish
 from age_tasks.store import FileStore, file_sha256
 from tests.conftest import QUICK, overrides, use
 from tests.faults.test_storage import NOT_EXPORTED
-from tests.small_disk import NotPossibleHere, filled, small_disk
+from tests.support.small_disk import NotPossibleHere, filled, small_disk
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 MEGABYTES = 200

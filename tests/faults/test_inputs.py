@@ -21,13 +21,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from age_tasks.__main__ import main
+from age_tasks.cli.app import main
 from age_tasks.config import describe_settings, load_recipe, parse_overrides
+from age_tasks.data.image_folder import ImageFolder, load_rgb, probe_file, probe_images, upright_size
+from age_tasks.data.labels import read_labels
+from age_tasks.demo.synthetic_faces import draw_face
 from age_tasks.errors import AgeTasksError, LabelsError, SettingsError
-from age_tasks.images import ImageFolder, load_rgb, probe_file, probe_images, upright_size
-from age_tasks.labels import read_labels
-from age_tasks.runs import safe_run_key
-from age_tasks.sample import draw_face
+from age_tasks.runs.run import safe_run_key
 from age_tasks.stages.validate import with_derived_columns
 from tests.conftest import use
 from tests.faults.measured import measured

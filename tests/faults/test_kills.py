@@ -11,19 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from age_tasks.__main__ import main
-from age_tasks.backbones import build_model, cut_point, freeze, pooled
+from age_tasks.cli.app import main
 from age_tasks.config import ComputeSettings, ModelSettings
+from age_tasks.data.image_folder import ImageFolder
+from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.errors import NotFoundError
-from age_tasks.features import FeatureCache, cached_features
-from age_tasks.images import ImageFolder
-from age_tasks.registry import champion, fetch_version, history
-from age_tasks.sample import Sample, draw_sample
+from age_tasks.registry.promotions import champion, fetch_version, history
 from age_tasks.stages import STAGES
 from age_tasks.store import Store, file_sha256
+from age_tasks.training.features import FeatureCache, cached_features
+from age_tasks.training.network import build_model, cut_point, freeze, pooled
 from tests.conftest import use
 from tests.faults.kills import SMALL, Attempt, Place, dies, finished, publish_one
-from tests.test_registry import promoted
+from tests.registry.test_promotions import promoted
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
 

@@ -14,14 +14,14 @@ from urllib.parse import quote
 import psutil
 import pytest
 
-from age_tasks.locations import PROJECT
-from age_tasks.registry import history
-from age_tasks.runs import safe_run_key
-from age_tasks.sample import draw_sample
+from age_tasks.demo.synthetic_faces import draw_sample
+from age_tasks.environment import PROJECT
+from age_tasks.registry.promotions import history
+from age_tasks.runs.run import safe_run_key
 from age_tasks.store import open_store
 from tests.e2e.conftest import Standalone
 from tests.faults.kills import SMALL, finished
-from tests.s3_server import free_ports
+from tests.support.s3_server import free_ports
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 

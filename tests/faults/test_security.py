@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from age_tasks.locations import PROJECT, Locations
-from age_tasks.runs import open_run
-from age_tasks.sample import Sample
+from age_tasks.demo.synthetic_faces import Sample
+from age_tasks.environment import PROJECT, Locations
+from age_tasks.runs.run import open_run
 from age_tasks.stages import STAGES
 from age_tasks.store import Store, open_store
 from tests.conftest import QUICK
-from tests.hostile import CANARIES, HUSH, files_with
+from tests.support.hostile import CANARIES, HUSH, files_with
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(2400)]
 NAME = "=<img src=x onerror=alert(1)>.jpg"

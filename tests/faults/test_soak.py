@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from age_tasks import backbones
-from age_tasks.__main__ import main
+from age_tasks.cli.app import main
 from age_tasks.config import ModelSettings
-from age_tasks.registry import fetch_version, history
+from age_tasks.registry.promotions import fetch_version, history
 from age_tasks.stages import STAGES
 from age_tasks.store import Store
+from age_tasks.training import network as backbones
 from tests.conftest import QUICK, overrides, use
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]

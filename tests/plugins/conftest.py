@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
-from age_tasks.locations import PROJECT
+from age_tasks.environment import PROJECT
 
 # Airflow reads these once, when it is first imported: before any test, by the modules that it tests.
 HOME = Path(os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="age-airflow-")))

@@ -11,9 +11,9 @@ import pytest
 from age_retraining_plugin.labels_trigger import NewLabelsTrigger, labels_asset, labels_schedule
 from airflow.sdk import Asset, AssetAll
 
+from age_tasks.data.labels_file import content_sha256, note_snapshot
+from age_tasks.environment import PROJECT
 from age_tasks.errors import SettingsError
-from age_tasks.labels_file import content_sha256, note_snapshot
-from age_tasks.locations import PROJECT
 from age_tasks.store import FileStore, Store, open_store
 
 POLL, SETTLE, A_WHILE = 0.05, 0.3, 0.8

@@ -13,11 +13,11 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from age_tasks.locations import PROJECT
-from age_tasks.registry import promote, rollback
-from age_tasks.runs import Run
+from age_tasks.environment import PROJECT
+from age_tasks.registry.promotions import promote, rollback
+from age_tasks.runs.run import Run
 from age_tasks.store import FileStore, Store
-from tests.test_registry import promoted
+from tests.registry.test_promotions import promoted
 
 RUN_ID = "manual__2026-11-22T10:15:00+00:00"
 KEY = "manual__2026-11-22T10-15-00-00-00"
@@ -308,5 +308,5 @@ def test_what_the_pages_import_of_ours_is_light():
     code = f"import sys, {', '.join(ours)}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, timeout=120)
     loaded = set(done.stdout.split())
-    assert "age_tasks.models_page" in loaded
+    assert "age_tasks.reports.models_page" in loaded
     assert not loaded & {"tensorflow", "keras", "pandas", "great_expectations", "matplotlib", "scipy", "sklearn"}

@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from age_retraining_plugin.runtimes import RuntimeSettings
+from age_retraining_plugin.runtimes.settings import RuntimeSettings
 
 from age_tasks.errors import SettingsError
 from tests.dags.conftest import python
@@ -13,7 +13,7 @@ INSPECT = """
 import json, os, types
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
-from age_retraining_plugin.operators import stage_task
+from age_retraining_plugin.stage_task import stage_task
 
 params = {"recipe": "demo", "settings": {}, "labels": "$(touch x)", "images": None, "again": False}
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from age_tasks.approval import Approval
+from age_tasks.environment import Locations
 from age_tasks.errors import MissingInputError
-from age_tasks.locations import Locations
-from age_tasks.registry import champion, fetch_version, history, publish_version, rollback
-from age_tasks.runs import Run, open_run
+from age_tasks.registry.approval import Approval
+from age_tasks.registry.promotions import champion, fetch_version, history, publish_version, rollback
+from age_tasks.runs.run import Run, open_run
 from age_tasks.stages import publish
 from age_tasks.stages.publish import promote_candidate, trained_on
 from age_tasks.store import Store

@@ -13,15 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from age_tasks.__main__ import main
-from age_tasks.export import ages
-from age_tasks.images import load_rgb
-from age_tasks.locations import Locations
-from age_tasks.registry import champion, fetch_version
-from age_tasks.runs import Run, open_run
+from age_tasks.cli.app import main
+from age_tasks.data.image_folder import load_rgb
+from age_tasks.environment import Locations
+from age_tasks.evaluation.label_issues import by_suspicion
+from age_tasks.registry.promotions import champion, fetch_version
+from age_tasks.reports.run_summary import summary_table
+from age_tasks.runs.run import Run, open_run
+from age_tasks.serving.litert import ages
 from age_tasks.stages import STAGES
-from age_tasks.summary import summary_table
-from age_tasks.suspects import by_suspicion
 from tests.conftest import QUICK, overrides, use
 
 

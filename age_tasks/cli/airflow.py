@@ -1,0 +1,130 @@
+"""Airflow inside the checkout: `python -m age_tasks airflow ...` is any airflow command with these settings."""
+
+import fcntl
+import json
+import os
+import secrets
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from age_tasks.environment import PROJECT
+
+HOME = PROJECT / ".airflow"
+# The pool in which trainings take turns; made once, so that slots added for more GPUs stay.
+PREPARE = """
+from airflow.cli.cli_parser import get_parser
+for words in (["db", "migrate"], ["pools", "set", "gpu", "1", "trainings at a time"]):
+    arguments = get_parser().parse_args(words)
+    arguments.func(arguments)
+"""
+
+
+def environment(given: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The process environment for Airflow: ours, where the user has not set a variable already."""
+    home = Path(given.get("AIRFLOW_HOME", HOME))
+    port = given.get("AIRFLOW__API__PORT", "8080")
+    settings = {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PARALLELISM": "4",  # idle workers are forked ahead
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{port}/execution/",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(home / "bundles"),
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), given.get("PYTHONPATH")])),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), given.get("PATH", os.defpath)]),
+    }
+    ours = {"PYTHONPATH", "PATH"}
+    return {**given, **{key: value for key, value in settings.items() if key in ours or key not in given}}
+
+
+def exec_airflow(arguments: Sequence[str]) -> int:
+    """Run an airflow command in place of this process; the database is made on first use.
+
+    Returns:
+        Only if the database can't be made: the exit code.
+    """
+    env = environment()
+    if code := prepare(env):
+        return code
+    if list(arguments[:2]) == ["dags", "test"]:
+        env.pop("AGE_DEADLINE_HOURS", None)  # Airflow's test of a DAG with a deadline breaks off at the end
+    os.execvpe(sys.executable, [sys.executable, "-m", "airflow", *arguments], env)
+
+
+def serve() -> int:
+    """Start Airflow with its UI, say where to log in once it answers, and stay until it stops.
+
+    Returns:
+        The exit code of `airflow standalone`.
+    """
+    env = environment()
+    if code := prepare(env):
+        return code
+    address = f"http://localhost:{env.get('AIRFLOW__API__PORT', '8080')}"
+    log = Path(env["AIRFLOW_HOME"]) / "standalone.log"
+    print(f"Airflow is starting; its log is {log}", flush=True)
+    with log.open("w") as file:
+        server = subprocess.Popen([sys.executable, "-m", "airflow", "standalone"], env=env, stdout=file, stderr=file)
+        threading.Thread(target=_welcome, args=(server, address, _password(env)), daemon=True).start()
+        try:
+            return server.wait()
+        except KeyboardInterrupt:  # the terminal has sent it to Airflow too
+            return server.wait()
+
+
+def prepare(env: Mapping[str, str]) -> int:
+    """Make Airflow's database and the pool of trainings, once.
+
+    Returns:
+        0, or the exit code of what went wrong, which is printed.
+    """
+    home = Path(env["AIRFLOW_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    done = home / f"prepared-{version('apache-airflow')}"
+    with (home / "prepare.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if done.exists():
+            return 0
+        print(f"making Airflow's database in {home}", file=sys.stderr)
+        result = subprocess.run([sys.executable, "-c", PREPARE], env=env, capture_output=True, text=True)
+        if result.returncode:
+            print(result.stdout[-4000:], result.stderr[-4000:], file=sys.stderr)
+            return result.returncode
+        done.touch()
+    return 0
+
+
+def _welcome(server: subprocess.Popen, address: str, password: str) -> None:
+    while server.poll() is None and not _answers(f"{address}/api/v2/monitor/health"):
+        time.sleep(1)
+    if server.poll() is None:
+        _answers(f"{address}/execution/health")  # built lazily; the first task need not wait for it
+        print(f"Open {address} and log in as admin with the password {password}. Ctrl-C stops it.", flush=True)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=20) as response:
+            return response.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _password(env: Mapping[str, str]) -> str:
+    """Airflow's simple auth manager reads the passwords from this file; it is ours to make."""
+    path = Path(env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"admin": secrets.token_urlsafe(12)}))
+    return json.loads(path.read_text())["admin"]

@@ -1,0 +1,1 @@
+"""Labels and images: read, probed, validated, split and augmented."""

@@ -1,0 +1,1 @@
+"""Drawn faces to try the workflow on."""

@@ -1,0 +1,1 @@
+"""What the predictions are worth: metrics, intervals, comparison, label issues and the gate."""

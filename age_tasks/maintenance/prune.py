@@ -1,0 +1,106 @@
+"""What is no longer needed: old runs, versions that were never promoted, and what killed writers left behind."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from age_tasks.errors import SettingsError
+from age_tasks.registry.promotions import history
+from age_tasks.runs.run import RECORD, Record, reused_from
+from age_tasks.stages import NEEDS
+from age_tasks.store import TEMPORARY, Entry, Store
+
+A_DAY = 86_400  # seconds
+Records = dict[str, dict[str, Record]]  # by run key, by stage
+
+
+def superfluous(store: Store, keep: int) -> dict[str, list[Entry]]:
+    """The objects that may go, by the run or version that they belong to.
+
+    What stays: every version that the promotion log names and the run that made it, the newest `keep` runs, the runs
+    whose results those reuse, and the newest deals, on which later ones build.
+
+    Args:
+        keep: number of runs.
+
+    Raises:
+        SettingsError: fewer than one run is to be kept.
+    """
+    if keep < 1:
+        raise SettingsError(f"--keep {keep}: at least the newest run has to stay")
+    promotions, (created, records) = history(store), runs_in(store)
+    needed = set(sorted(created, key=created.__getitem__)[-keep:])
+    needed |= {entry.run for entry in promotions if entry.run} | set(_remembered(records))
+    needed |= {reused_from(record) for key in needed for record in records.get(key, {}).values()} - {None}
+    named = {entry.version for entry in promotions}
+    found: dict[str, list[Entry]] = {}
+    for entry in store.entries():
+        run, version = _belongs(store, entry)
+        if version and version not in named and version.rpartition("-")[0] not in needed:
+            found.setdefault(f"version {version}", []).append(entry)
+        elif run and run not in needed:
+            found.setdefault(f"run {run}", []).append(entry)
+    return found
+
+
+def delete(store: Store, found: dict[str, list[Entry]]) -> None:
+    """Remove what `superfluous` found; records and manifests first, so that nothing is left that looks whole."""
+    for entries in found.values():
+        for entry in sorted(entries, key=lambda entry: not entry.key.endswith(".json")):
+            store.delete(entry.key)
+
+
+def half_written(folders: Iterable[Path]) -> dict[Path, int]:
+    """The temporary files that nobody has written to for a day, and their sizes in bytes: their writers were killed.
+
+    A bucket has none: an object is there whole or not at all.
+    """
+    found, long_ago = {}, time.time() - A_DAY
+    for path in (path for folder in folders for path in folder.rglob(f"{TEMPORARY}*")):
+        with contextlib.suppress(FileNotFoundError):  # its writer has finished
+            facts = path.stat()
+            if facts.st_mtime < long_ago:
+                found[path] = facts.st_size
+    return found
+
+
+def runs_in(store: Store) -> tuple[dict[str, str], Records]:
+    """When each run was started, and the records of its stages."""
+    created: dict[str, str] = {}
+    records: Records = {}
+    for key in store.list("runs/"):
+        _, run, *rest = key.split("/")
+        created.setdefault(run, "")
+        if rest == ["run.json"]:
+            created[run] = json.loads(store.get(key))["created"]
+        elif rest[1:] == [RECORD]:
+            records.setdefault(run, {})[rest[0]] = json.loads(store.get(key))
+    return created, records
+
+
+def _remembered(records: Records) -> Iterator[str]:
+    """The runs with the newest results that the next ones build on, for each choice of settings."""
+    for stage in (name for name, needs in NEEDS.items() if needs.remembers):
+        newest: dict[str, tuple[str, str]] = {}
+        for run, stages in records.items():
+            record = stages.get(stage)
+            if record and record["status"] == "done":
+                settings = json.dumps(record["settings"], sort_keys=True)
+                newest[settings] = max(newest.get(settings, ("", "")), (record["finished"], run))
+        yield from (run for _, run in newest.values())
+
+
+def _belongs(store: Store, entry: Entry) -> tuple[str, str]:
+    """The run and the version that an object is part of, each empty if it is part of none."""
+    match entry.key.split("/"):
+        case ["runs", run, *_]:
+            return run, ""
+        case ["reports", name]:
+            return name.removesuffix(".html"), ""
+        case ["results", _, _]:
+            return json.loads(store.get(entry.key))["run"], ""
+        case ["registry", "versions", version, *_]:
+            return "", version
+    return "", ""

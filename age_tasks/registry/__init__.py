@@ -1,0 +1,1 @@
+"""Published versions, the promotion log, approvals, and their mirror in MLflow."""

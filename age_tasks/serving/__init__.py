@@ -1,0 +1,1 @@
+"""Predictions by a published version, and its export."""

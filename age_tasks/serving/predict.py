@@ -1,0 +1,148 @@
+"""Ages of new pictures by a published version, with intervals and warnings."""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from age_tasks.data.image_folder import load_or_problem, name_problem
+from age_tasks.errors import LabelsError, NotFoundError
+from age_tasks.evaluation.conformal import bounds
+from age_tasks.progress import Progress
+from age_tasks.registry.promotions import fetch_version, find, history
+from age_tasks.reports.safe_csv import as_csv
+from age_tasks.serving.input_checks import unlike
+from age_tasks.store import Store, open_store
+
+log = logging.getLogger(__name__)
+
+BATCH = 32
+COLUMNS = ["file", "age", "low", "high", "warning", "problem"]
+EXPECTED = (
+    "Expected: one face a picture, cropped as in the training pictures; another margin makes ages wrong by years."
+)
+
+
+def pictures_in(places: Sequence[Path]) -> list[Path]:
+    """The files that are meant: pictures themselves, all files of a folder, or the `file_name` column of a CSV file.
+
+    Raises:
+        LabelsError: no such file or folder, or a CSV file without that column or with a name that leaves its folder.
+    """
+    found: list[Path] = []
+    for place in places:
+        if place.is_dir():
+            found += sorted(path for path in place.rglob("*") if path.is_file() and not path.name.startswith("."))
+        elif place.suffix == ".csv":
+            found += _listed(place)
+        elif place.is_file():
+            found.append(place)
+        else:
+            raise LabelsError(f"{place}: no such picture, folder or CSV file")
+    return found
+
+
+def predict(paths: Sequence[Path], store: Store, cache: Path, version: str | None = None) -> tuple[str, pd.DataFrame]:
+    """The ages that a version, by default the champion, gives to the pictures.
+
+    Args:
+        cache: where the version's files are kept, each checked by its sha256 when it is loaded.
+        version: a number as in the history (`v12` or `12`).
+
+    Returns:
+        The version's short name, and a row a picture: `file`, `age` and the 90 % interval `low` to `high` in years,
+        `warning` where it is unlike the training pictures, and `problem` where it can't be read at all.
+
+    Raises:
+        NotFoundError: nothing was ever promoted.
+        SettingsError: no such version.
+        StoreError: a file of the version was changed.
+        WeightsError: the model is refused.
+    """
+    promotions = history(store)
+    if not promotions:
+        raise NotFoundError(f"no model has been promoted yet in {store.url}; `python -m age_tasks run` trains one")
+    entry = find(promotions, version) if version else promotions[-1]
+    folder = cache / "versions" / entry.version
+    manifest = fetch_version(store, entry.version, folder)
+    # Brings TensorFlow, which those who only mistyped a version need not wait for.
+    from age_tasks.training.network import load_saved
+
+    model = load_saved(folder / "model.keras")
+    rows: list[dict] = []
+    progress = Progress("pictures")
+    for batch, pixels in _batches(paths, model.input_shape[1]):
+        whole = [at for at, each in enumerate(pixels) if isinstance(each, np.ndarray)]
+        ages = model.predict_on_batch(np.stack([pixels[at] for at in whole]).astype("float32")).ravel() if whole else []
+        low, high = bounds(np.asarray(ages), manifest["interval"])
+        known = {at: (ages[i], low[i], high[i]) for i, at in enumerate(whole)}
+        rows += [_row(path, pixels[at], known.get(at), manifest["usual"]) for at, path in enumerate(batch)]
+        progress(len(rows), len(paths))
+    return entry.name, pd.DataFrame(rows, columns=COLUMNS)
+
+
+def as_text(name: str, table: pd.DataFrame) -> str:
+    """The result for a terminal."""
+    lines = []
+    for row in table.itertuples():
+        if row.problem:
+            lines.append(f"{row.file}: {row.problem}")
+            continue
+        warning = f"   ({row.warning})" if row.warning else ""
+        lines.append(
+            f"{row.file}: {row.age:.1f} years, 90 % of such lie within {row.low:.0f} to {row.high:.0f}{warning}"
+        )
+    return "\n".join([*lines, f"Model {name}. {EXPECTED}"])
+
+
+def as_json(name: str, table: pd.DataFrame) -> str:
+    """The result for programs: one object; ages that could not be had are null."""
+    rows = json.loads(table.to_json(orient="records"))
+    return json.dumps({"version": name, "pictures": rows}, ensure_ascii=False)
+
+
+def write_table(table: pd.DataFrame, out: str) -> None:
+    """Write the result as a CSV file that appears whole, at a path or an s3:// address.
+
+    Raises:
+        SettingsError: no address of a file.
+        StoreError: it can't be written.
+    """
+    folder, slash, name = out.rpartition("/")
+    open_store(folder or slash or ".").put(name, as_csv(table).encode())
+
+
+def _listed(file: Path) -> list[Path]:
+    table = pd.read_csv(file, dtype="str", keep_default_na=False)
+    if "file_name" not in table:
+        raise LabelsError(f"{file}: no column file_name; its columns are {', '.join(table.columns)}")
+    for row, name in enumerate(table["file_name"], start=1):
+        if problem := name_problem(name):
+            raise LabelsError(f"{file} row {row}: {name!r}: {problem}; name pictures beside the CSV file, or below it")
+    return [file.parent / name for name in table["file_name"]]
+
+
+def _batches(paths: Sequence[Path], size: int) -> Iterator[tuple[Sequence[Path], list[np.ndarray | str]]]:
+    """Pictures in batches, decoded in parallel; in place of one that can't be read, what is wrong with it."""
+    with ThreadPoolExecutor(4) as pool:
+        for start in range(0, len(paths), BATCH):
+            batch = paths[start : start + BATCH]
+            yield batch, list(pool.map(lambda path: load_or_problem(path, size), batch))
+
+
+def _row(path: Path, pixels: np.ndarray | str, found: tuple | None, usual: dict[str, float]) -> dict:
+    if found is None:
+        return {"file": str(path), "age": None, "low": None, "high": None, "warning": "", "problem": pixels}
+    age, low, high = (round(float(each), 1) for each in found)
+    return {
+        "file": str(path),
+        "age": age,
+        "low": low,
+        "high": high,
+        "warning": unlike(path, pixels, usual),
+        "problem": "",
+    }

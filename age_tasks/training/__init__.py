@@ -1,0 +1,1 @@
+"""The networks, the frozen-prefix feature cache, and one training."""

@@ -1,0 +1,212 @@
+"""The network: load a pretrained backbone, put the head on, freeze, and cut at the frozen prefix."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from age_tasks.config import ModelSettings
+from age_tasks.errors import SettingsError, WeightsError
+from age_tasks.training.efficientnet_lite0 import efficientnet_lite0
+
+POOL = "pooled"
+YEARS, SHARES, EXPECTED_AGE = "years", "age_shares", "expected_age"
+AGES = np.arange(101, dtype="float32")  # years, one class each
+
+# What keras.applications' own preprocess_input does for each family, by the name of its mode there.
+_MODES = {
+    "caffe": ("ResNet50 ResNet101 ResNet152 VGG16 VGG19"),
+    "tf": (
+        "ResNet50V2 ResNet101V2 ResNet152V2 MobileNet MobileNetV2 Xception InceptionV3 InceptionResNetV2"
+        " NASNetMobile NASNetLarge"
+    ),
+    "torch": "DenseNet121 DenseNet169 DenseNet201",
+    "inside": (
+        "EfficientNetB0 EfficientNetB1 EfficientNetB2 EfficientNetB3 EfficientNetB4 EfficientNetB5 EfficientNetB6"
+        " EfficientNetB7 EfficientNetV2B0 EfficientNetV2B1 EfficientNetV2B2 EfficientNetV2B3 EfficientNetV2S"
+        " EfficientNetV2M EfficientNetV2L MobileNetV3Small MobileNetV3Large ConvNeXtTiny ConvNeXtSmall ConvNeXtBase"
+    ),
+}
+_APPLICATIONS = {name.lower(): (name, mode) for mode, names in _MODES.items() for name in names.split()}
+BACKBONES = ("efficientnet_lite0", *sorted(_APPLICATIONS))
+
+
+def build_model(settings: ModelSettings, seed: int) -> keras.Model:
+    """A new network from raw pixels to years.
+
+    Backbone, then the published head: average pooling, Dropout, Dense(relu), Dropout, Dense(1); or, with the head
+    `expected_value`, shares of 101 ages and their expected value (DEX, Rothe et al. 2015). Preprocessing is part of
+    the network, in built-in layers only, so that the saved file loads anywhere in safe mode.
+
+    Args:
+        seed: of the head's initial weights and of dropout.
+
+    Returns:
+        Input float32 (batch, image_size, image_size, 3), RGB values 0–255; output float32 (batch, 1), years.
+
+    Raises:
+        SettingsError: an unknown backbone.
+        WeightsError: its weights can't be had.
+    """
+    pixels = keras.Input((settings.image_size, settings.image_size, 3), name="pixels")
+    x = _backbone(settings, pixels)
+    x = keras.layers.GlobalAveragePooling2D(name=POOL)(x)
+    x = keras.layers.Dropout(settings.dropout, seed=seed, name="head_dropout_1")(x)
+    initial = [keras.initializers.GlorotUniform(seed=seed + i) for i in range(2)]
+    if settings.dense_units:
+        x = keras.layers.Dense(settings.dense_units, "relu", kernel_initializer=initial[0], name="head_dense")(x)
+        x = keras.layers.Dropout(settings.dropout, seed=seed + 1, name="head_dropout_2")(x)
+    if settings.head == "expected_value":
+        shares = keras.layers.Dense(len(AGES), "softmax", kernel_initializer=initial[1], name=SHARES)(x)
+        expected = keras.layers.Dense(1, use_bias=False, trainable=False, name=EXPECTED_AGE)
+        years = expected(shares)
+        expected.set_weights([AGES[:, None]])
+    else:
+        years = keras.layers.Dense(1, kernel_initializer=initial[1], name=YEARS)(x)
+    return keras.Model(pixels, years, name=f"age_{settings.backbone}")
+
+
+def freeze(model: keras.Model, last_layers: int) -> None:
+    """Let the head and the last `last_layers` layers of the backbone learn, BatchNorm and everything before stay.
+
+    A frozen BatchNorm uses its stored statistics, as Keras' guide to fine-tuning advises: batches of faces would move
+    them away from what the frozen weights expect.
+    """
+    names = [layer.name for layer in model.layers]
+    first = max(names.index(POOL) - last_layers, 0)
+    for position, layer in enumerate(model.layers):
+        fixed = isinstance(layer, keras.layers.BatchNormalization) or layer.name == EXPECTED_AGE
+        layer.trainable = position >= first and not fixed
+
+
+def cut_point(model: keras.Model) -> keras.KerasTensor:
+    """The last tensor through which everything flows before the first layer that learns.
+
+    What comes before it is a pure function of the image. With nothing frozen it is the input itself.
+    """
+    nodes = [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]]
+    last_use = {id(tensor): at for at, node in enumerate(nodes) for tensor in node.input_tensors}
+    cut, open_tensors = model.inputs[0], {}
+    for at, node in enumerate(nodes):
+        if getattr(node.operation, "trainable_weights", ()):
+            break
+        open_tensors |= {id(tensor): tensor for tensor in node.outputs}
+        open_tensors = {key: tensor for key, tensor in open_tensors.items() if last_use.get(key, at) > at}
+        if len(open_tensors) == 1:
+            (cut,) = open_tensors.values()
+        if node.operation.name == POOL:
+            break  # the head's dropout has no weights, but is part of what learns
+    return cut
+
+
+def pooled(model: keras.Model) -> keras.KerasTensor:
+    """The backbone's average-pooled features, where the head begins."""
+    return model.get_layer(POOL).output
+
+
+def suffix_model(model: keras.Model, *, at: keras.KerasTensor) -> keras.Model:
+    """From the tensor `at` to years; shares its layers with `model`, so that training one trains the other."""
+    return keras.Model(at, model.outputs[0])
+
+
+def learning_model(model: keras.Model, *, at: keras.KerasTensor) -> keras.Model:
+    """As `suffix_model`, to the outputs that have a loss: years, or the shares of all ages and the age they expect."""
+    names = {layer.name for layer in model.layers}
+    if SHARES not in names:
+        return suffix_model(model, at=at)
+    return keras.Model(at, {name: model.get_layer(name).output for name in (SHARES, EXPECTED_AGE)})
+
+
+def with_mirror(model: keras.Model) -> keras.Model:
+    """The network as it is used where the mean of a picture's and its mirror's ages is wanted: pixels to years."""
+    pixels = keras.Input(model.input_shape[1:], name="pixels_of_both")
+    mirrored = keras.ops.flip(pixels, axis=2)
+    return keras.Model(pixels, keras.layers.Average(name="mean")([model(pixels), model(mirrored)]))
+
+
+def load_saved(path: Path) -> keras.Model:
+    """The model in a saved file. In Keras' safe mode: one that brings code, in a Lambda layer say, is refused.
+
+    Raises:
+        WeightsError: it is refused, or no model file.
+    """
+    try:
+        return keras.models.load_model(path, safe_mode=True)
+    except Exception as error:  # the file decides what fails
+        reason = str(error).partition(". ")[0]
+        raise WeightsError(
+            f"{path} is not loaded: {reason}. A model file may hold Keras' own layers and their weights, but no code: "
+            "publish one that a run has trained, or go back to another version"
+        ) from None
+
+
+def load_network(path: Path) -> keras.Model:
+    """As `load_saved`, without what `with_mirror` put around the network."""
+    model = load_saved(path)
+    return next((layer for layer in model.layers if isinstance(layer, keras.Model)), model)
+
+
+def _backbone(settings: ModelSettings, pixels: keras.KerasTensor) -> keras.KerasTensor:
+    """The last feature map of the preprocessed pixels."""
+    if settings.backbone == "efficientnet_lite0":
+        return _lite0(settings, keras.layers.Rescaling(1 / 128, -127 / 128, name="preprocess")(pixels))
+    if settings.backbone not in _APPLICATIONS:
+        raise SettingsError(f"model.backbone = {settings.backbone!r}: choose one of {', '.join(BACKBONES)}")
+    name, mode = _APPLICATIONS[settings.backbone]
+    return _application(name, settings, _preprocess(pixels, mode))
+
+
+def _preprocess(pixels: keras.KerasTensor, mode: str) -> keras.KerasTensor:
+    if mode == "caffe":  # BGR, less the mean of ImageNet
+        blue_first = keras.ops.flip(pixels, axis=-1)
+        return keras.layers.Normalization(mean=[103.939, 116.779, 123.68], variance=[1.0] * 3, name="preprocess")(
+            blue_first
+        )
+    if mode == "tf":  # -1 to 1
+        return keras.layers.Rescaling(1 / 127.5, -1.0, name="preprocess")(pixels)
+    if mode == "torch":  # mean and standard deviation of ImageNet on 0 to 1
+        mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+        return keras.layers.Normalization(
+            mean=[255 * value for value in mean],
+            variance=[(255 * value) ** 2 for value in std],
+            name="preprocess",
+        )(pixels)
+    return pixels
+
+
+def _lite0(settings: ModelSettings, scaled: keras.KerasTensor) -> keras.KerasTensor:
+    if settings.weights == "imagenet":
+        return efficientnet_lite0(scaled, "imagenet").output
+    base = efficientnet_lite0(scaled, None)
+    _load_file(base, settings)
+    return base.output
+
+
+def _application(name: str, settings: ModelSettings, scaled: keras.KerasTensor) -> keras.KerasTensor:
+    constructor = getattr(keras.applications, name)
+    if settings.weights != "imagenet":
+        base = constructor(include_top=False, weights=None, input_tensor=scaled)
+        _load_file(base, settings)
+        return base.output
+    try:
+        return constructor(include_top=False, weights="imagenet", input_tensor=scaled).output
+    except Exception as error:  # Keras raises a bare Exception when a download fails
+        raise WeightsError(
+            f"the ImageNet weights of {settings.backbone} can't be fetched ({error}). Fetch the 'notop' weights file "
+            "where the network allows it, and give it with --set model.weights=/path/to/weights.h5; or use "
+            "--set model.backbone=efficientnet_lite0, whose weights come with a Python package"
+        ) from None
+
+
+def _load_file(base: keras.Model, settings: ModelSettings) -> None:
+    path = Path(settings.weights).expanduser()
+    if not path.is_file():
+        raise WeightsError(
+            f"model.weights = {settings.weights!r}: no such file; give 'imagenet' or a weights file's path"
+        )
+    try:
+        base.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        raise WeightsError(
+            f"{path} does not fit {settings.backbone} without its top ({error}); give a 'notop' .h5 or .weights.h5 file"
+        ) from None

@@ -1,0 +1,1 @@
+"""Where a stage runs: a process, a Docker container or a Kubernetes pod."""

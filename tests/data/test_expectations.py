@@ -1,0 +1,67 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from age_tasks.data import expectations
+from age_tasks.data.expectations import EXPECTATIONS, Expectations
+from age_tasks.errors import SettingsError
+
+FACTS = {
+    "rows": 200,
+    "mean_age": 31.0,
+    "first_quartile": 20.0,
+    "median_age": 29.0,
+    "third_quartile": 41.0,
+    "distance_to_previous": None,
+}
+
+
+@pytest.fixture
+def edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[dict], None]], Expectations]:
+    """The suites with a change to the first expectation of `distribution`."""
+    copy = tmp_path / "expectations"
+    shutil.copytree(EXPECTATIONS, copy)
+    monkeypatch.setattr(expectations, "EXPECTATIONS", copy)
+
+    def changed(change: Callable[[dict], None]) -> Expectations:
+        path = copy / "suites" / "distribution.json"
+        suite = json.loads(path.read_text())
+        change(suite["expectations"][0])
+        path.write_text(json.dumps(suite))
+        return Expectations(tmp_path / "work", "run")
+
+    return changed
+
+
+def check(made: Expectations, **facts: object) -> list:
+    return made.check("distribution", pd.DataFrame([FACTS | facts]))
+
+
+def test_what_is_as_expected_passes_and_every_expectation_is_there(edit):
+    findings = check(edit(lambda first: None))
+    assert len(findings) == 6
+    assert all(finding.success for finding in findings)
+
+
+def test_severity_decides_what_stops_the_run(edit):
+    findings = check(edit(lambda first: None), rows=20, mean_age=70.0)
+    failed = {finding.column: finding.blocks for finding in findings if not finding.success}
+    assert failed == {"rows": True, "mean_age": False}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda first: first.update(type="expect_column_value_to_be_betwen"),
+        lambda first: first["kwargs"].update(column="no such column"),
+        lambda first: first["kwargs"].update(min_valu=3),
+    ],
+    ids=["misspelt type", "missing column", "misspelt argument"],
+)
+def test_an_expectation_that_cannot_be_asked_stops_the_run(edit, change):
+    with pytest.raises(SettingsError, match=r"expectations/suites/distribution\.json"):
+        check(edit(change))

@@ -1,0 +1,85 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from age_tasks.config import GateSettings
+from age_tasks.evaluation.gate import judge, passes, verdict
+
+SETTINGS = GateSettings(max_test_mae=7.0)
+
+
+def metrics(finetune: float = 6.0, baseline: float = 8.0, median: float = 13.0, **more: object) -> dict:
+    return {
+        "finetune": {"mae": {"value": finetune}},
+        "baseline": {"mae": {"value": baseline}},
+        "predict_the_median": {"mae": median},
+        "quarantine_fraction": 0.01,
+        "champion": None,
+        **more,
+    }
+
+
+def against(value: float, low: float, high: float, new_images: int = 300, drift: float = 0.01, bins=()) -> dict:
+    """Measured beside a champion: the difference of the MAEs in years, and its interval."""
+    found = [{"images": images, "low": low} for images, low in bins]
+    return metrics(
+        champion={"value": value, "low": low, "high": high, "new_images": new_images, "drift": drift, "bins": found}
+    )
+
+
+def failed(found: dict, settings: GateSettings = SETTINGS) -> list[str]:
+    return [rule.name.partition(" (")[0] for rule in judge(found, settings) if not rule.passed]
+
+
+def test_the_gate_passes_at_its_bound_and_not_beyond():
+    assert verdict(judge(metrics(7.0), SETTINGS)) == "passed: all 4 rules hold"
+    assert verdict(judge(metrics(7.1), SETTINGS)) == "refused: test MAE: 7.10 is not <= 7.00 years"
+
+
+@pytest.mark.parametrize(
+    ("found", "rule"),
+    [
+        (metrics(6.0, baseline=6.0), "better than the baseline"),
+        (metrics(6.0, median=6.0), "better than predict-the-median"),
+        (metrics(quarantine_fraction=0.021), "labels set aside"),
+        (against(-0.5, -0.7, -0.3, drift=0.26), "drift of ages since the champion's data"),
+        (against(-0.5, -0.7, -0.3, bins=[(30, 1.1), (500, -0.5)]), "no age bin worse"),
+    ],
+)
+def test_each_rule_can_refuse_alone(found: dict, rule: str):
+    assert failed(found) == [rule]
+
+
+def test_a_better_model_replaces_the_champion():
+    assert failed(against(-0.5, -0.7, -0.3)) == []
+
+
+def test_an_equal_model_does_not_unless_equal_is_enough_and_images_are_new():
+    equal = against(0.0, -0.2, 0.2)
+    assert failed(equal) == ["better than the champion", "better beyond chance"]
+    enough = SETTINGS.model_copy(update={"policy": "not_worse"})
+    assert failed(equal, enough) == []
+    assert "better than the champion" in failed(against(0.0, -0.2, 0.2, new_images=0), enough)
+
+
+def test_a_gain_too_small_to_matter_is_refused_even_beyond_chance():
+    assert failed(against(-0.05, -0.08, -0.02)) == ["better than the champion"]
+
+
+def test_a_small_age_bin_decides_nothing():
+    assert failed(against(-0.5, -0.7, -0.3, bins=[(29, 9.0), (500, -0.5)])) == []
+
+
+@given(st.floats(-5, 5), st.floats(0, 3), st.sampled_from(["better", "not_worse"]), st.integers(0, 1))
+def test_nothing_worse_beyond_the_tolerance_ever_passes(value: float, half: float, policy: str, new: int):
+    found = against(value, value - half, value + half, new_images=new)
+    settings = SETTINGS.model_copy(update={"policy": policy})
+    rules = judge(found, settings)
+    assert not passes(rules) or value + half < settings.tolerance_years
+    assert passes(rules) == (failed(found, settings) == [])
+
+
+@given(st.floats(-5, 5), st.floats(0, 3), st.floats(0, 2))
+def test_a_better_candidate_never_does_worse_at_the_gate(value: float, half: float, gain: float):
+    before, after = (against(at, at - half, at + half) for at in (value, value - gain))
+    assert len(failed(after)) <= len(failed(before))

@@ -1,0 +1,271 @@
+"""A picture that somebody wants forgotten, in the store and cache of a finished run."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from age_tasks.cli.app import main
+from age_tasks.data.labels_file import content_sha256
+from age_tasks.demo.synthetic_faces import Sample
+from age_tasks.environment import PROJECT, Locations
+from age_tasks.errors import SettingsError
+from age_tasks.maintenance.forget import Picture, cached, changes, forget, look_up
+from age_tasks.registry.promotions import VERSIONS, champion, fetch_version
+from age_tasks.reports.html import png_uri
+from age_tasks.runs.run import Run, open_run
+from age_tasks.store import FileStore
+from tests.conftest import use
+from tests.support.hostile import files_with
+
+
+@pytest.fixture
+def copied(finished: Run, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a copy of the finished run's store and cache, and a run that reuses its results."""
+    use(monkeypatch, tmp_path, sample.labels)
+    shutil.copytree(Path(finished.store.where("runs")).parent, tmp_path / "store")
+    shutil.copytree(finished.cache, tmp_path / "cache")
+    for record in (tmp_path / "store" / "runs" / "finished").glob("*/stage.json"):
+        reused = json.loads(record.read_text()) | {"run": "again", "reused_from": "finished"}
+        copy = tmp_path / "store" / "runs" / "again" / record.parent.name / "stage.json"
+        copy.parent.mkdir(parents=True)
+        copy.write_text(json.dumps(reused))
+    shutil.copy(tmp_path / "store" / "runs" / "finished" / "run.json", tmp_path / "store" / "runs" / "again")
+    return tmp_path
+
+
+@pytest.fixture
+def worst(finished: Run) -> pd.Series:
+    """The test image with the largest error, whose face the report shows: file_name, sha256."""
+    table = pd.read_csv(finished.input("evaluate", "predictions.csv"))
+    return table.loc[(table["finetune"] - table["real_age"]).abs().idxmax()]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_at_first_it_is_only_listed(copied: Path, worst: pd.Series, capsys: pytest.CaptureFixture[str]):
+    before = contents(copied)
+    assert main(["prune", "--forget", worst.file_name]) == 0
+    said = capsys.readouterr().out
+    assert contents(copied) == before
+    for trace in (
+        "report.html",
+        "worst_errors.png",
+        "labels.csv, snapshot.csv",
+        "rows of features",
+        "sha256, size and hash",
+    ):
+        assert trace in said
+    assert "nothing was removed: give --delete" in said
+    assert "v1: tested on it, and kept: a model can't forget" in said
+    assert "take its row out of labels.csv" in said
+    assert "retrain" not in said
+
+
+def test_afterwards_neither_name_nor_face_nor_features_are_left(copied: Path, worst: pd.Series):
+    store, cache = copied / "store", copied / "cache"
+    sheet = store / "runs" / "finished" / "evaluate" / "worst_errors.png"
+    face = png_uri(sheet)
+    assert len(files_with(face, store)) == 4  # of evaluate and publish, in reports, in the version
+    assert main(["prune", "--forget", worst.file_name, "--delete"]) == 0
+    assert files_with(worst.file_name, copied) == []
+    assert files_with(face, copied) == []
+    assert png_uri(sheet) != face
+    (ledger,) = files_with(worst.sha256, copied)
+    assert ledger.startswith(f"store/{VERSIONS}")
+    assert ledger.endswith("/trained_on.csv")
+    with pytest.raises(SettingsError, match="is known neither in"):
+        look_up(worst.file_name, FileStore(store), cache)
+
+
+def test_all_else_is_as_it_was(copied: Path, finished: Run, worst: pd.Series):
+    assert main(["prune", "--forget", worst.file_name, "--delete"]) == 0
+    for key in ("finished", "again"):  # checked against the sha256 in the records
+        with open_run(key, Locations.from_env()) as run:
+            for stage in ("snapshot", "validate", "split", "baseline", "finetune", "evaluate", "publish"):
+                for name in run.finished(stage)["outputs"]:
+                    run.input(stage, name)
+            for stage, name in (("evaluate", "predictions.csv"), ("split", "assignments.csv")):
+                rows = finished.input(stage, name).read_text().splitlines()
+                assert run.input(stage, name).read_text().splitlines() == [
+                    row for row in rows if worst.sha256 not in row
+                ]
+            frozen = run.input("snapshot", "labels.csv").read_text().splitlines()
+            before = finished.input("snapshot", "labels.csv").read_text().splitlines()
+            assert frozen == ["" if row.startswith(f"{worst.file_name},") else row for row in before]
+    version = champion(run.store).version
+    assert fetch_version(run.store, version, copied / "now")["files"].keys() == set(
+        fetch_version(finished.store, version, copied / "before")["files"]
+    )
+    for index in (copied / "cache" / "features").glob("*/*.json"):
+        assert len(json.loads(index.read_text())) == len(_rows(index))
+
+
+def test_no_result_without_it_stands_in_for_one_with_it(copied: Path, finished: Run, worst: pd.Series):
+    """Labels that still name it are another input: their results are not those that it was taken from."""
+    assert main(["prune", "--forget", worst.file_name, "--delete"]) == 0
+    for key in ("finished", "again"):
+        with open_run(key, Locations.from_env()) as run:
+            for stage in ("snapshot", "validate", "split", "evaluate"):
+                assert run.record(stage)["fingerprint"] != finished.record(stage)["fingerprint"]
+            assert run.record("gate")["fingerprint"] == finished.record("gate")["fingerprint"]
+
+
+def test_features_of_others_are_kept(copied: Path, worst: pd.Series):
+    def features() -> dict[tuple[str, str], bytes]:
+        found = {}
+        for index in (copied / "cache" / "features").glob("*/*.json"):
+            keys = json.loads(index.read_text())
+            found |= {(index.parent.name, key): row.tobytes() for key, row in zip(keys, _rows(index), strict=True)}
+        return found
+
+    before = features()
+    assert main(["prune", "--forget", worst.file_name, "--delete"]) == 0
+    assert features() == {key: row for key, row in before.items() if not key[1].startswith(worst.sha256)}
+    assert len(features()) < len(before)
+
+
+def _rows(index: Path):
+    import numpy as np
+
+    return np.load(index.with_suffix(".npy"), mmap_mode="r")
+
+
+def test_copies_under_other_names_go_along(copied: Path, finished: Run, capsys: pytest.CaptureFixture[str]):
+    assert main(["prune", "--forget", "00000.jpg", "--delete"]) == 0
+    assert "00000.jpg, the same picture as g-copy.jpg" in capsys.readouterr().out
+    assert files_with("g-copy.jpg", copied) == []
+
+
+def test_what_nearly_shows_the_same_is_named(copied: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["prune", "--forget", "g-near.jpg"]) == 0
+    said = capsys.readouterr().out
+    assert "nearly the same picture, and to be named by itself: 00003.jpg" in said
+    assert "v1: trained on it, and kept: a model can't forget" in said
+    assert "and retrain, for a version that has not seen it" in said
+
+
+def test_a_broken_row_goes_from_the_quarantine_and_its_page(copied: Path):
+    page = copied / "store" / "runs" / "finished" / "validate" / "index.html"
+    rows = page.read_text().count("<tr>")
+    assert main(["prune", "--forget", "f-999.jpg", "--delete"]) == 0
+    assert files_with("f-999.jpg", copied) == []
+    assert page.read_text().count("<tr>") == rows - 1
+    assert "f-text.jpg" in page.read_text()
+
+
+@pytest.mark.parametrize("puts", [0, 1, 4, 8, 12])
+def test_who_was_interrupted_begins_again(puts: int, copied: Path, worst: pd.Series, monkeypatch: pytest.MonkeyPatch):
+    store, put = FileStore(copied / "store"), FileStore.put
+    left = iter([None] * puts)
+
+    def put_some(self: FileStore, key: str, source: bytes) -> None:
+        if next(left, "none") == "none":
+            raise KeyboardInterrupt
+        put(self, key, source)
+
+    going = forget(look_up(worst.file_name, store, copied / "cache"), store, copied / "cache", delete=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(FileStore, "put", put_some)
+        with pytest.raises(KeyboardInterrupt):
+            list(going)
+    fetch_version(store, champion(store).version, copied / "version")
+    assert main(["prune", "--forget", worst.file_name, "--delete"]) == 0
+    assert files_with(worst.file_name, copied / "store") == []
+    with open_run("again", Locations.from_env()) as run:
+        for stage in ("snapshot", "validate", "split", "evaluate"):
+            for name in run.finished(stage)["outputs"]:
+                run.input(stage, name)
+
+
+def test_a_name_that_nobody_knows_is_said(copied: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["prune", "--forget", "../00001.jpg", "--delete"]) == SettingsError.exit_code
+    assert "write it as labels.csv does" in capsys.readouterr().err
+
+
+def rewritten(tmp_path: Path, key: str, content: str, *names: str) -> str:
+    """What becomes of a file of a run when pictures of these names are forgotten."""
+    store = FileStore(tmp_path / "store")
+    store.put(key, content.encode())
+    picture = Picture(names[0], frozenset(names), frozenset({"a1" * 32}), frozenset({"a1" * 32}), frozenset())
+    for folder, changed in changes(picture, store):
+        for name, new in changed.items():
+            store.put(f"{folder}/{name}", new)
+    return store.get(key).decode()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "file_name,real_age\n1.jpg,3\n11.jpg,4\nx/1.jpg,5\n1.jpg.png,6\n",
+            "file_name,real_age\n11.jpg,4\nx/1.jpg,5\n1.jpg.png,6\n",
+        ),
+        (
+            '"line","file_name","reason"\n3,"b.jpg","several: 3 (1.jpg, line 2), 4 (b.jpg, line 3)"\n',
+            '"line","file_name","reason"\n3,"b.jpg","several: 3 ((forgotten), line 2), 4 (b.jpg, line 3)"\n',
+        ),
+        ("sha256,split\n" + "a1" * 32 + ",test\nb,train\n", "sha256,split\nb,train\n"),
+        ('file_name,real_age\r\n"1.jpg",3\r\n"a\n1.jpg",4\r\n', 'file_name,real_age\r\n"a\n1.jpg",4\r\n'),
+    ],
+    ids=["whole names", "mentions", "by content", "quoted lines"],
+)
+def test_only_its_own_rows_go_from_a_table(before: str, after: str, tmp_path: Path):
+    assert rewritten(tmp_path, "runs/x/validate/quarantine.csv", before, "1.jpg") == after
+
+
+def test_a_formula_for_a_name_is_found_as_people_s_tables_write_it(tmp_path: Path):
+    before = '"file_name","age"\n"\'=1+1.jpg",3\n"b.jpg",4\n'
+    assert (
+        rewritten(tmp_path, "runs/x/evaluate/predictions.csv", before, "=1+1.jpg") == '"file_name","age"\n"b.jpg",4\n'
+    )
+
+
+def test_frozen_labels_keep_their_line_numbers(tmp_path: Path):
+    before = 'file_name,real_age\n1.jpg,3\n"2\n.jpg",4\n3.jpg,5\n'
+    assert (
+        rewritten(tmp_path, "runs/x/snapshot/labels.csv", before, "1.jpg", "2\n.jpg")
+        == "file_name,real_age\n\n\n\n3.jpg,5\n"
+    )
+
+
+def test_names_like_words_and_numbers_wreck_no_page_and_no_record(tmp_path: Path):
+    page = "<p>30 of NA rows</p>\n<tr><td>NA</td><td>30</td></tr>\n"
+    assert rewritten(tmp_path, "runs/x/validate/index.html", page, "NA") == "<p>30 of NA rows</p>\n"
+    found = '[{"observed": "30", "rows": 30, "NA": "a.b"}]\n'
+    assert rewritten(tmp_path, "runs/x/validate/expectations.json", found, "30", "NA", "a.b") == (
+        '[\n  {\n    "observed": "30",\n    "rows": 30,\n    "NA": "(forgotten)"\n  }\n]\n'
+    )
+
+
+def test_fetched_copies_and_what_was_left_half_written_go_too(tmp_path: Path):
+    for name in ("images/ab/1", "images/ab/2", "features/p/shard.npy", "versions/v/report.html"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    content = frozenset({content_sha256(b"images/ab/1")})
+    picture = Picture("a.jpg", frozenset({"a.jpg"}), content, content, frozenset())
+    for _, remove in cached(picture, tmp_path):
+        remove()
+    assert {name for name in contents(tmp_path) if "sqlite" not in name} == {"images/ab/2"}
+
+
+def test_what_is_no_picture_stands_for_itself_alone(tmp_path: Path):
+    """A page "not found", say, that was stored under many names."""
+    store, page = FileStore(tmp_path / "store"), "not an image: an HTML page"
+    rows = [f"a.jpg,{'a1' * 32},{page}", f"b.jpg,{'a1' * 32},{page}"]
+    store.put("runs/x/snapshot/snapshot.csv", "\n".join(["file_name,sha256,problem", *rows, ""]).encode())
+    for _ in forget(look_up("a.jpg", store, tmp_path / "cache"), store, tmp_path / "cache", delete=True):
+        pass
+    assert store.get("runs/x/snapshot/snapshot.csv").decode().splitlines()[1:] == rows[1:]
+
+
+def test_forgetting_needs_no_tensorflow():
+    program = "import sys, age_tasks.maintenance.forget; print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,0 +1,126 @@
+"""What is published, in MLflow: beside a real server, which needs an environment of its own."""
+
+import os
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import requests
+
+from age_tasks.registry.mlflow_mirror import flat, log_champion, log_version, numbers
+from tests.support.s3_server import free_ports
+
+SETTINGS = {"recipe": "demo", "finetune": {"epochs": 3, "learning_rate": 5e-5}, "card": {"owner": "us"}}
+METRICS = {"images": 40, "finetune": {"mae": {"value": 6.5, "low": 6.1, "high": 6.9}}, "champion": None}
+HISTORY = pd.DataFrame({"epoch": [1, 2], "mae": [9.0, 8.0], "val_mae": [9.5, 8.5]})
+SERVER = "mlflow==3.17.2"
+
+
+@pytest.fixture(scope="module")
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an MLflow server on SQLite."""
+    folder = request.config.cache.mkdir("mlflow") / "venv"
+    python = folder / "bin" / "python"
+    if not (folder / "bin" / "mlflow").exists():
+        venv.create(folder, with_pip=True)
+        installed = subprocess.run([python, "-m", "pip", "install", "--quiet", SERVER], capture_output=True, text=True)
+        if installed.returncode:
+            pytest.skip(f"{SERVER} can't be installed here: {installed.stderr.strip().splitlines()[-1]}")
+    root, port = tmp_path_factory.mktemp("mlflow"), free_ports(1)[0]
+    address = f"http://127.0.0.1:{port}"
+    options = ["--host=127.0.0.1", f"--port={port}", "--workers=1", f"--backend-store-uri=sqlite:///{root}/mlflow.db"]
+    options.append(f"--artifacts-destination={root}/artifacts")
+    with (root / "log").open("w") as log:
+        process = subprocess.Popen(
+            [python, "-m", "mlflow", "server", *options], stdout=log, stderr=log, cwd=root, start_new_session=True
+        )
+        try:
+            _wait(address, process, root / "log")
+            yield address
+        finally:
+            os.killpg(process.pid, 15)
+            process.wait(30)
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(900)
+def test_a_version_its_curves_and_who_is_champion(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    (tmp_path / "report.html").write_text("<h1>Age model report</h1>")
+    (tmp_path / "model.keras").write_bytes(b"weights")
+    files = {"report.html": tmp_path / "report.html", "model/model.keras": tmp_path / "model.keras"}
+    for version in ("monday-0a1b", "tuesday-2c3d", "tuesday-2c3d"):  # a task that is tried again
+        log_version(version, SETTINGS, METRICS, {"finetune": HISTORY}, files)
+        log_champion(version)
+    versions = _get(server, "model-versions/search", filter="name = 'age'")["model_versions"]
+    assert len(versions) == 2
+    champion = _get(server, "registered-models/alias", name="age", alias="champion")["model_version"]
+    run = _get(server, "runs/get", run_id=champion["run_id"])["run"]
+    assert run["info"]["run_name"] == "tuesday-2c3d"
+    assert run["info"]["status"] == "FINISHED"
+    assert {"key": "finetune.learning_rate", "value": "5e-05"} in run["data"]["params"]
+    found = {metric["key"]: metric["value"] for metric in run["data"]["metrics"]}
+    assert (found["finetune.mae.value"], found["finetune.mae.low"], found["finetune.mae.high"]) == (6.5, 6.1, 6.9)
+    curve = _get(server, "metrics/get-history", run_id=champion["run_id"], metric_key="finetune/val_mae")["metrics"]
+    assert [(point["step"], point["value"]) for point in curve] == [(1, 9.5), (2, 8.5)]
+    folder = champion["source"].removeprefix("mlflow-artifacts:").strip("/")
+    answer = requests.get(f"{server}/api/2.0/mlflow-artifacts/artifacts/{folder}/model.keras", timeout=60)
+    assert answer.content == b"weights"
+
+    log_champion("monday-0a1b")  # rolled back
+    champion = _get(server, "registered-models/alias", name="age", alias="champion")["model_version"]
+    assert _get(server, "runs/get", run_id=champion["run_id"])["run"]["info"]["run_name"] == "monday-0a1b"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:{port}", "no-such-host.invalid"])
+def test_a_server_that_is_down_is_a_warning_without_its_password(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    host = host.format(port=free_ports(1)[0])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://team:s3cret@{host}")
+    log_version("monday-0a1b", SETTINGS, METRICS, {"finetune": HISTORY}, {})
+    (warning,) = caplog.messages
+    assert f"MLflow (http://{host}) can't be reached" in warning
+    assert "s3cret" not in caplog.text
+
+
+def test_an_address_that_is_none_is_a_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    log_champion("monday-0a1b")
+    assert "not logged there" in caplog.text
+
+
+def test_publishing_brings_no_client_along():
+    program = "import sys, age_tasks.stages.publish; print([m for m in ('requests', 'mlflow') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"[]\n"
+
+
+def test_settings_and_metrics_lie_flat():
+    assert flat(SETTINGS)["finetune.epochs"] == 3
+    assert numbers(METRICS) == {
+        "images": 40,
+        "finetune.mae.value": 6.5,
+        "finetune.mae.low": 6.1,
+        "finetune.mae.high": 6.9,
+    }
+
+
+def _get(server: str, call: str, **parameters: str) -> dict:
+    return requests.get(f"{server}/api/2.0/mlflow/{call}", params=parameters, timeout=60).json()
+
+
+def _wait(address: str, process: subprocess.Popen, log: Path) -> None:
+    for _ in range(300):
+        if process.poll() is not None:
+            pytest.fail(f"the MLflow server ended: {log.read_text()[-500:]}")
+        try:
+            if requests.get(f"{address}/health", timeout=5).ok:
+                return
+        except requests.ConnectionError:
+            time.sleep(1)
+    pytest.fail(f"the MLflow server did not start: {log.read_text()[-500:]}")

@@ -1,0 +1,153 @@
+import json
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from age_tasks.errors import NotFoundError, SettingsError, StoreError
+from age_tasks.registry.promotions import (
+    MANIFEST,
+    PROMOTIONS,
+    VERSIONS,
+    champion,
+    fetch_version,
+    history,
+    promote,
+    publish_version,
+    rollback,
+)
+from age_tasks.reports.history_text import describe_champion, history_table
+from age_tasks.store import Store, open_store
+
+
+def publish(store: Store, version: str, folder: Path) -> None:
+    model = folder / f"{version}.keras"
+    model.write_bytes(version.encode())
+    publish_version(store, version, {"model.keras": model}, {"run": version, "test_mae": 6.5})
+
+
+def promoted(store: Store, folder: Path, *versions: str) -> None:
+    for version in versions:
+        publish(store, version, folder)
+        promote(store, version, "gate passed", run=version)
+
+
+def test_the_last_promotion_names_the_champion(store: Store, tmp_path: Path):
+    assert champion(store) is None
+    promoted(store, tmp_path, "monday", "tuesday")
+    assert (champion(store).version, champion(store).name) == ("tuesday", "v2")
+    promote(store, "monday", "tuesday's is worse on children")
+    assert (champion(store).version, champion(store).name) == ("monday", "v1")
+    entries = [json.loads(store.get(key)) for key in store.list(PROMOTIONS)]
+    assert [entry["version"] for entry in entries] == ["monday", "tuesday", "monday"]
+    assert [entry["replaces"] for entry in entries] == [None, *store.list(PROMOTIONS)[:2]]
+    assert not any(entry.raced for entry in history(store))
+
+
+def test_what_was_never_published_is_not_promoted(store: Store):
+    with pytest.raises(NotFoundError, match="no version ghost"):
+        promote(store, "ghost", "gate passed")
+    assert champion(store) is None
+
+
+def test_a_version_without_its_manifest_does_not_exist(store: Store):
+    store.put(f"{VERSIONS}half/model.keras", b"the publisher was killed here")
+    with pytest.raises(NotFoundError, match="no version half"):
+        promote(store, "half", "gate passed")
+
+
+def test_a_version_comes_back_as_it_was_published(store: Store, tmp_path: Path):
+    publish(store, "monday", tmp_path)
+    manifest = fetch_version(store, "monday", tmp_path / "fetched")
+    assert (tmp_path / "fetched" / "model.keras").read_bytes() == b"monday"
+    assert manifest["run"] == "monday"
+
+
+def test_a_version_never_changes(store: Store, tmp_path: Path):
+    publish(store, "monday", tmp_path)
+    before = store.get(f"{VERSIONS}monday/{MANIFEST}")
+    (tmp_path / "other").write_bytes(b"other")
+    publish_version(store, "monday", {"model.keras": tmp_path / "other"}, {})
+    assert store.get(f"{VERSIONS}monday/{MANIFEST}") == before
+    assert store.get(f"{VERSIONS}monday/model.keras") == b"monday"
+
+
+def test_a_file_that_was_changed_is_refused(store: Store, tmp_path: Path):
+    publish(store, "monday", tmp_path)
+    store.put(f"{VERSIONS}monday/model.keras", b"something else")
+    with pytest.raises(StoreError, match=r"model\.keras is not what its manifest says"):
+        fetch_version(store, "monday", tmp_path / "fetched")
+
+
+def test_a_rollback_goes_one_version_back_or_where_it_is_told(store: Store, tmp_path: Path):
+    promoted(store, tmp_path, "one", "two", "three")
+    assert rollback(store, "three fails on children").name == "v2"
+    assert rollback(store, "two as well").name == "v1"
+    assert rollback(store, "it was the pictures", to="v3").name == "v3"
+    assert rollback(store, "no", to="2").version == "two"
+    assert [entry.name for entry in history(store)] == ["v1", "v2", "v3", "v2", "v1", "v3", "v2"]
+
+
+def test_a_rollback_that_makes_no_sense_says_why(store: Store, tmp_path: Path):
+    with pytest.raises(SettingsError, match="nothing was ever promoted"):
+        rollback(store, "why")
+    promoted(store, tmp_path, "one")
+    with pytest.raises(SettingsError, match="v1, is the first version"):
+        rollback(store, "why")
+    with pytest.raises(SettingsError, match="v1 is the champion already"):
+        rollback(store, "why", to="1")
+    with pytest.raises(SettingsError, match="no version 'v7' was ever promoted; there are: v1"):
+        rollback(store, "why", to="v7")
+    assert len(history(store)) == 1
+
+
+def race(url: str, version: str, folder: str, start) -> None:
+    store = open_store(url)
+    publish(store, version, Path(folder))
+    start.wait()
+    promote(store, version, "gate passed", run=version)
+
+
+def test_ten_that_race_all_stay_in_the_history_and_one_is_the_champion(store: Store, tmp_path: Path):
+    spawn = multiprocessing.get_context("spawn")
+    start = spawn.Barrier(10)
+    versions = [f"run{number}" for number in range(10)]
+    racers = [spawn.Process(target=race, args=(store.url, version, str(tmp_path), start)) for version in versions]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+    assert [racer.exitcode for racer in racers] == [0] * 10
+    promotions = history(store)
+    assert sorted(entry.version for entry in promotions) == versions
+    assert sorted(entry.number for entry in promotions) == list(range(1, 11))
+    assert any(entry.raced for entry in promotions)
+    assert {champion(open_store(store.url)).version for _ in range(3)} == {promotions[-1].version}
+    assert all(fetch_version(store, version, tmp_path / version)["run"] == version for version in versions)
+    assert "at the same time" in history_table(store)
+
+
+def test_what_was_decided_before_another_s_entry_was_written_counts_as_a_race(store: Store, tmp_path: Path):
+    promoted(store, tmp_path, "monday", "tuesday")
+    publish(store, "wednesday", tmp_path)
+    seen = history(store)
+    rollback(store, "tuesday's is worse on children")
+    promote(store, "wednesday", "gate passed", run="wednesday", seen=seen)
+    assert [(entry.name, entry.raced) for entry in history(store)[2:]] == [("v1", False), ("v3", True)]
+
+
+def test_who_promoted_is_said(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AGE_WHO", "Ann (Airflow)")
+    promoted(store, tmp_path, "monday", "tuesday")
+    rollback(store, "tuesday's is worse on children")
+    assert champion(store).who == "Ann (Airflow)"
+    said = describe_champion(store)
+    assert said.startswith("v1 is in use, test MAE 6.50 years")
+    assert "tuesday's is worse on children" in said
+    newest, *_, oldest = history_table(store).splitlines()[1:]
+    assert "rolled back: tuesday's is worse on children" in newest
+    assert oldest.startswith("v1")
+
+
+def test_before_the_first_promotion_that_is_said(store: Store):
+    assert describe_champion(store) == history_table(store) == "No model has been promoted yet."

@@ -1,0 +1,477 @@
+import base64
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from age_tasks.config import Config, GateSettings
+from age_tasks.environment import Locations
+from age_tasks.errors import MissingInputError
+from age_tasks.evaluation.gate import Rule, judge, passes
+from age_tasks.evaluation.metrics import by_age
+from age_tasks.reports import figures
+from age_tasks.reports.model_report import model_card_from_run, report_from_run
+from age_tasks.runs.run import Run, Summary, carry_out, open_run, start_run
+from age_tasks.stages import Needs
+
+METRICS = {
+    "images": 40,
+    "median_age": 28.0,
+    "predict_the_median": {"mae": 13.31},
+    "baseline": {
+        "mae": {"value": 9.047, "low": 8.61, "high": 9.49},
+        "rmse": {"value": 11.82, "low": 11.2, "high": 12.4},
+        "bias": {"value": -1.13, "low": -1.8, "high": -0.46},
+        "cs5": {"value": 0.361, "low": 0.333, "high": 0.389},
+    },
+    "finetune": {
+        "mae": {"value": 7.065, "low": 6.71, "high": 7.42},
+        "rmse": {"value": 9.58, "low": 9.0, "high": 10.1},
+        "bias": {"value": 0.52, "low": -0.03, "high": 1.07},
+        "cs5": {"value": 0.4876, "low": 0.459, "high": 0.517},
+    },
+    "difference": {"value": -1.98, "low": -2.31, "high": -1.66},
+    "minors": {"images": 9, "mistaken": 0.2222},
+    "adults": {"images": 31, "mistaken": 0.0323},
+    "quarantine_fraction": 0.004,
+    "interval": {
+        "coverage": 0.9,
+        "test_coverage": 0.91,
+        "groups": [
+            {"low": None, "high": 30, "half_width": 8.13, "images": 700, "test_images": 31, "test_coverage": 0.93},
+            {"low": 30, "high": None, "half_width": 17.9, "images": 400, "test_images": 9, "test_coverage": 0.85},
+        ],
+    },
+    "champion": None,
+}
+CHAMPION = {
+    "version": "sunday-0a1b2c3d",
+    "name": "v4",
+    "seen_in_training": 0,
+    "new_images": 509,
+    "drift": 0.012,
+    "images": 40,
+    "candidate_mae": 7.065,
+    "champion_mae": 7.412,
+    "value": -0.347,
+    "low": -0.61,
+    "high": -0.09,
+    "p_value": 0.0081,
+    "bins": [
+        {"low_age": 20, "high_age": 30, "images": 31, "value": -0.5, "low": -0.8, "high": -0.2},
+        {"low_age": 40, "high_age": 50, "images": 8, "value": 0.3, "low": -0.9, "high": 1.5},
+    ],
+}
+HOSTILE = "faces/<script>x.jpg</script>/labels.csv"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A run whose stages left what the report reads: 31 test faces of 20 to 30 years, 8 older ones, one of 85."""
+    root = tmp_path_factory.mktemp("report")
+    locations = Locations(HOSTILE, "faces/images", (root / "store").as_uri(), root / "cache")
+    config = Config()
+
+    def stage(name: str, write: Callable[[Path], object] = lambda out: None, **summary: int) -> None:
+        def work(run: Run, config: Config) -> Summary:
+            write(run.out)
+            return summary
+
+        with open_run("monday", locations) as run:
+            if name == "snapshot":
+                start_run(run, config, locations)
+            carry_out(name, Needs(), lambda: work, run, config)
+
+    stage("snapshot", lambda out: (out / "snapshot.csv").write_text("frozen"))
+    stage("validate", rows=7591, accepted=7580, quarantined=11, near_duplicates=3)
+    counts = {"train": 5306, "val": 1137, "test": 1137, "known": 7082, "left_out": 0}
+    stage("split", lambda out: _split_ages(out / "split_ages.png"), **counts)
+    for name in ("baseline", "finetune"):
+        stage(name, lambda out, name=name: _curve(out / "learning_curve.png", name))
+    stage("evaluate", _evaluate)
+    stage("gate")
+    with open_run("monday", locations) as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def evaluation(run: Run) -> Path:
+    for name in run.finished("evaluate")["outputs"]:
+        run.input("evaluate", name)
+    return run.input("evaluate", "metrics.json").parent
+
+
+@pytest.fixture(scope="module")
+def published(run: Run, evaluation: Path) -> "Page":
+    return Page(report_from_run(run, evaluation, _gate(METRICS, max_test_mae=9.0)))
+
+
+@pytest.fixture(scope="module")
+def card(run: Run, evaluation: Path) -> str:
+    return model_card_from_run(run, evaluation, _gate(METRICS, max_test_mae=9.0))
+
+
+def test_the_verdict_comes_first(published: "Page"):
+    assert published.verdict.startswith("Published. ")
+    assert "7.07 years" in published.verdict
+    before = published.text.partition(published.verdict)[0]
+    assert "MAE" not in before
+    assert "monday" in before
+
+
+def test_a_refusal_names_each_broken_rule_with_its_number_and_bound(run: Run, evaluation: Path):
+    page = Page(report_from_run(run, evaluation, _gate(METRICS, max_test_mae=6.5)))
+    assert page.verdict.startswith("Not published. ")
+    assert "7.07" in page.verdict
+    assert "6.50" in page.verdict
+    assert "9.05" not in page.verdict  # better than the baseline: that rule holds
+    assert page.row("test MAE")[3] == "fail"
+    assert page.row("better than the baseline")[3] == "pass"
+
+
+def test_before_the_gate_the_report_says_that_nothing_is_decided(run: Run, evaluation: Path):
+    page = Page(report_from_run(run, evaluation, gate=None))
+    assert "before the gate" in page.verdict
+    assert "Published" not in page.text
+    assert "The gate" not in page.headings
+
+
+def test_the_champion_stands_beside_the_candidate(run: Run, evaluation: Path, tmp_path: Path):
+    folder = _with_metrics(evaluation, tmp_path, champion=CHAMPION)
+    _against_champion(folder, CHAMPION)
+    page = Page(report_from_run(run, folder, _gate(METRICS | {"champion": CHAMPION}, max_test_mae=9.0)))
+    assert page.cards[1].startswith("7.41 years")
+    assert "v4" in page.cards[1]
+    assert "Against the champion, v4" in page.headings
+    assert "0.35 years lower than the champion's: 7.07 against 7.41" in page.text
+    assert "-0.61 to -0.09, permutation p-value 0.0081" in page.text
+    assert "better beyond chance" in page.text
+    assert page.row("better than the champion")[3] == "pass"
+
+
+def test_who_is_taken_for_what_at_eighteen(published: "Page"):
+    assert "Of 9 test faces under 18, 22.2 % are shown as adults; of 31 adults, 3.2 % as minors." in published.text
+
+
+def test_the_interval_and_how_often_it_held(published: "Page"):
+    assert published.row("up to 30")[1:] == ["± 8.1 years", "700", "31", "93.0 %"]
+    assert published.row("over 30")[1] == "± 17.9 years"
+    assert "on the test faces it held for 91.0 %" in published.text
+
+
+def test_a_champion_that_has_seen_the_test_faces_is_told_on(run: Run, evaluation: Path, tmp_path: Path):
+    seen = CHAMPION | {"seen_in_training": 9, "images": 31, "low": -0.5, "high": 0.2}
+    folder = _with_metrics(evaluation, tmp_path, champion=seen)
+    _against_champion(folder, seen)
+    page = Page(report_from_run(run, folder, gate=None))
+    assert "9 of the test faces were in the champion's training" in page.text
+    assert "left out here" in page.text
+    assert "can't be told apart" in page.text
+
+
+def test_the_big_numbers(published: "Page"):
+    tuned, baseline, median, within = published.cards
+    assert tuned.startswith("7.07 years")
+    assert "95 % interval 6.71 to 7.42" in tuned
+    assert baseline.startswith("9.05 years")
+    assert median.startswith("13.31 years")
+    assert "28" in median
+    assert within.startswith("48.8 %")
+
+
+def test_every_rule_of_the_gate_has_number_bound_outcome_and_reason(published: "Page"):
+    assert published.row("test MAE") == [
+        "test MAE",
+        "7.07",
+        "<= 9.00 years",
+        "pass",
+        "The error must be small enough to be of use.",
+    ]
+    assert published.row("better than the baseline")[1:4] == ["7.07", "< 9.05 years", "pass"]
+
+
+@pytest.mark.parametrize(
+    ("difference", "said", "unsaid"),
+    [
+        ({"value": -1.98, "low": -2.31, "high": -1.66}, "1.98 years better", "told apart"),
+        ({"value": 0.8, "low": 0.3, "high": 1.3}, "0.80 years worse", "told apart"),
+        ({"value": -0.2, "low": -0.7, "high": 0.4}, "can't be told apart", "worse"),
+    ],
+    ids=["better", "worse", "not to be told apart"],
+)
+def test_the_gain_over_the_baseline_in_words(
+    difference: dict, said: str, unsaid: str, run: Run, evaluation: Path, tmp_path: Path
+):
+    page = Page(report_from_run(run, _with_metrics(evaluation, tmp_path, difference=difference), gate=None))
+    (sentence,) = (line for line in page.paragraphs if "than the baseline" in line)
+    assert said in sentence
+    assert unsaid not in sentence
+    assert "95 %" in sentence
+    assert "40 test faces" in sentence
+
+
+def test_ages_with_their_counts_and_few_faces_flagged(published: "Page"):
+    young, old = published.row("20–30"), published.row("over 70")
+    assert young[1:5] == ["31", "9.00", "6.00", "+6.00"]
+    assert old[1:5] == ["1", "9.00", "6.00", "-6.00"]
+    assert "few" not in " ".join(young)
+    assert "few faces" in old[-1]
+    assert published.row("0–10") is None  # no face of that age: nothing to say
+
+
+def test_both_models_side_by_side_with_intervals(published: "Page"):
+    assert published.row("fine-tuned") == [
+        "fine-tuned",
+        "7.07 6.71 to 7.42",
+        "9.58 9.00 to 10.10",
+        "0.52 -0.03 to 1.07",
+        "48.8 % 45.9 % to 51.7 %",
+    ]
+    assert published.row("baseline")[1] == "9.05 8.61 to 9.49"
+
+
+def test_what_it_was_made_from(published: "Page"):
+    assert published.row(HOSTILE)[1:] == ["7591", "11", "5306", "1137", "1137"]
+    for stage in ("snapshot", "validate", "split", "baseline", "finetune", "evaluate", "gate"):
+        made_by, seconds, memory = published.row(stage, cells=4)[1:]
+        assert made_by == "this run"
+        assert float(seconds) >= 0
+        assert float(memory) > 0
+    assert published.row("snapshot", cells=2)[1] == hashlib.sha256(b"frozen").hexdigest()
+    assert "3 pairs of near duplicates" in published.text
+    assert "7082 images were known from an earlier deal" in published.text
+    assert "resnet50, recipe reference" in published.text
+    assert "last_layers: 30" in published.text
+    assert re.search(r"python: '?3\.11", published.text)
+
+
+def test_the_words_are_explained(published: "Page"):
+    for word in ("MAE:", "RMSE:", "Bias:", "Intervals:"):
+        assert word in published.text
+
+
+def test_the_report_is_complete_in_itself(published: "Page", run: Run, evaluation: Path):
+    assert published.addresses
+    assert all(address.startswith("data:image/png;base64,") for address in published.addresses)
+    assert not {"script", "link", "iframe", "object"} & published.tags
+    assert not re.findall(r"https?://|@import|url\(", published.html)
+    assert len(published.html) < 3_000_000
+    assert len(published.alternatives) == len(published.addresses)
+    assert all(len(text) > 15 for text in published.alternatives)
+
+
+def test_the_plots_are_those_of_the_run(published: "Page", run: Run, evaluation: Path):
+    names = ("predicted_against_real", "error_by_age", "worst_errors", "interval_held", "error_histogram")
+    drawn = [evaluation / f"{name}.png" for name in names]
+    drawn += [run.input(stage, "learning_curve.png") for stage in ("baseline", "finetune")]
+    drawn.append(run.input("split", "split_ages.png"))
+    shown = [base64.b64decode(address.partition(",")[2]) for address in published.addresses]
+    assert shown == [path.read_bytes() for path in drawn]
+    for content in shown:
+        Image.open(io.BytesIO(content)).verify()
+
+
+def test_text_from_outside_stays_text(published: "Page", run: Run, evaluation: Path):
+    assert "<script" not in published.html
+    assert HOSTILE in published.text  # as the reader sees it
+    rule = Rule("<b>MAE</b>", 1.0, "<", 2.0, "years", why="<img src=x>", passed=False)
+    page = Page(report_from_run(run, evaluation, {"passed": False, "rules": [rule.to_dict()]}))
+    assert "<b>mae</b>" in page.verdict.lower()
+    assert page.addresses == published.addresses
+
+
+def test_no_report_before_there_is_something_to_report(evaluation: Path, tmp_path: Path):
+    locations = Locations("labels.csv", "images", (tmp_path / "store").as_uri(), tmp_path / "cache")
+    with open_run("tuesday", locations) as run:
+        with pytest.raises(MissingInputError, match="run tuesday"):
+            report_from_run(run, evaluation, gate=None)
+        start_run(run, Config(), locations)
+        with pytest.raises(MissingInputError, match="baseline has not run"):
+            report_from_run(run, evaluation, gate=None)
+
+
+def test_labels_to_look_at_are_shown_where_there_are_any(run: Run, evaluation: Path, tmp_path: Path, published: "Page"):
+    assert "Labels to look at" not in published.headings  # the features had no room in the cache
+    folder = _with_metrics(evaluation, tmp_path)
+    face = np.full((112, 112, 3), 128, np.uint8)
+    figures.face_sheet([(face, "5, or 45?")], folder / "labels_to_look_at.png", title="Labels to look at")
+    assert "Labels to look at" in Page(report_from_run(run, folder, gate=None)).headings
+
+
+def test_the_card_says_what_goes_in_and_what_comes_out(card: str):
+    assert card.startswith("# Age model monday\n")
+    assert "(batch, 224, 224, 3)" in card
+    assert "RGB, values 0–255" in card
+    assert "`(batch, 1)`, years" in card
+    assert "Crop the face as in the training pictures" in card
+
+
+def test_the_card_has_the_measured_numbers(card: str):
+    assert "| fine-tuned (this model) | 7.07 | 6.71–7.42 | 48.8 % |" in card
+    assert "| baseline | 9.05 | 8.61–9.49 | 36.1 % |" in card
+    assert "| predicting the median | 13.31 |" in card
+    assert "| 20–30 | 31 | 6.00 | +6.00 |" in card
+    assert "| over 70 | 1 | 6.00 | -6.00 |" in card
+    assert "| 0–10 |" not in card
+    assert "5306 faces (1137 for validation, 1137 for the test)" in card
+
+
+def test_the_card_says_what_the_model_is_not_for(card: str):
+    assert "no decision about a person" in card
+    assert "few test faces" in card
+    assert "Out of scope: No decision about a person, no proof of age, no identification." in card
+
+
+def test_the_card_has_the_usual_sections(card: str):
+    """Those of Mitchell et al., Model Cards for Model Reporting (2019)."""
+    assert re.findall("^## (.*)$", card, re.MULTILINE) == [
+        "Model details",
+        "Intended use",
+        "Factors",
+        "Metrics",
+        "Evaluation data",
+        "Training data",
+        "Quantitative analyses",
+        "Ethical considerations",
+        "Caveats and recommendations",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"file": "model.tflite", "largest_difference": 0.00012, "problem": ""}, "within 0.0001 years"),
+        ({"file": None, "largest_difference": 0.2, "problem": "its ages differ"}, "its ages differ"),
+    ],
+    ids=["the same ages", "refused"],
+)
+def test_a_file_for_litert_is_reported_and_so_is_its_refusal(found: dict, said: str, run: Run, evaluation: Path):
+    gate, export = _gate(METRICS, max_test_mae=9.0), found | {"bound": 0.05, "images": 64}
+    page = Page(report_from_run(run, evaluation, gate, export=export))
+    card = model_card_from_run(run, evaluation, gate, export)
+    assert page.verdict.startswith("Published. ")
+    assert said in page.text
+    assert (found["problem"] or "at most 0.0001 years") in card
+
+
+def test_a_reused_stage_names_the_run_that_made_it_and_what_it_took_there(run: Run, evaluation: Path):
+    record = run.record("baseline")
+    first = {"run": "sunday", "seconds": 321.0}
+    run.store.put("runs/sunday/baseline/stage.json", json.dumps(record | first).encode())
+    run.store.put(
+        "runs/monday/baseline/stage.json", json.dumps(record | {"reused_from": "sunday", "seconds": 0.0}).encode()
+    )
+    for name in record["outputs"]:
+        run.store.put(f"runs/sunday/baseline/{name}", run.input("baseline", name))
+    try:
+        page = Page(report_from_run(run, evaluation, gate=None))
+    finally:
+        run.store.put("runs/monday/baseline/stage.json", json.dumps(record).encode())
+    assert page.row("baseline", cells=4)[1:] == ["run sunday, 321.0 s there", "0.0", ""]
+    assert "the 1 stage reused from earlier runs took 321 seconds there" in page.text
+
+
+def test_the_card_is_plain_markdown_and_says_what_it_was_made_with(card: str):
+    assert "&lt;" not in card
+    assert "test MAE: 7.07 is <= 9.00 years: pass" in card
+    assert "last_layers: 30" in card
+    assert re.search(r"python 3\.11", card)
+
+
+def test_the_tables_of_the_card_are_whole(card: str):
+    """A blank or ragged line in a Markdown table ends it."""
+    tables = re.findall(r"(?:^\|.*\n)+", card, re.MULTILINE)
+    assert [len(table.splitlines()) for table in tables] == [5, 5]
+    for table in tables:
+        assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+class Page(HTMLParser):
+    """A page as its reader finds it: verdict, cards, headings, paragraphs, table rows and pictures."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.html, self.tags, self.addresses, self.alternatives = html, set[str](), list[str](), list[str]()
+        self.feed(html)
+        self.text = _text(html.partition("</style>")[2])
+        (self.verdict,) = self._all(r'<p class="verdict.*?</p>')
+        self.cards = self._all(r'<div class="number">.*?</div>')
+        self.headings = self._all(r"<h2>.*?</h2>")
+        self.paragraphs = self._all(r"<p\b.*?</p>")
+
+    def row(self, first: str, cells: int | None = None) -> list[str] | None:
+        """The first table row that starts with the cell `first`, of so many cells if a number is given."""
+        for row in re.findall(r"<tr>.*?</tr>", self.html, re.DOTALL):
+            texts = [_text(cell) for cell in re.findall(r"<td.*?</td>", row, re.DOTALL)]
+            if texts and texts[0] == first and cells in (None, len(texts)):
+                return texts
+        return None
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        given = dict(attributes)
+        self.addresses += [given[name] for name in ("src", "href") if name in given]
+        if tag == "img":
+            self.alternatives.append(given["alt"])
+
+    def _all(self, pattern: str) -> list[str]:
+        return [_text(found) for found in re.findall(pattern, self.html, re.DOTALL)]
+
+
+def _text(html: str) -> str:
+    """What is read: without tags, in one line."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
+
+
+def _curve(path: Path, title: str) -> None:
+    history = pd.DataFrame({"epoch": [1, 2], "mae": [9.0, 8.0], "val_mae": [9.5, 8.5], "learning_rate": [1e-3, 1e-3]})
+    figures.learning_curve(history, path, title=title)
+
+
+def _split_ages(path: Path) -> None:
+    ages = pd.DataFrame({"real_age": [20.0, 30.0, 40.0]})
+    figures.split_ages(ages, ages, ages, path)
+
+
+def _evaluate(out: Path) -> None:
+    """Predictions 9 and 6 years too old up to 30 years of age, too young above."""
+    real = np.array([25.0] * 31 + [45.0] * 8 + [85.0])
+    sign = np.where(real < 30, 1, -1)
+    predictions = pd.DataFrame({"real_age": real, "baseline": real + 9 * sign, "finetune": real + 6 * sign})
+    ages = by_age(predictions, Config().evaluate.bin_edges, ("baseline", "finetune"))
+    ages.to_csv(out / "by_age.csv", index=False)
+    (out / "metrics.json").write_text(json.dumps(METRICS))
+    figures.predicted_against_real(predictions, "finetune", out / "predicted_against_real.png")
+    figures.error_by_age(ages, out / "error_by_age.png")
+    figures.error_histogram(predictions, out / "error_histogram.png")
+    figures.interval_held(predictions, "finetune", METRICS["interval"]["groups"], out / "interval_held.png")
+    face = np.full((112, 112, 3), 128, np.uint8)
+    figures.face_sheet([(face, "85 → 79")], out / "worst_errors.png", title="Largest errors")
+
+
+def _with_metrics(evaluation: Path, folder: Path, **changed: object) -> Path:
+    """The same evaluation with other numbers in `metrics.json`."""
+    for path in evaluation.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "metrics.json").write_text(json.dumps(METRICS | changed))
+    return folder
+
+
+def _against_champion(folder: Path, comparison: dict) -> None:
+    figures.difference_by_age(comparison, folder / "against_champion.png")
+    before, now = pd.Series([20.0, 30.0]), pd.Series([20.0, 40.0])
+    figures.age_drift(before, now, comparison["drift"], folder / "age_drift.png", champion=comparison["name"])
+
+
+def _gate(metrics: dict, max_test_mae: float) -> dict:
+    rules = judge(metrics, GateSettings(max_test_mae=max_test_mae))
+    return {"passed": passes(rules), "rules": [rule.to_dict() for rule in rules]}

@@ -1,0 +1,102 @@
+"""Ages of pictures by the champion, as people ask for them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from age_tasks.cli.app import main
+from age_tasks.errors import LabelsError
+from age_tasks.registry.promotions import VERSIONS, champion
+from age_tasks.runs.run import Run
+from age_tasks.serving.predict import pictures_in, write_table
+from age_tasks.store import FileStore, Store
+from tests.conftest import use
+
+
+@pytest.fixture
+def model(finished: Run, sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileStore:
+    """A store with the finished run's version, and nothing else."""
+    use(monkeypatch, tmp_path, sample.labels)
+    root = Path(finished.store.where("registry"))
+    shutil.copytree(root, tmp_path / "store" / "registry")
+    return FileStore(tmp_path / "store")
+
+
+def test_the_ages_are_those_of_the_run_s_own_evaluation(model: FileStore, finished: Run, sample, capsys):
+    tested = pd.read_csv(finished.input("evaluate", "predictions.csv")).head(5)
+    pictures = [str(sample.images / name) for name in tested["file_name"]]
+    assert main(["predict", "--json", *pictures]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["version"] == "v1"
+    for row, age in zip(said["pictures"], tested["finetune"], strict=True):
+        assert row["age"] == pytest.approx(age, abs=0.1)
+        assert 0 <= row["low"] <= row["age"] <= row["high"]
+
+
+def test_a_folder_goes_in_and_a_table_comes_out(model: FileStore, sample, tmp_path: Path):
+    folder, out = tmp_path / "new", tmp_path / "ages.csv"
+    folder.mkdir()
+    for picture in sorted(sample.images.glob("0000*.jpg"))[:4]:
+        shutil.copy(picture, folder)
+    (folder / "page.jpg").write_text("<!doctype html>")
+    assert main(["predict", str(folder), "--out", str(out)]) == 0
+    table = pd.read_csv(out, keep_default_na=False).set_index("file")
+    assert len(table) == 5
+    assert table.loc[str(folder / "page.jpg"), "problem"] == "not an image: an HTML page"
+    assert (table["age"] != "").sum() == 4
+
+
+def test_the_table_may_go_to_a_store(store: Store):
+    write_table(pd.DataFrame({"file": ["a.jpg"], "age": [30.5]}), f"{store.url}/new/ages.csv")
+    assert store.get("new/ages.csv") == b'"file","age"\n"a.jpg",30.5\n'
+
+
+def test_a_csv_names_the_pictures(model: FileStore, sample, capsys):
+    listed = sample.images / "list.csv"
+    listed.write_text("file_name,note\n00003.jpg,x\nnone.jpg,y\n")
+    assert main(["predict", str(listed)]) == 0
+    first, second, model_line = capsys.readouterr().out.splitlines()
+    assert "00003.jpg: " in first
+    assert "90 % of such lie within" in first
+    assert second.endswith("none.jpg: no such file")
+    assert "cropped as in the training pictures" in model_line
+    listed.unlink()
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "/etc/passwd", "a/../../x.jpg"])
+def test_a_csv_names_no_pictures_elsewhere(name: str, tmp_path: Path):
+    listed = tmp_path / "list.csv"
+    listed.write_text(f"file_name\n00003.jpg\n{name}\n")
+    with pytest.raises(LabelsError, match=rf"list\.csv row 2: '{name}': the file name leaves"):
+        pictures_in([listed])
+
+
+def test_a_changed_byte_is_refused_by_name(model: FileStore, sample, capsys: pytest.CaptureFixture[str]):
+    file = Path(model.where(f"{VERSIONS}{champion(model).version}/model.keras"))
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    assert main(["predict", str(sample.images / "00003.jpg")]) == 74
+    assert "model.keras is not what its manifest says" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nothing.jpg"], "nothing.jpg: no such picture, folder or CSV file"),
+        (["{images}/00003.jpg", "--version", "9"], "no version '9' was ever promoted; there are: v1"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(model: FileStore, sample, arguments, said, capsys: pytest.CaptureFixture[str]):
+    assert main(["predict", *(word.format(images=sample.images) for word in arguments)]) != 0
+    told = capsys.readouterr().err
+    assert said in told
+    assert "Traceback" not in told
+
+
+def test_without_a_model_that_is_said(place: Path, sample, capsys: pytest.CaptureFixture[str]):
+    assert main(["predict", str(sample.images / "00003.jpg")]) == 74
+    assert "no model has been promoted yet" in capsys.readouterr().err

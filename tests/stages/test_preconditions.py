@@ -1,0 +1,71 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from age_tasks.cli.app import main
+from age_tasks.config import Config
+from age_tasks.demo.synthetic_faces import draw_sample
+from age_tasks.environment import Locations
+from age_tasks.runs.run import carry_out, open_run
+from age_tasks.stages import NEEDS
+from tests.conftest import overrides
+
+WANTED = overrides({"data.min_new_labels": 2, "split.n_bins": 2})
+
+
+@pytest.fixture
+def faces(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """104 faces in a folder of their own."""
+    sample = draw_sample(place / "faces", 104, seed=3)
+    monkeypatch.setenv("AGE_LABELS", str(sample.labels))
+    return sample.labels.parent
+
+
+def prepare(key: str) -> None:
+    assert main(["snapshot", "--run", key, "--recipe", "demo", *WANTED]) == 0
+    assert main(["validate", "--run", key]) == 0
+
+
+def train(key: str) -> None:
+    """What a finished training leaves behind, without its hours."""
+    with open_run(key, Locations.from_env()) as run:
+        for stage in ("baseline", "finetune"):
+            carry_out(stage, NEEDS[stage], lambda: lambda run, config: {}, run, Config())
+
+
+def add(faces: Path, count: int, seed: int) -> None:
+    more = draw_sample(faces.parent / f"more-{seed}", count, seed)
+    with (faces / "labels.csv").open("a") as labels:
+        for row in more.labels.read_text().splitlines()[1:]:
+            name = row.split(",")[0]
+            shutil.copy(more.images / name, faces / "images" / f"{seed}-{name}")
+            print(f"{seed}-{row}", file=labels)
+
+
+def test_a_run_ends_before_the_deal_while_too_few_labels_are_new(faces: Path, capsys: pytest.CaptureFixture[str]):
+    prepare("first")
+    assert main(["split", "--run", "first"]) == 0, "before the first training all labels are new"
+    train("first")
+    add(faces, 1, seed=7)
+    prepare("second")
+    assert main(["split", "--run", "second"]) == 75
+    assert "1 new labels since run first was trained; at least 2 are wanted" in capsys.readouterr().err
+    with open_run("second", Locations.from_env()) as run:
+        assert (run.finished("validate")["status"], run.record("split")) == ("done", None)
+    assert main(["split", "--run", "second", "--again"]) == 0
+
+    add(faces, 1, seed=8)
+    prepare("third")
+    assert main(["split", "--run", "third"]) == 0, "what was dealt but never trained on is still new"
+    with open_run("third", Locations.from_env()) as run:
+        assert run.finished("split")["summary"]["known"] == 105
+
+
+def test_the_bound_changes_no_result(faces: Path, capsys: pytest.CaptureFixture[str]):
+    prepare("first")
+    assert main(["split", "--run", "first"]) == 0
+    assert main(["snapshot", "--run", "second", "--recipe", "demo", *overrides({"split.n_bins": 2})]) == 0
+    capsys.readouterr()
+    assert main(["validate", "--run", "second"]) == 0
+    assert '"reused_from": "first"' in capsys.readouterr().out

@@ -1,0 +1,130 @@
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from age_tasks.config import Config, TrainingSettings
+from age_tasks.errors import AgeTasksError
+from age_tasks.training.batches import FeatureBatches
+from age_tasks.training.callbacks import KeepBest
+from age_tasks.training.features import FeatureCache, row_key
+from age_tasks.training.fit import compile_for, fit, targets_of
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> tuple[FeatureCache, pd.DataFrame]:
+    """64 pictures of 8 features, two views each; their age is a sum of the features."""
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(64, 8)).astype("float16")
+    names = [f"{number:064x}" for number in range(64)]
+    cache = FeatureCache(tmp_path / "features")
+    cache.append(names, features)
+    cache.append([row_key(name, 1) for name in names], -features)
+    ages = 40 + 5 * features.astype("float32").sum(axis=1)
+    return cache, pd.DataFrame({"sha256": names, "real_age": ages})
+
+
+def network() -> keras.Model:
+    keras.utils.set_random_seed(3)
+    features = keras.Input((8,))
+    return keras.Model(features, keras.layers.Dense(1, bias_initializer=keras.initializers.Constant(40))(features))
+
+
+class CutOff(FeatureBatches):
+    """Batches that break off in the third epoch, as a killed process does."""
+
+    def __getitem__(self, batch: int):
+        if self._epoch == 2 and batch == 1:
+            raise RuntimeError("killed")
+        return super().__getitem__(batch)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        TrainingSettings(epochs=5, learning_rate=0.05, batch_size=8),
+        TrainingSettings(epochs=5, learning_rate=0.05, batch_size=8, schedule="cosine", ema_momentum=0.9),
+        TrainingSettings(epochs=9, learning_rate=5.0, batch_size=8, early_stopping_patience=3, reduce_lr_patience=1),
+    ],
+    ids=["plain", "cosine and averaged", "stopped early"],
+)
+def test_training_that_was_cut_off_goes_on_as_if_it_had_not(data, settings: TrainingSettings, tmp_path: Path):
+    cache, table = data
+
+    def train(batches: type[FeatureBatches], folder: str) -> tuple[pd.DataFrame, list[np.ndarray]]:
+        learner = network()
+        compile_for(learner, settings, steps=8, config=Config())
+        given = (cache, table, settings.batch_size, np.asarray)
+        history = fit(learner, batches(*given, seed=1), FeatureBatches(*given), settings, tmp_path / folder)
+        return history, learner.get_weights()
+
+    whole, weights = train(FeatureBatches, "whole")
+    with pytest.raises(Exception, match="killed"):
+        train(CutOff, "cut")
+    resumed, after = train(FeatureBatches, "cut")
+    pd.testing.assert_frame_equal(whole.drop(columns="seconds"), resumed.drop(columns="seconds"), rtol=1e-3)
+    assert all(np.allclose(one, other, rtol=1e-3) for one, other in zip(weights, after, strict=True))
+    finished, _ = train(CutOff, "cut")
+    assert len(finished) == len(whole)
+
+
+def test_the_best_epoch_is_kept(data, tmp_path: Path):
+    cache, table = data
+    settings, learner = TrainingSettings(epochs=4, learning_rate=1.0, batch_size=8), network()
+    compile_for(learner, settings, steps=8, config=Config())
+    val = FeatureBatches(cache, table, 8, np.asarray)
+    history = fit(learner, FeatureBatches(cache, table, 8, np.asarray, seed=1), val, settings, tmp_path / "x")
+    kept = np.abs(learner.predict(val, verbose=0).ravel() - table["real_age"]).mean()
+    assert kept == pytest.approx(history["val_mae"].min(), rel=1e-3)
+
+
+def test_the_best_weights_are_whole_though_the_process_dies_while_better_ones_are_written(tmp_path: Path, monkeypatch):
+    kept = KeepBest(tmp_path / "best.weights.h5", "val_mae")
+    kept.set_model(network())
+    kept.on_epoch_end(0, {"val_mae": 9.0})
+    kept.on_epoch_end(1, {"val_mae": 9.5})
+
+    def dies(path: str) -> None:
+        Path(path).write_bytes(b"half of th")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(kept.model, "save_weights", dies)
+    with pytest.raises(KeyboardInterrupt):
+        kept.on_epoch_end(2, {"val_mae": 8.0})
+    learner = network()
+    learner.load_weights(str(tmp_path / "best.weights.h5"))
+    np.testing.assert_array_equal(learner.get_weights()[0], kept.model.get_weights()[0])
+
+
+def test_training_that_diverges_says_what_to_lower(data, tmp_path: Path):
+    cache, table = data
+    settings, learner = TrainingSettings(epochs=1, learning_rate=0.5), network()
+    compile_for(learner, settings, steps=1, config=Config())
+    broken = table.assign(real_age=np.nan)
+    val = FeatureBatches(cache, broken, 8, np.asarray)
+    with pytest.raises(AgeTasksError, match=r"lower learning_rate \(0\.5\)"):
+        fit(learner, FeatureBatches(cache, broken, 8, np.asarray, seed=1), val, settings, tmp_path / "x")
+
+
+def test_the_order_and_the_views_depend_on_seed_and_epoch_alone(data):
+    cache, table = data
+
+    def first_batch(seed: int, epoch: int) -> np.ndarray:
+        batches = FeatureBatches(cache, table, 8, np.asarray, seed=seed, views=2)
+        batches.start_at(epoch)
+        return batches[0][0]
+
+    assert np.array_equal(first_batch(1, 2), first_batch(1, 2))
+    assert not np.array_equal(first_batch(1, 2), first_batch(1, 3))
+    assert not np.array_equal(first_batch(1, 2), first_batch(2, 2))
+
+
+def test_age_shares_expect_the_age():
+    features = keras.Input((8,))
+    shares = keras.layers.Dense(101, "softmax", name="age_shares")(features)
+    learner = keras.Model(features, {"age_shares": shares, "expected_age": keras.layers.Dense(1)(shares)})
+    targets = targets_of(learner, TrainingSettings())(np.array([30.0, 55.5], dtype="float32"))
+    assert targets["age_shares"].sum(axis=1) == pytest.approx([1, 1])
+    assert targets["age_shares"] @ np.arange(101) == pytest.approx([30, 55.5], abs=1e-3)

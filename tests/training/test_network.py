@@ -1,0 +1,138 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from age_tasks.config import ModelSettings
+from age_tasks.environment import PROJECT
+from age_tasks.errors import SettingsError, WeightsError
+from age_tasks.training.features import prefix_digest
+from age_tasks.training.network import build_model, cut_point, freeze, load_network, load_saved, with_mirror
+from tests.support.hostile import model_with_code
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory: pytest.TempPathFactory) -> keras.Model:
+    """ResNet50 from a weights file, as one without a network would have it."""
+    weights = tmp_path_factory.mktemp("weights") / "resnet50.weights.h5"
+    keras.utils.set_random_seed(1)
+    keras.applications.ResNet50(include_top=False, weights=None).save_weights(weights)
+    return build_model(ModelSettings(weights=str(weights), image_size=64), seed=1)
+
+
+def test_resnet50_is_cut_before_its_last_stage(resnet: keras.Model):
+    freeze(resnet, 30)
+    cut = cut_point(resnet)
+    assert cut.shape == (None, 4, 4, 1024)
+    assert cut is resnet.get_layer("conv4_block6_out").output
+    learning = [layer for layer in resnet.layers if layer.trainable_weights]
+    assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in learning)
+
+
+def test_the_baseline_learns_its_head_only(resnet: keras.Model):
+    freeze(resnet, 0)
+    assert cut_point(resnet) is resnet.get_layer("pooled").output
+    assert [layer.name for layer in resnet.layers if layer.trainable_weights] == ["head_dense", "years"]
+
+
+def test_with_everything_free_the_cut_lies_before_the_first_weights(resnet: keras.Model):
+    freeze(resnet, 1000)
+    assert cut_point(resnet).shape[1:3] == (70, 70)  # after preprocessing and padding
+
+
+def test_preprocessing_is_that_of_keras(resnet: keras.Model):
+    pixels = np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
+    ours = keras.Model(resnet.inputs[0], resnet.get_layer("preprocess").output)(pixels)
+    theirs = keras.applications.resnet50.preprocess_input(pixels.copy())
+    assert np.abs(np.asarray(ours) - theirs).max() < 1e-3
+
+
+def test_a_saved_model_takes_pixels_and_loads_in_safe_mode(resnet: keras.Model, tmp_path: Path):
+    resnet.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    pixels = np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
+    assert np.allclose(resnet(pixels), loaded(pixels), atol=1e-4)
+
+
+@pytest.mark.parametrize("dense_units", [0, 16])
+def test_the_expected_value_head_gives_years_between_0_and_100(dense_units: int, tmp_path: Path):
+    settings = ModelSettings(
+        backbone="efficientnet_lite0", image_size=64, head="expected_value", dense_units=dense_units
+    )
+    model = build_model(settings, seed=1)
+    freeze(model, 0)
+    pixels = np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
+    shares, years = keras.Model(model.inputs[0], [model.get_layer("age_shares").output, model.outputs[0]]).predict(
+        pixels, verbose=0
+    )
+    assert years.ravel() == pytest.approx(shares @ np.arange(101), abs=1e-3)
+    assert "expected_age" not in [layer.name for layer in model.layers if layer.trainable_weights]
+
+
+def test_a_mirrored_model_averages_both_and_keeps_its_network(resnet: keras.Model, tmp_path: Path):
+    with_mirror(resnet).save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    pixels = np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
+    plain, mirrored = (resnet.predict(each, verbose=0) for each in (pixels, pixels[:, :, ::-1]))
+    assert np.allclose(loaded.predict(pixels, verbose=0), (plain + mirrored) / 2, atol=1e-3)
+    network = load_network(tmp_path / "model.keras")
+    assert np.allclose(network.predict(pixels, verbose=0), plain, atol=1e-3)
+
+
+def test_a_weights_file_gives_weights_and_no_code(tmp_path: Path):
+    hostile, ran = model_with_code(tmp_path / "hostile.keras")
+    with pytest.raises(WeightsError, match=r"hostile\.keras does not fit resnet50"):
+        build_model(ModelSettings(weights=str(hostile), image_size=32), seed=1)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("load", [load_saved, load_network])
+def test_a_model_that_brings_code_is_refused(load: Callable, tmp_path: Path):
+    hostile, ran = model_with_code(tmp_path / "hostile.keras")
+    with pytest.raises(WeightsError, match=r"hostile\.keras is not loaded: .*Lambda") as error:
+        load(hostile)
+    assert "safe_mode=False" not in str(error.value)  # Keras' own advice
+    keras.models.load_model(hostile, safe_mode=False).predict(np.zeros((1, 32, 32, 3)), verbose=0)
+    assert ran.exists()  # what we are kept from
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 and no more"])
+def test_what_is_no_model_is_refused_in_the_same_way(content: bytes, tmp_path: Path):
+    (tmp_path / "model.keras").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"model\.keras is not loaded"):
+        load_saved(tmp_path / "model.keras")
+
+
+def test_all_models_are_loaded_by_one_function():
+    loading = [path.name for path in (PROJECT / "age_tasks").rglob("*.py") if "load_model(" in path.read_text()]
+    assert loading == ["backbones.py"]
+
+
+def test_an_unknown_backbone_and_missing_weights_are_refused(tmp_path: Path):
+    with pytest.raises(SettingsError, match="efficientnet_lite0, convnextbase"):
+        build_model(ModelSettings(backbone="resnet5000"), seed=1)
+    with pytest.raises(WeightsError, match="no such file"):
+        build_model(ModelSettings(weights=str(tmp_path / "none.h5")), seed=1)
+
+
+def test_weights_that_cannot_be_fetched_say_how_to_give_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def unreachable(*_, **__):
+        raise Exception("URL fetch failure: unreachable")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", unreachable)
+    with pytest.raises(WeightsError, match=r"--set model.weights=/path/to"):
+        build_model(ModelSettings(image_size=64), seed=1)
+
+
+def test_the_cache_key_follows_weights_not_names(resnet: keras.Model):
+    freeze(resnet, 30)
+    before = prefix_digest(keras.Model(resnet.inputs, cut_point(resnet)))
+    resnet.get_layer("head_dense").set_weights([w + 1 for w in resnet.get_layer("head_dense").get_weights()])
+    assert prefix_digest(keras.Model(resnet.inputs, cut_point(resnet))) == before
+    stem = resnet.get_layer("conv1_conv")
+    kept = stem.get_weights()
+    stem.set_weights([weight + 1 for weight in kept])
+    assert prefix_digest(keras.Model(resnet.inputs, cut_point(resnet))) != before
+    stem.set_weights(kept)
