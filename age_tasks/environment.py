@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from age_tasks.errors import SettingsError
-from age_tasks.store import check_address
+from age_tasks.store.addresses import check_address
 
 PROJECT = Path(__file__).resolve().parent.parent
 

@@ -11,7 +11,9 @@ from age_tasks.cli.app import main
 from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.environment import Locations
 from age_tasks.runs.run import Run, open_run
-from age_tasks.store import FileStore, Store, open_store
+from age_tasks.store import open_store
+from age_tasks.store.base import Store
+from age_tasks.store.files import FileStore
 from tests.support.s3_server import NotPossibleHere, serve_s3
 
 SHARED = Path(os.environ.get("AGE_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -19,7 +19,7 @@ from age_tasks.errors import NotFoundError, SettingsError, WeightsError
 from age_tasks.registry.promotions import MANIFEST, VERSIONS, champion, fetch_version, promote, publish_version
 from age_tasks.runs.run import Run, open_run, start_run
 from age_tasks.stages.finetune import take_weights
-from age_tasks.store import FileStore
+from age_tasks.store.files import FileStore
 from tests.conftest import QUICK, overrides, use
 from tests.support.hostile import HUSH, model_with_code
 

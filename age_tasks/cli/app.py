@@ -24,7 +24,9 @@ from age_tasks.runs.run import (
     start_run,
 )
 from age_tasks.stages import NEEDS, STAGES, load_stage
-from age_tasks.store import Store, local_path, open_store
+from age_tasks.store import open_store
+from age_tasks.store.addresses import local_path
+from age_tasks.store.base import Store
 from age_tasks.store.disk import full_disk_named
 
 log = logging.getLogger("age_tasks")

@@ -14,7 +14,9 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from age_tasks.data.near_duplicates import difference_hash
 from age_tasks.errors import LabelsError
-from age_tasks.store import Entry, Store, file_sha256, local_path, open_store
+from age_tasks.store import open_store
+from age_tasks.store.addresses import local_path
+from age_tasks.store.base import Entry, Store, file_sha256
 
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 100_000_000

@@ -9,7 +9,10 @@ import json
 import time
 
 from age_tasks.errors import LabelsError, NotFoundError, StoreError
-from age_tasks.store import FileStore, Store, local_path, open_store
+from age_tasks.store import open_store
+from age_tasks.store.addresses import local_path
+from age_tasks.store.base import Store
+from age_tasks.store.files import FileStore
 
 SETTLE_SECONDS, TRIES = 0.2, 50
 EMPTY_TRIES = 10  # a file that is written over lies there empty until its writer gets to run

@@ -37,7 +37,7 @@ from age_tasks.runs.run import RECORD, reused_from
 from age_tasks.stages import STAGES
 from age_tasks.stages.evaluate import WORST_FACES, largest_errors
 from age_tasks.stages.validate import on_the_sheet
-from age_tasks.store import Store, file_sha256, whole_file
+from age_tasks.store.base import Store, file_sha256, whole_file
 
 FORGOTTEN = "(forgotten)"
 # A sheet of faces, the table that it was drawn from, and the rows of that which it shows.

@@ -10,7 +10,7 @@ from age_tasks.errors import SettingsError
 from age_tasks.registry.promotions import history
 from age_tasks.runs.run import RECORD, Record, reused_from
 from age_tasks.stages import NEEDS
-from age_tasks.store import TEMPORARY, Entry, Store
+from age_tasks.store.base import TEMPORARY, Entry, Store
 
 A_DAY = 86_400  # seconds
 Records = dict[str, dict[str, Record]]  # by run key, by stage

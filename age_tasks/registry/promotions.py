@@ -22,7 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from age_tasks.errors import NotFoundError, SettingsError, StoreError
-from age_tasks.store import Store, file_sha256
+from age_tasks.store.base import Store, file_sha256
 
 log = logging.getLogger(__name__)
 

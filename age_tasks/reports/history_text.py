@@ -2,7 +2,7 @@
 
 from age_tasks.errors import NotFoundError
 from age_tasks.registry.promotions import VERSIONS, Promotion, history, manifest
-from age_tasks.store import Store
+from age_tasks.store.base import Store
 
 NONE_YET = "No model has been promoted yet."
 RACED = " (another promotion was written at the same time)"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from age_tasks.errors import NotFoundError
 from age_tasks.registry.promotions import Promotion, history, manifest
 from age_tasks.reports.html import render
-from age_tasks.store import Store
+from age_tasks.store.base import Store
 
 WIDTH, HEIGHT = 920, 260  # of the chart, in its own units
 LEFT, RIGHT, TOP, BOTTOM = 56, 24, 24, 36

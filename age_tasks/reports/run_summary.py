@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from age_tasks.errors import MissingInputError
 from age_tasks.runs.run import Run, newest_run, reused_from
 from age_tasks.stages import STAGES
-from age_tasks.store import Store
+from age_tasks.store.base import Store
 
 
 def newest_started(store: Store) -> str:

@@ -34,7 +34,8 @@ from age_tasks.errors import AgeTasksError, MissingInputError, NotFoundError, Se
 from age_tasks.registry.approval import answer
 from age_tasks.registry.promotions import Promotion, rival
 from age_tasks.runs.lock import alone
-from age_tasks.store import Store, check_key, file_sha256, open_store
+from age_tasks.store import open_store
+from age_tasks.store.base import Store, check_key, file_sha256
 from age_tasks.store.disk import disk_full, full_disk_named, is_full
 
 log = logging.getLogger(__name__)

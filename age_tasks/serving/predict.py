@@ -16,7 +16,8 @@ from age_tasks.progress import Progress
 from age_tasks.registry.promotions import fetch_version, find, history
 from age_tasks.reports.safe_csv import as_csv
 from age_tasks.serving.input_checks import unlike
-from age_tasks.store import Store, open_store
+from age_tasks.store import open_store
+from age_tasks.store.base import Store
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from age_tasks.reports.model_report import model_card_from_run, report_from_run
 from age_tasks.runs.run import Run, Summary
 from age_tasks.serving.input_checks import usual
 from age_tasks.serving.litert import COMPARED, contract, export_checked
-from age_tasks.store import file_sha256
+from age_tasks.store.base import file_sha256
 
 SAMPLE = 500  # training pictures behind what is said of a new one
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from age_tasks.store import whole_file
+from age_tasks.store.base import whole_file
 
 log = logging.getLogger(__name__)
 

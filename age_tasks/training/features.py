@@ -24,7 +24,7 @@ from age_tasks.config import ComputeSettings
 from age_tasks.data.augmentation import VERSION, load_view
 from age_tasks.data.image_folder import ImageFolder, require_unchanged
 from age_tasks.progress import Progress
-from age_tasks.store import whole_file
+from age_tasks.store.base import whole_file
 from age_tasks.store.disk import free_bytes
 from age_tasks.training.hardware import gpus, keep_freed_memory, use_xla
 

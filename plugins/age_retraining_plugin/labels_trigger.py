@@ -14,7 +14,8 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from age_tasks.data.labels_file import content_sha256, labels_object, last_snapshot
 from age_tasks.environment import PROJECT, Locations
 from age_tasks.errors import SettingsError
-from age_tasks.store import Entry, Store, open_store
+from age_tasks.store import open_store
+from age_tasks.store.base import Entry, Store
 
 ONCE_MORE_SECONDS = 600.0
 LONGEST_ONCE_MORE_SECONDS = 3600.0

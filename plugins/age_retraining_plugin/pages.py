@@ -22,7 +22,8 @@ from age_tasks.reports.models_page import models_page
 from age_tasks.reports.run_summary import results
 from age_tasks.runs.run import Run, safe_run_key
 from age_tasks.stages import STAGES
-from age_tasks.store import Store, open_store
+from age_tasks.store import open_store
+from age_tasks.store.base import Store
 
 DAG = "age_retraining"
 # Where a page is, the last place first.

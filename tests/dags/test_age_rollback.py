@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from age_tasks.registry.promotions import champion, history
-from age_tasks.store import FileStore
+from age_tasks.store.files import FileStore
 from tests.dags.conftest import airflow_command, python
 from tests.registry.test_promotions import promoted
 

@@ -8,7 +8,7 @@ import pytest
 
 from age_tasks.registry.promotions import champion, history
 from age_tasks.runs.run import Run
-from age_tasks.store import FileStore
+from age_tasks.store.files import FileStore
 from tests.dags.conftest import python
 
 TRAINED = ("snapshot", "validate", "split", "baseline", "finetune", "evaluate")

@@ -20,7 +20,8 @@ from age_tasks.data.image_folder import (
 )
 from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.errors import LabelsError
-from age_tasks.store import S3Store, open_store
+from age_tasks.store import open_store
+from age_tasks.store.s3 import S3Store
 from tests.support.hostile import png_with_exploding_text
 
 

@@ -9,7 +9,8 @@ from age_tasks.cli.app import main
 from age_tasks.data import labels_file
 from age_tasks.data.labels_file import content_sha256, fetch_labels, last_snapshot, note_snapshot
 from age_tasks.errors import LabelsError, SettingsError, StoreError
-from age_tasks.store import Store, open_store
+from age_tasks.store import open_store
+from age_tasks.store.base import Store
 
 
 def test_labels_are_read_from_a_path_an_address_and_a_bucket(store: Store):

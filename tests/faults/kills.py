@@ -16,7 +16,8 @@ from pathlib import Path
 from age_tasks.environment import PROJECT
 from age_tasks.runs.run import RECORD, Record, reused_from
 from age_tasks.stages import STAGES
-from age_tasks.store import Store, open_store
+from age_tasks.store import open_store
+from age_tasks.store.base import Store
 from tests.conftest import QUICK
 from tests.registry.test_promotions import publish
 

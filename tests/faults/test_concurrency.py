@@ -20,7 +20,8 @@ from age_tasks.errors import AgeTasksError, MissingInputError
 from age_tasks.registry.promotions import champion, fetch_version, history, rollback
 from age_tasks.runs.run import open_run
 from age_tasks.stages.publish import promote_candidate
-from age_tasks.store import Store, open_store
+from age_tasks.store import open_store
+from age_tasks.store.base import Store
 from age_tasks.training.features import FeatureCache
 from tests.conftest import QUICK, overrides, use
 from tests.faults.kills import SMALL, Place

@@ -11,7 +11,8 @@ from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.errors import DiskFullError
 from age_tasks.runs.run import Run
 from age_tasks.stages import STAGES, publish
-from age_tasks.store import FileStore, file_sha256
+from age_tasks.store.base import file_sha256
+from age_tasks.store.files import FileStore
 from tests.conftest import QUICK, overrides, use
 from tests.faults.test_storage import NOT_EXPORTED
 from tests.support.small_disk import NotPossibleHere, filled, small_disk

@@ -21,7 +21,9 @@ from age_tasks.registry import promotions as registry
 from age_tasks.registry.promotions import champion, fetch_version, history, promote, publish_version
 from age_tasks.runs.run import RECORD, Run
 from age_tasks.stages import publish
-from age_tasks.store import ATTEMPTS, TEMPORARY, Store, open_store
+from age_tasks.store import open_store
+from age_tasks.store.base import TEMPORARY, Store
+from age_tasks.store.s3 import ATTEMPTS
 from tests.conftest import use
 from tests.faults.faulty_proxy import FAULTS, FaultyProxy, faulty_proxy, first, some
 

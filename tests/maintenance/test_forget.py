@@ -18,7 +18,7 @@ from age_tasks.maintenance.forget import Picture, cached, changes, forget, look_
 from age_tasks.registry.promotions import VERSIONS, champion, fetch_version
 from age_tasks.reports.html import png_uri
 from age_tasks.runs.run import Run, open_run
-from age_tasks.store import FileStore
+from age_tasks.store.files import FileStore
 from tests.conftest import use
 from tests.support.hostile import files_with
 

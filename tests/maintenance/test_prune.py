@@ -9,7 +9,8 @@ from age_tasks.cli.app import main
 from age_tasks.errors import SettingsError
 from age_tasks.maintenance.prune import A_DAY, delete, half_written, superfluous
 from age_tasks.registry.promotions import VERSIONS, champion, fetch_version, promote, publish_version
-from age_tasks.store import FileStore, Store
+from age_tasks.store.base import Store
+from age_tasks.store.files import FileStore
 
 
 @pytest.fixture

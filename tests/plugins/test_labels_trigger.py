@@ -14,7 +14,9 @@ from airflow.sdk import Asset, AssetAll
 from age_tasks.data.labels_file import content_sha256, note_snapshot
 from age_tasks.environment import PROJECT
 from age_tasks.errors import SettingsError
-from age_tasks.store import FileStore, Store, open_store
+from age_tasks.store import open_store
+from age_tasks.store.base import Store
+from age_tasks.store.files import FileStore
 
 POLL, SETTLE, A_WHILE = 0.05, 0.3, 0.8
 ONE, TWO = b"file_name,real_age\na.jpg,1\n", b"file_name,real_age\na.jpg,1\nb.jpg,2\n"

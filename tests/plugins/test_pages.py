@@ -16,7 +16,8 @@ from fastapi.testclient import TestClient
 from age_tasks.environment import PROJECT
 from age_tasks.registry.promotions import promote, rollback
 from age_tasks.runs.run import Run
-from age_tasks.store import FileStore, Store
+from age_tasks.store.base import Store
+from age_tasks.store.files import FileStore
 from tests.registry.test_promotions import promoted
 
 RUN_ID = "manual__2026-11-22T10:15:00+00:00"

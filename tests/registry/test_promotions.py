@@ -17,7 +17,8 @@ from age_tasks.registry.promotions import (
     rollback,
 )
 from age_tasks.reports.history_text import describe_champion, history_table
-from age_tasks.store import Store, open_store
+from age_tasks.store import open_store
+from age_tasks.store.base import Store
 
 
 def publish(store: Store, version: str, folder: Path) -> None:

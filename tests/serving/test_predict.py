@@ -12,7 +12,8 @@ from age_tasks.errors import LabelsError
 from age_tasks.registry.promotions import VERSIONS, champion
 from age_tasks.runs.run import Run
 from age_tasks.serving.predict import pictures_in, write_table
-from age_tasks.store import FileStore, Store
+from age_tasks.store.base import Store
+from age_tasks.store.files import FileStore
 from tests.conftest import use
 
 

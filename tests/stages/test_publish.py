@@ -12,7 +12,7 @@ from age_tasks.registry.promotions import champion, fetch_version, history, publ
 from age_tasks.runs.run import Run, open_run
 from age_tasks.stages import publish
 from age_tasks.stages.publish import promote_candidate, trained_on
-from age_tasks.store import Store
+from age_tasks.store.base import Store
 
 FACTS = {"gate": {"verdict": "passed: all 7 rules hold"}, "views": {"training": 1, "prediction": 1}}
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from age_tasks.errors import DiskFullError, SettingsError
-from age_tasks.store import FileStore
 from age_tasks.store.disk import free_bytes, full_disk_named
+from age_tasks.store.files import FileStore
 from tests.support.small_disk import NotPossibleHere, small_disk
 
 

@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from age_tasks.errors import NotFoundError, SettingsError, StoreError
-from age_tasks.store import FileStore, Store, check_key, open_store
+from age_tasks.store import open_store
+from age_tasks.store.base import Store, check_key
+from age_tasks.store.files import FileStore
 
 
 def test_what_is_put_can_be_read_listed_and_deleted(store: Store, tmp_path: Path):

@@ -13,7 +13,7 @@ from age_tasks.data.augmentation import load_view
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.errors import LabelsError
-from age_tasks.store import file_sha256
+from age_tasks.store.base import file_sha256
 from age_tasks.training import features
 from age_tasks.training.features import FeatureCache, cached_features
 from age_tasks.training.fit import predict_ages

@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError
 from age_retraining_plugin.runtimes.settings import RuntimeSettings
 from age_retraining_plugin.stage_task import SKIPPED_ON, Outcome
 from age_tasks.environment import Locations
-from age_tasks.store import local_path
+from age_tasks.store.addresses import local_path
 
 CACHE = Path("/cache")
 LAST_LINES = 15
