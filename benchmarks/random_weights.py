@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from age_tasks.data.image_folder import load_rgb
+from age_tasks.data.decoding import load_rgb
 
 FACES = 32
 

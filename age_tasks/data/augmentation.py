@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from age_tasks.data.image_folder import load_rgb
+from age_tasks.data.decoding import load_rgb
 
 PLAIN, MIRROR = 0, 1
 VERSION = "1"  # raise when a view of a picture changes

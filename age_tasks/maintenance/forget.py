@@ -26,8 +26,8 @@ import markupsafe
 import numpy as np
 import pandas as pd
 
-from age_tasks.data.image_folder import forget_probes, remembered_probes
 from age_tasks.data.labels_file import content_sha256
+from age_tasks.data.probes import forget_probes, remembered_probes
 from age_tasks.errors import SettingsError
 from age_tasks.maintenance.prune import Records, runs_in
 from age_tasks.registry.promotions import MANIFEST, VERSIONS, history

@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from age_tasks.data.decoding import load_rgb
 from age_tasks.data.expectations import Finding
-from age_tasks.data.image_folder import ImageFolder, load_rgb
+from age_tasks.data.image_folder import ImageFolder
 from age_tasks.errors import LabelsError
 from age_tasks.reports.html import png_uri, render
 from age_tasks.runs.run import Run

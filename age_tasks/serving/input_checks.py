@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from age_tasks.data.image_folder import load_rgb, upright_size
+from age_tasks.data.decoding import load_rgb, upright_size
 
 LIKE_FEW = 1.0  # per cent: what is smaller or more blurred than all but so many training pictures is warned of
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from age_tasks.data.image_folder import load_rgb
+from age_tasks.data.decoding import load_rgb
 from age_tasks.errors import AgeTasksError
 
 log = logging.getLogger(__name__)

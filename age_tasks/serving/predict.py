@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from age_tasks.data.image_folder import load_or_problem, name_problem
+from age_tasks.data.decoding import load_or_problem
+from age_tasks.data.image_folder import name_problem
 from age_tasks.errors import LabelsError, NotFoundError
 from age_tasks.evaluation.conformal import bounds
 from age_tasks.progress import Progress

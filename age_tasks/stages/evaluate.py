@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from age_tasks.config import Config, EvaluateSettings, ViewsSettings
-from age_tasks.data.image_folder import ImageFolder, load_rgb
+from age_tasks.data.decoding import load_rgb
+from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.splits import read_splits
 from age_tasks.evaluation.comparison import compare, population_stability
 from age_tasks.evaluation.conformal import COVERAGE, bounds, group_of, half_widths

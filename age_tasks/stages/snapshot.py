@@ -9,9 +9,9 @@ import csv
 import pandas as pd
 
 from age_tasks.config import Config
-from age_tasks.data.image_folder import probe_images
 from age_tasks.data.labels import read_labels
 from age_tasks.data.labels_file import fetch_labels, note_snapshot
+from age_tasks.data.probes import probe_images
 from age_tasks.progress import Progress
 from age_tasks.runs.run import Run, Summary
 

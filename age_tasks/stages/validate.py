@@ -11,8 +11,9 @@ import pandas as pd
 
 from age_tasks.config import Config
 from age_tasks.data.audit import write_audit
+from age_tasks.data.decoding import load_rgb
 from age_tasks.data.expectations import Expectations, Finding
-from age_tasks.data.image_folder import ImageFolder, load_rgb, name_problem
+from age_tasks.data.image_folder import ImageFolder, name_problem
 from age_tasks.data.near_duplicates import near_pairs
 from age_tasks.errors import LabelsError
 from age_tasks.reports import figures

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from age_tasks.data.augmentation import MIRROR, PLAIN, load_view
-from age_tasks.data.image_folder import load_rgb
+from age_tasks.data.decoding import load_rgb
 from age_tasks.demo.synthetic_faces import draw_face
 
 

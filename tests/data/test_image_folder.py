@@ -8,16 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from age_tasks.data.image_folder import (
-    FORMATS,
-    MAX_BYTES,
-    ImageFolder,
-    load_or_problem,
-    load_rgb,
-    name_problem,
-    probe_file,
-    probe_images,
-)
+from age_tasks.data.decoding import FORMATS, MAX_BYTES, load_or_problem, load_rgb
+from age_tasks.data.image_folder import ImageFolder, name_problem
+from age_tasks.data.probes import probe_file, probe_images
 from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.errors import LabelsError
 from age_tasks.store import open_store

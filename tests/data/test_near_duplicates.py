@@ -72,7 +72,7 @@ def test_groups_join_through_others():
 
 
 def test_a_hash_is_of_the_upright_picture(face: Image.Image, tmp_path: Path):
-    from age_tasks.data.image_folder import probe_file
+    from age_tasks.data.probes import probe_file
 
     face.save(tmp_path / "upright.png")
     exif = Image.Exif()

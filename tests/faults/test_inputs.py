@@ -23,8 +23,10 @@ from PIL import Image
 
 from age_tasks.cli.app import main
 from age_tasks.config import describe_settings, load_recipe, parse_overrides
-from age_tasks.data.image_folder import ImageFolder, load_rgb, probe_file, probe_images, upright_size
+from age_tasks.data.decoding import load_rgb, upright_size
+from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.labels import read_labels
+from age_tasks.data.probes import probe_file, probe_images
 from age_tasks.demo.synthetic_faces import draw_face
 from age_tasks.errors import AgeTasksError, LabelsError, SettingsError
 from age_tasks.runs.run import safe_run_key

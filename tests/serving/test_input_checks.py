@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from age_tasks.data.image_folder import load_rgb
+from age_tasks.data.decoding import load_rgb
 from age_tasks.serving.input_checks import sharpness, unlike, usual
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from age_tasks.cli.app import main
-from age_tasks.data.image_folder import load_rgb
+from age_tasks.data.decoding import load_rgb
 from age_tasks.environment import Locations
 from age_tasks.evaluation.label_issues import by_suspicion
 from age_tasks.registry.promotions import champion, fetch_version

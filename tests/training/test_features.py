@@ -59,7 +59,7 @@ def test_features_are_computed_once(model, table, faces: Sample, tmp_path: Path,
 
 
 def _pixels(folder: ImageFolder, name: str) -> np.ndarray:
-    from age_tasks.data.image_folder import load_rgb
+    from age_tasks.data.decoding import load_rgb
 
     return load_rgb(folder.path(name), SIZE).astype("float32")
 
