@@ -12,6 +12,7 @@ from pathlib import Path
 from age_tasks.config import Config, describe_settings, load_recipe, parse_overrides, recipe_names
 from age_tasks.environment import Locations
 from age_tasks.errors import AgeTasksError, LabelsError, MissingInputError, SettingsError
+from age_tasks.pipeline import NEEDS, STAGES, load_stage
 from age_tasks.runs.run import (
     Run,
     carry_out,
@@ -23,7 +24,6 @@ from age_tasks.runs.run import (
     run_config,
     start_run,
 )
-from age_tasks.stages import NEEDS, STAGES, load_stage
 from age_tasks.store import open_store
 from age_tasks.store.addresses import local_path
 from age_tasks.store.base import Store

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from age_tasks.cli.processes import LOADED
-from age_tasks.stages import load_stage
+from age_tasks.pipeline import load_stage
 
 _stderr = os.dup(2)  # TensorFlow writes to the descriptor, not to sys.stderr
 try:

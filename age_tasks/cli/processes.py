@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from multiprocessing import forkserver, get_context
 from pathlib import Path
 
-from age_tasks.stages import STAGES
+from age_tasks.pipeline import STAGES
 
 LOADED = STAGES[STAGES.index("baseline") :]
 # As Python's own default: on macOS, system libraries don't bear a fork after they were loaded.

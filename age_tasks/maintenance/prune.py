@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from age_tasks.errors import SettingsError
+from age_tasks.pipeline import NEEDS
 from age_tasks.registry.promotions import history
 from age_tasks.runs.run import RECORD, Record, reused_from
-from age_tasks.stages import NEEDS
 from age_tasks.store.base import TEMPORARY, Entry, Store
 
 A_DAY = 86_400  # seconds

@@ -17,11 +17,11 @@ from starlette.middleware.base import RequestResponseEndpoint
 
 from age_tasks.environment import Locations
 from age_tasks.errors import NotFoundError, SettingsError, StoreError
+from age_tasks.pipeline import STAGES
 from age_tasks.reports.html import render
 from age_tasks.reports.models_page import models_page
 from age_tasks.reports.run_summary import results
 from age_tasks.runs.run import Run, safe_run_key
-from age_tasks.stages import STAGES
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
 

@@ -10,7 +10,7 @@ import pytest
 
 from age_tasks.cli.app import main
 from age_tasks.environment import PROJECT
-from age_tasks.stages import STAGES
+from age_tasks.pipeline import STAGES
 
 
 def test_help_names_every_stage_and_gives_examples(capsys: pytest.CaptureFixture[str]):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from age_tasks.environment import Locations
+from age_tasks.pipeline import STAGES
 from age_tasks.runs.run import open_run
-from age_tasks.stages import STAGES
 from tests.conftest import QUICK
 from tests.dags.conftest import airflow_command, python
 

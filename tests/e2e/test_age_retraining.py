@@ -9,8 +9,8 @@ import pytest
 
 from age_tasks.demo.synthetic_faces import draw_sample
 from age_tasks.environment import Locations
+from age_tasks.pipeline import STAGES
 from age_tasks.runs.run import open_run, safe_run_key
-from age_tasks.stages import STAGES
 from tests.e2e.conftest import Standalone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]

@@ -14,8 +14,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from age_tasks.environment import PROJECT
+from age_tasks.pipeline import STAGES
 from age_tasks.runs.run import RECORD, Record, reused_from
-from age_tasks.stages import STAGES
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
 from tests.conftest import QUICK

@@ -9,8 +9,9 @@ import pytest
 from age_tasks.cli.app import main
 from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.errors import DiskFullError
+from age_tasks.pipeline import STAGES
 from age_tasks.runs.run import Run
-from age_tasks.stages import STAGES, publish
+from age_tasks.stages import publish
 from age_tasks.store.base import file_sha256
 from age_tasks.store.files import FileStore
 from tests.conftest import QUICK, overrides, use

@@ -16,8 +16,8 @@ from age_tasks.config import ComputeSettings, ModelSettings
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.errors import NotFoundError
+from age_tasks.pipeline import STAGES
 from age_tasks.registry.promotions import champion, fetch_version, history
-from age_tasks.stages import STAGES
 from age_tasks.store.base import Store, file_sha256
 from age_tasks.training.features import FeatureCache, cached_features
 from age_tasks.training.network import build_model, cut_point, freeze, pooled

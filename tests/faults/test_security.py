@@ -11,8 +11,8 @@ import pytest
 
 from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.environment import PROJECT, Locations
+from age_tasks.pipeline import STAGES
 from age_tasks.runs.run import open_run
-from age_tasks.stages import STAGES
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
 from tests.conftest import QUICK

@@ -14,8 +14,8 @@ from PIL import Image
 
 from age_tasks.cli.app import main
 from age_tasks.config import ModelSettings
+from age_tasks.pipeline import STAGES
 from age_tasks.registry.promotions import fetch_version, history
-from age_tasks.stages import STAGES
 from age_tasks.store.base import Store
 from age_tasks.training import network as backbones
 from tests.conftest import QUICK, overrides, use

@@ -9,6 +9,7 @@ import pytest
 from age_tasks.config import Config
 from age_tasks.environment import Locations
 from age_tasks.errors import LabelsError, MissingInputError
+from age_tasks.pipeline import Needs
 from age_tasks.runs.run import (
     Record,
     Run,
@@ -19,7 +20,6 @@ from age_tasks.runs.run import (
     safe_run_key,
     start_run,
 )
-from age_tasks.stages import Needs
 
 FIRST, SECOND = Needs(), Needs(("first",), ("gate",))
 REMEMBERS = Needs(("first",), (), remembers=True)

@@ -17,11 +17,11 @@ from age_tasks.cli.app import main
 from age_tasks.data.decoding import load_rgb
 from age_tasks.environment import Locations
 from age_tasks.evaluation.label_issues import by_suspicion
+from age_tasks.pipeline import STAGES
 from age_tasks.registry.promotions import champion, fetch_version
 from age_tasks.reports.run_summary import summary_table
 from age_tasks.runs.run import Run, open_run
 from age_tasks.serving.litert import ages
-from age_tasks.stages import STAGES
 from tests.conftest import QUICK, overrides, use
 
 
