@@ -27,10 +27,10 @@ from age_tasks.data.decoding import load_rgb, upright_size
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.labels import read_labels
 from age_tasks.data.probes import probe_file, probe_images
+from age_tasks.data.validation import with_derived_columns
 from age_tasks.demo.synthetic_faces import draw_face
 from age_tasks.errors import AgeTasksError, LabelsError, SettingsError
 from age_tasks.runs.run import safe_run_key
-from age_tasks.stages.validate import with_derived_columns
 from tests.conftest import use
 from tests.faults.measured import measured
 from tests.faults.mutation import mutated
