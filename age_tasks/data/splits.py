@@ -14,17 +14,10 @@ from sklearn.model_selection import train_test_split
 from age_tasks.config import SplitSettings
 from age_tasks.data.near_duplicates import groups, near_pairs
 from age_tasks.errors import LabelsError
-from age_tasks.runs.run import Run
 
 SPLITS = ("train", "val", "test")
 LEFT_OUT = "left out"
 KNOWN_COLUMNS = ["sha256", "dhash", "split"]
-
-
-def read_splits(run: Run) -> dict[str, pd.DataFrame]:
-    """The run's `train`, `val` and `test` tables with columns file_name, real_age (years), sha256."""
-    files = {name: run.input("split", f"{name}.csv") for name in SPLITS}
-    return {name: pd.read_csv(file, dtype={"file_name": "str"}, keep_default_na=False) for name, file in files.items()}
 
 
 def no_known() -> pd.DataFrame:

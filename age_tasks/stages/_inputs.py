@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from age_tasks.data.splits import SPLITS
 from age_tasks.runs.run import Run
 
 
@@ -12,3 +13,9 @@ def read_snapshot(run: Run) -> pd.DataFrame:
     path = run.input("snapshot", "snapshot.csv")
     snapshot = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=numbers)
     return snapshot.astype({"real_age": "float64"})
+
+
+def read_splits(run: Run) -> dict[str, pd.DataFrame]:
+    """The run's `train`, `val` and `test` tables with columns file_name, real_age (years), sha256."""
+    files = {name: run.input("split", f"{name}.csv") for name in SPLITS}
+    return {name: pd.read_csv(file, dtype={"file_name": "str"}, keep_default_na=False) for name, file in files.items()}

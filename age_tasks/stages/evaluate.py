@@ -12,7 +12,6 @@ import pandas as pd
 from age_tasks.config import Config, EvaluateSettings, ViewsSettings
 from age_tasks.data.decoding import load_rgb
 from age_tasks.data.image_folder import ImageFolder
-from age_tasks.data.splits import read_splits
 from age_tasks.evaluation.comparison import compare, population_stability
 from age_tasks.evaluation.conformal import COVERAGE, bounds, group_of, half_widths
 from age_tasks.evaluation.gate import FEW_IMAGES
@@ -23,6 +22,7 @@ from age_tasks.reports import figures
 from age_tasks.reports.model_report import report_from_run
 from age_tasks.reports.safe_csv import as_csv
 from age_tasks.runs.run import Run, Summary
+from age_tasks.stages._inputs import read_splits
 
 MODELS = ("baseline", "finetune")
 WORST_FACES = 24

@@ -13,7 +13,6 @@ from pathlib import Path
 import pandas as pd
 
 from age_tasks.config import Config
-from age_tasks.data.splits import read_splits
 from age_tasks.errors import MissingInputError
 from age_tasks.registry.approval import Approval, approval
 from age_tasks.registry.promotions import (
@@ -28,6 +27,7 @@ from age_tasks.reports.model_report import model_card_from_run, report_from_run
 from age_tasks.runs.run import Run, Summary
 from age_tasks.serving.input_checks import usual
 from age_tasks.serving.litert import COMPARED, contract, export_checked
+from age_tasks.stages._inputs import read_splits
 from age_tasks.store.base import file_sha256
 
 SAMPLE = 500  # training pictures behind what is said of a new one

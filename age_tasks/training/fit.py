@@ -12,11 +12,12 @@ import pandas as pd
 
 from age_tasks.config import Config, TrainingSettings
 from age_tasks.data.image_folder import ImageFolder
-from age_tasks.data.splits import SPLITS, read_splits
+from age_tasks.data.splits import SPLITS
 from age_tasks.errors import AgeTasksError
 from age_tasks.evaluation.metrics import mae
 from age_tasks.reports import figures
 from age_tasks.runs.run import Run, Summary
+from age_tasks.stages._inputs import read_splits
 from age_tasks.store.disk import require_room
 from age_tasks.training.batches import FeatureBatches, Targets, streamed_batches
 from age_tasks.training.callbacks import EpochLog, KeepBest, Resume
