@@ -6,6 +6,9 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from age_tasks.config import EvaluateSettings
+from age_tasks.evaluation.metrics import by_age, mae, mae_difference, measure
+
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
 
@@ -88,3 +91,31 @@ def _resamples(size: int, samples: int, seed: int) -> np.ndarray:
 def _interval(value: float, resampled: Sequence[float]) -> dict[str, float]:
     low, high = np.percentile(resampled, [2.5, 97.5])
     return {"value": round(value, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+
+
+MODELS = ("baseline", "finetune")
+
+
+ADULT = 18  # years
+
+
+def summarise(predictions: pd.DataFrame, median_age: float, settings: EvaluateSettings) -> dict:
+    """The content of `metrics.json`: each model's metrics with intervals, beside predicting the training median."""
+    real = predictions["real_age"].to_numpy()
+    baseline, finetune = (predictions[name].to_numpy() for name in MODELS)
+    samples, seed = settings.bootstrap_samples, settings.seed
+    return {
+        "images": len(real),
+        "median_age": median_age,
+        "predict_the_median": {"mae": round(mae(real, np.full_like(real, median_age)), 4)},
+        "baseline": measure(real, baseline, samples, seed),
+        "finetune": measure(real, finetune, samples, seed),
+        "difference": mae_difference(real, finetune, baseline, samples, seed),
+        "minors": taken_for(real < ADULT, finetune >= ADULT),
+        "adults": taken_for(real >= ADULT, finetune < ADULT),
+    }
+
+
+def taken_for(are: np.ndarray, seem: np.ndarray) -> dict:
+    """How many people of a group there are, and which share of them is taken for the other group."""
+    return {"images": int(are.sum()), "mistaken": round(float(seem[are].mean()), 4) if are.any() else None}

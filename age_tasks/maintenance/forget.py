@@ -33,10 +33,9 @@ from age_tasks.maintenance.prune import Records, runs_in
 from age_tasks.pipeline import STAGES
 from age_tasks.registry.promotions import MANIFEST, VERSIONS, history
 from age_tasks.reports import figures
-from age_tasks.reports.face_sheets import on_the_sheet
+from age_tasks.reports.face_sheets import WORST_FACES, largest_errors, on_the_sheet
 from age_tasks.reports.html import png_uri
 from age_tasks.runs.run import RECORD, reused_from
-from age_tasks.stages.evaluate import WORST_FACES, largest_errors
 from age_tasks.store.base import Store, file_sha256, whole_file
 
 FORGOTTEN = "(forgotten)"

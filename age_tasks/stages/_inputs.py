@@ -4,6 +4,7 @@ import pandas as pd
 
 from age_tasks.data.splits import SPLITS
 from age_tasks.runs.run import Run
+from age_tasks.stages._inputs import read_splits
 
 
 def read_snapshot(run: Run) -> pd.DataFrame:
@@ -19,3 +20,10 @@ def read_splits(run: Run) -> dict[str, pd.DataFrame]:
     """The run's `train`, `val` and `test` tables with columns file_name, real_age (years), sha256."""
     files = {name: run.input("split", f"{name}.csv") for name in SPLITS}
     return {name: pd.read_csv(file, dtype={"file_name": "str"}, keep_default_na=False) for name, file in files.items()}
+
+
+def with_ages(run: Run, model: str, split: str, table: pd.DataFrame) -> pd.DataFrame:
+    """`table` (file_name, sha256, …) with the ages that a model gave where it was trained, as a column of its name."""
+    file = run.input(model, f"{split}_predictions.csv")
+    ages = pd.read_csv(file, dtype={"file_name": "str"}, keep_default_na=False)
+    return table.merge(ages.rename(columns={"age": model}), validate="one_to_one")

@@ -9,25 +9,23 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from age_tasks.config import Config, EvaluateSettings, ViewsSettings
+from age_tasks.config import Config, ViewsSettings
 from age_tasks.data.decoding import load_rgb
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.evaluation.comparison import compare, population_stability
 from age_tasks.evaluation.conformal import COVERAGE, bounds, group_of, half_widths
 from age_tasks.evaluation.gate import FEW_IMAGES
 from age_tasks.evaluation.label_issues import by_suspicion
-from age_tasks.evaluation.metrics import by_age, mae, mae_difference, measure
+from age_tasks.evaluation.metrics import MODELS, by_age, summarise
 from age_tasks.registry.promotions import fetch_version
 from age_tasks.reports import figures
+from age_tasks.reports.face_sheets import WORST_FACES, largest_errors
 from age_tasks.reports.model_report import report_from_run
 from age_tasks.reports.safe_csv import as_csv
 from age_tasks.runs.run import Run, Summary
-from age_tasks.stages._inputs import read_splits
+from age_tasks.stages._inputs import read_splits, with_ages
 
-MODELS = ("baseline", "finetune")
-WORST_FACES = 24
 LABELS_TO_LOOK_AT = 200  # rows of the file; the report shows the first as faces
-ADULT = 18  # years
 
 
 def run(run: Run, config: Config) -> Summary:
@@ -56,13 +54,6 @@ def run(run: Run, config: Config) -> Summary:
         "test_images": len(predictions),
         **({"champion": champion["name"], "champion_mae": champion["champion_mae"]} if champion else {}),
     }
-
-
-def with_ages(run: Run, model: str, split: str, table: pd.DataFrame) -> pd.DataFrame:
-    """`table` (file_name, sha256, …) with the ages that a model gave where it was trained, as a column of its name."""
-    file = run.input(model, f"{split}_predictions.csv")
-    ages = pd.read_csv(file, dtype={"file_name": "str"}, keep_default_na=False)
-    return table.merge(ages.rename(columns={"age": model}), validate="one_to_one")
 
 
 def interval(validation: pd.DataFrame, test: pd.DataFrame, edges: Sequence[float]) -> dict:
@@ -111,34 +102,6 @@ def against_champion(
         "drift": round(drift, 4),
         **compare(fair, edges, config.evaluate.comparison_samples, config.evaluate.seed),
     }
-
-
-def summarise(predictions: pd.DataFrame, median_age: float, settings: EvaluateSettings) -> dict:
-    """The content of `metrics.json`: each model's metrics with intervals, beside predicting the training median."""
-    real = predictions["real_age"].to_numpy()
-    baseline, finetune = (predictions[name].to_numpy() for name in MODELS)
-    samples, seed = settings.bootstrap_samples, settings.seed
-    return {
-        "images": len(real),
-        "median_age": median_age,
-        "predict_the_median": {"mae": round(mae(real, np.full_like(real, median_age)), 4)},
-        "baseline": measure(real, baseline, samples, seed),
-        "finetune": measure(real, finetune, samples, seed),
-        "difference": mae_difference(real, finetune, baseline, samples, seed),
-        "minors": taken_for(real < ADULT, finetune >= ADULT),
-        "adults": taken_for(real >= ADULT, finetune < ADULT),
-    }
-
-
-def taken_for(are: np.ndarray, seem: np.ndarray) -> dict:
-    """How many people of a group there are, and which share of them is taken for the other group."""
-    return {"images": int(are.sum()), "mistaken": round(float(seem[are].mean()), 4) if are.any() else None}
-
-
-def largest_errors(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The rows that the fine-tuned model is farthest off on, the worst first."""
-    errors = (predictions["finetune"] - predictions["real_age"]).abs()
-    return predictions.loc[errors.sort_values(ascending=False, kind="stable").index[:WORST_FACES]]
 
 
 def _draw(run: Run, predictions: pd.DataFrame, ages: pd.DataFrame, groups: Sequence[dict], folder: ImageFolder) -> None:
