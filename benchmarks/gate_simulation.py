@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from age_tasks.config import EvaluateSettings, GateSettings
-from age_tasks.evaluation.comparison import intervals
+from age_tasks.evaluation.bootstrap import intervals
 from age_tasks.evaluation.gate import against_champion, passes
 
 PAIRS = 2000

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from age_tasks.evaluation.comparison import compare, intervals, permutation_p_value, population_stability
+from age_tasks.evaluation.bootstrap import intervals, permutation_p_value
+from age_tasks.evaluation.comparison import compare, population_stability
 
 EDGES = (0, 20, 40, 60, 120)
 
