@@ -356,7 +356,7 @@ def _sample(options: argparse.Namespace) -> int:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    from age_tasks.data.audit import audit_file
+    from age_tasks.reports.label_audit import audit_file
 
     print(json.dumps(audit_file(options.labels, options.out)))
     return 0

@@ -1,13 +1,6 @@
 """What a person wants to know of labels at a glance."""
 
-import json
-from pathlib import Path
-
 import pandas as pd
-
-from age_tasks.data.labels import read_labels
-from age_tasks.data.labels_file import fetch_labels
-from age_tasks.reports import figures
 
 PERCENTILES = (1, 5, 50, 95, 99)
 
@@ -38,21 +31,6 @@ def audit(labels: pd.DataFrame) -> dict:
         "percentiles": {str(p): _rounded(ages.quantile(p / 100)) for p in PERCENTILES},
         "histogram": {f"{max(span.left, 0):g}-{span.right:g}": int(count) for span, count in decades.items() if count},
     }
-
-
-def write_audit(labels: pd.DataFrame, out: Path) -> dict:
-    """`audit.json` and `ages.png` in `out`; returns the audit."""
-    out.mkdir(parents=True, exist_ok=True)
-    found = audit(labels)
-    (out / "audit.json").write_text(json.dumps(found, indent=2) + "\n")
-    if labels["real_age"].notna().any():
-        figures.age_histogram(labels["real_age"].dropna(), out / "ages.png", title=f"{found['count']:,} labels by age")
-    return found
-
-
-def audit_file(labels: str, out: Path) -> dict:
-    """The audit of a labels file alone, a path or an `s3://` address."""
-    return write_audit(read_labels(fetch_labels(labels), labels), out)
 
 
 def _rounded(value: float) -> float | None:

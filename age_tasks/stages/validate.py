@@ -9,7 +9,6 @@ import json
 import pandas as pd
 
 from age_tasks.config import Config
-from age_tasks.data.audit import write_audit
 from age_tasks.data.decoding import load_rgb
 from age_tasks.data.expectations import Expectations
 from age_tasks.data.image_folder import ImageFolder
@@ -17,6 +16,7 @@ from age_tasks.data.validation import Verdict, distribution, judge, near_duplica
 from age_tasks.errors import LabelsError
 from age_tasks.reports import figures
 from age_tasks.reports.face_sheets import on_the_sheet
+from age_tasks.reports.label_audit import write_audit
 from age_tasks.reports.safe_csv import as_csv
 from age_tasks.reports.validation_page import validation_page
 from age_tasks.runs.run import Run, Summary

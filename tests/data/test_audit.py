@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from age_tasks.cli.app import main
-from age_tasks.data.audit import audit_file
+from age_tasks.reports.label_audit import audit_file
 from tests.conftest import SHARED
 
 PUBLISHED = SHARED / "appa_real_labels.csv"

@@ -1,0 +1,26 @@
+"""The description of a labels file, as files for people."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from age_tasks.data.audit import audit
+from age_tasks.data.labels import read_labels
+from age_tasks.data.labels_file import fetch_labels
+from age_tasks.reports import figures
+
+
+def write_audit(labels: pd.DataFrame, out: Path) -> dict:
+    """`audit.json` and `ages.png` in `out`; returns the audit."""
+    out.mkdir(parents=True, exist_ok=True)
+    found = audit(labels)
+    (out / "audit.json").write_text(json.dumps(found, indent=2) + "\n")
+    if labels["real_age"].notna().any():
+        figures.age_histogram(labels["real_age"].dropna(), out / "ages.png", title=f"{found['count']:,} labels by age")
+    return found
+
+
+def audit_file(labels: str, out: Path) -> dict:
+    """The audit of a labels file alone, a path or an `s3://` address."""
+    return write_audit(read_labels(fetch_labels(labels), labels), out)
