@@ -1,6 +1,5 @@
 """Ages of new pictures by a published version, with intervals and warnings."""
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,18 +14,13 @@ from age_tasks.errors import LabelsError, NotFoundError
 from age_tasks.evaluation.conformal import bounds
 from age_tasks.progress import Progress
 from age_tasks.registry.promotions import fetch_version, find, history
-from age_tasks.reports.safe_csv import as_csv
 from age_tasks.serving.input_checks import unlike
-from age_tasks.store import open_store
 from age_tasks.store.base import Store
 
 log = logging.getLogger(__name__)
 
 BATCH = 32
 COLUMNS = ["file", "age", "low", "high", "warning", "problem"]
-EXPECTED = (
-    "Expected: one face a picture, cropped as in the training pictures; another margin makes ages wrong by years."
-)
 
 
 def pictures_in(places: Sequence[Path]) -> list[Path]:
@@ -85,37 +79,6 @@ def predict(paths: Sequence[Path], store: Store, cache: Path, version: str | Non
         rows += [_row(path, pixels[at], known.get(at), manifest["usual"]) for at, path in enumerate(batch)]
         progress(len(rows), len(paths))
     return entry.name, pd.DataFrame(rows, columns=COLUMNS)
-
-
-def as_text(name: str, table: pd.DataFrame) -> str:
-    """The result for a terminal."""
-    lines = []
-    for row in table.itertuples():
-        if row.problem:
-            lines.append(f"{row.file}: {row.problem}")
-            continue
-        warning = f"   ({row.warning})" if row.warning else ""
-        lines.append(
-            f"{row.file}: {row.age:.1f} years, 90 % of such lie within {row.low:.0f} to {row.high:.0f}{warning}"
-        )
-    return "\n".join([*lines, f"Model {name}. {EXPECTED}"])
-
-
-def as_json(name: str, table: pd.DataFrame) -> str:
-    """The result for programs: one object; ages that could not be had are null."""
-    rows = json.loads(table.to_json(orient="records"))
-    return json.dumps({"version": name, "pictures": rows}, ensure_ascii=False)
-
-
-def write_table(table: pd.DataFrame, out: str) -> None:
-    """Write the result as a CSV file that appears whole, at a path or an s3:// address.
-
-    Raises:
-        SettingsError: no address of a file.
-        StoreError: it can't be written.
-    """
-    folder, slash, name = out.rpartition("/")
-    open_store(folder or slash or ".").put(name, as_csv(table).encode())
 
 
 def _listed(file: Path) -> list[Path]:

@@ -10,8 +10,9 @@ import pytest
 from age_tasks.cli.app import main
 from age_tasks.errors import LabelsError
 from age_tasks.registry.promotions import VERSIONS, champion
+from age_tasks.reports.predictions import write_table
 from age_tasks.runs.run import Run
-from age_tasks.serving.predict import pictures_in, write_table
+from age_tasks.serving.predict import pictures_in
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
 from tests.conftest import use
