@@ -11,8 +11,8 @@ from age_tasks.config import Config
 from age_tasks.evaluation.label_issues import out_of_fold_ages
 from age_tasks.runs.run import Run, Summary
 from age_tasks.stages._inputs import read_splits
+from age_tasks.stages._train import train_and_save
 from age_tasks.training.features import cached_features
-from age_tasks.training.fit import train_and_save
 from age_tasks.training.network import build_model, cut_point, freeze, pooled
 
 

@@ -80,7 +80,7 @@ def against_champion(
     if entry is None:
         return None
     # Only here, since it brings TensorFlow: a first run's ages were all predicted where the models were trained.
-    from age_tasks.training.fit import predict_ages
+    from age_tasks.training.inference import predict_ages
     from age_tasks.training.network import load_network
 
     folder = run.scratch / "versions" / entry.version

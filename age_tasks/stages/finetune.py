@@ -12,7 +12,7 @@ from age_tasks.config import Config
 from age_tasks.errors import SettingsError
 from age_tasks.registry.promotions import Promotion, champion, fetch_version
 from age_tasks.runs.run import Run, Summary
-from age_tasks.training.fit import train_and_save
+from age_tasks.stages._train import train_and_save
 from age_tasks.training.network import freeze, load_network
 
 log = logging.getLogger(__name__)

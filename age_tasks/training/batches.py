@@ -9,7 +9,8 @@ import pandas as pd
 import tensorflow as tf
 
 from age_tasks.data.image_folder import ImageFolder
-from age_tasks.training.features import FeatureCache, decoder, row_key
+from age_tasks.training.feature_cache import FeatureCache, row_key
+from age_tasks.training.features import decoder
 
 Targets = Callable[[np.ndarray], Any]
 

@@ -10,9 +10,7 @@ the same cache: each writes shards of its own.
 import hashlib
 import json
 import logging
-import math
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -21,11 +19,11 @@ import pandas as pd
 import tensorflow as tf
 
 from age_tasks.config import ComputeSettings
-from age_tasks.data.augmentation import VERSION, load_view
+from age_tasks.data.augmentation import load_view
 from age_tasks.data.image_folder import ImageFolder, require_unchanged
 from age_tasks.progress import Progress
-from age_tasks.store.base import whole_file
 from age_tasks.store.disk import free_bytes
+from age_tasks.training.feature_cache import FeatureCache, row_key
 from age_tasks.training.hardware import gpus, keep_freed_memory, use_xla
 
 log = logging.getLogger(__name__)
@@ -35,74 +33,6 @@ GPU_BATCH = 64
 CPU_BATCH = 8  # its intermediate results stay in the processor's cache: 15 ms an image, against 21 in batches of 32
 SPARE_BYTES = 1_000_000_000  # of the disk, left to what else is written: pictures, unfinished trainings
 DECODING = "1"  # raise when images.load_rgb changes what it returns
-
-
-def row_key(sha256: str, view: int) -> str:
-    """What a row of features is kept under."""
-    return sha256 if view == 0 else f"{sha256} {VERSION}.{view}"
-
-
-class FeatureCache:
-    """Rows of features by key. Open it anew to see what others have added."""
-
-    def __init__(self, folder: Path):
-        self._folder = folder
-        self._shards: list[_Shard] = []
-        self._rows: dict[str, tuple[int, int]] = {}
-        for index in sorted(folder.glob("*.json")):
-            self._adopt(index)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._rows
-
-    def append(self, keys: Sequence[str], features: np.ndarray) -> None:
-        """Keep features of shape (len(keys), ...); they become visible all at once."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        name = self._folder / uuid.uuid4().hex
-        with whole_file(name.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
-            np.save(file, features)
-        with whole_file(name.with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps(list(keys)))
-        self._adopt(name.with_suffix(".json"))
-
-    def rows(self, keys: Iterable[str]) -> np.ndarray:
-        """The features of these keys as float16, shape (keys, ...).
-
-        Raises:
-            KeyError: a key that was never appended.
-        """
-        places = [self._rows[key] for key in keys]
-        rows = np.empty((len(places), *self._shards[places[0][0]].shape), "float16")
-        for into, (shard, row) in zip(rows, places, strict=True):
-            self._shards[shard].read(row, into)
-        return rows
-
-    def _adopt(self, index: Path) -> None:
-        try:
-            shard, keys = _Shard(index.with_suffix(".npy")), json.loads(index.read_text())
-        except ValueError as error:  # the machine went down before all was on the disk
-            log.warning("%s is not whole (%s): its features are computed again", index, error)
-            return
-        self._shards.append(shard)
-        for row, key in enumerate(keys):
-            self._rows.setdefault(key, (len(self._shards) - 1, row))
-
-
-class _Shard:
-    """A .npy file, opened for each row: files that stay open, or mapped, run out where many runs have added theirs."""
-
-    def __init__(self, path: Path):
-        with path.open("rb") as file:
-            np.lib.format.read_magic(file)
-            (rows, *self.shape), _, dtype = np.lib.format.read_array_header_1_0(file)
-            self._path, self._start = path, file.tell()
-        if path.stat().st_size < self._start + rows * math.prod(self.shape) * dtype.itemsize:
-            raise ValueError(f"{path} is shorter than its header says")
-
-    def read(self, row: int, into: np.ndarray) -> None:
-        with self._path.open("rb", buffering=0) as file:
-            file.seek(self._start + row * into.nbytes)
-            file.readinto(into)
 
 
 def cached_features(

@@ -11,11 +11,8 @@ from typing import Literal
 import keras
 import tensorflow as tf
 
-from age_tasks.training.network import EXPECTED_AGE, SHARES, YEARS
-
 Switch = Literal["auto", "always", "never"]
 _DEPTHWISE = ",".join(f"DepthwiseConv2dNative{of}" for of in ("", "BackpropInput", "BackpropFilter"))
-_ALWAYS_FLOAT32 = {YEARS, SHARES, EXPECTED_AGE}  # an age in half precision is off by up to a month
 
 
 def gpus() -> list[str]:
@@ -94,31 +91,3 @@ def keep_freed_memory() -> None:
 @cache
 def _c_library() -> ctypes.CDLL:
     return ctypes.CDLL(None)
-
-
-def learner_of(model: keras.Model, mixed_precision: Switch) -> tuple[keras.Model, tf.distribute.Strategy]:
-    """The model to train in place of `model`, and the strategy to train it in.
-
-    It is `model` itself, or a copy with the same weights where precision or the number of GPUs asks for one: then copy
-    its weights back with `model.set_weights(learner.get_weights())`.
-    """
-    strategy = tf.distribute.MirroredStrategy(gpus()) if len(gpus()) > 1 else tf.distribute.get_strategy()
-    mixed = use_float16(mixed_precision)
-    if not mixed and strategy.num_replicas_in_sync == 1:
-        return model, strategy
-    with strategy.scope():
-        return copy_of(model, "mixed_float16" if mixed else "float32"), strategy
-
-
-def copy_of(model: keras.Model, policy: str) -> keras.Model:
-    """A copy with weights of its own that computes by the dtype policy; what gives out ages stays float32."""
-
-    def layer_of(layer: keras.layers.Layer) -> keras.layers.Layer:
-        dtype = "float32" if layer.name in _ALWAYS_FLOAT32 else policy
-        return type(layer).from_config(layer.get_config() | {"dtype": dtype})
-
-    copy = keras.models.clone_model(model, clone_function=layer_of)
-    copy.set_weights(model.get_weights())
-    for layer, original in zip(copy.layers, model.layers, strict=True):
-        layer.trainable = original.trainable
-    return copy

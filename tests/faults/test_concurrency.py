@@ -22,7 +22,7 @@ from age_tasks.runs.run import open_run
 from age_tasks.stages.publish import promote_candidate
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
-from age_tasks.training.features import FeatureCache
+from age_tasks.training.feature_cache import FeatureCache
 from tests.conftest import QUICK, overrides, use
 from tests.faults.kills import SMALL, Place
 from tests.registry.test_promotions import promoted, race

@@ -19,7 +19,8 @@ from age_tasks.errors import NotFoundError
 from age_tasks.pipeline import STAGES
 from age_tasks.registry.promotions import champion, fetch_version, history
 from age_tasks.store.base import Store, file_sha256
-from age_tasks.training.features import FeatureCache, cached_features
+from age_tasks.training.feature_cache import FeatureCache
+from age_tasks.training.features import cached_features
 from age_tasks.training.network import build_model, cut_point, freeze, pooled
 from tests.conftest import use
 from tests.faults.kills import SMALL, Attempt, Place, dies, finished, publish_one

@@ -15,8 +15,9 @@ from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.errors import LabelsError
 from age_tasks.store.base import file_sha256
 from age_tasks.training import features
-from age_tasks.training.features import FeatureCache, cached_features
-from age_tasks.training.fit import predict_ages
+from age_tasks.training.feature_cache import FeatureCache
+from age_tasks.training.features import cached_features
+from age_tasks.training.inference import predict_ages
 from age_tasks.training.network import build_model, cut_point, freeze
 
 SIZE = 64

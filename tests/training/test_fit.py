@@ -9,8 +9,9 @@ from age_tasks.config import Config, TrainingSettings
 from age_tasks.errors import AgeTasksError
 from age_tasks.training.batches import FeatureBatches
 from age_tasks.training.callbacks import KeepBest
-from age_tasks.training.features import FeatureCache, row_key
-from age_tasks.training.fit import compile_for, fit, targets_of
+from age_tasks.training.feature_cache import FeatureCache, row_key
+from age_tasks.training.fit import fit
+from age_tasks.training.learner import compile_for, targets_of
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import tensorflow as tf
 from age_tasks.config import ModelSettings
 from age_tasks.environment import PROJECT
 from age_tasks.training import hardware as accelerate
-from age_tasks.training.hardware import bfloat16, copy_of, use_bfloat16, use_float16, use_xla
+from age_tasks.training.hardware import bfloat16, use_bfloat16, use_float16, use_xla
+from age_tasks.training.learner import copy_of
 from age_tasks.training.network import build_model, freeze
 
 MIRRORED = """

@@ -1,0 +1,99 @@
+"""What baseline and finetune share: train, save, predict, summarise."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from age_tasks.config import Config, TrainingSettings
+from age_tasks.data.splits import SPLITS
+from age_tasks.evaluation.metrics import mae
+from age_tasks.reports import figures
+from age_tasks.runs.run import Run, Summary
+from age_tasks.stages._inputs import read_splits
+from age_tasks.training.batches import FeatureBatches, streamed_batches
+from age_tasks.training.features import cached_features
+from age_tasks.training.fit import fit
+from age_tasks.training.hardware import bfloat16, use_bfloat16
+from age_tasks.training.inference import predict_ages
+from age_tasks.training.learner import compile_for, learner_of, targets_of
+from age_tasks.training.network import (
+    cut_point,
+    learning_model,
+    with_mirror,
+)
+
+Splits = Mapping[str, pd.DataFrame]
+
+
+def train_and_save(
+    name: str,
+    model: keras.Model,
+    settings: TrainingSettings,
+    config: Config,
+    run: Run,
+    also_cache: tuple[keras.KerasTensor, ...] = (),
+) -> Summary:
+    """Train the layers of `model` that are not frozen and keep the epoch with the lowest validation MAE.
+
+    Writes `model.keras` (pixels to years), `history.csv`, `learning_curve.png`, `val_predictions.csv` and
+    `test_predictions.csv` (file_name, sha256, age in years) and `<name>_test_metrics.json`. What is cut off goes on
+    from its last finished epoch.
+
+    Args:
+        also_cache: further cuts to keep features of, when images are read anyway.
+    """
+    splits, folder, cut = read_splits(run), run.images(), cut_point(model)
+    wanted = pictures(splits, config.views.training, config.views.prediction)
+    features, *_ = cached_features(model, [cut, *also_cache], wanted, folder, run.cache, config.compute)
+    network = learning_model(model, at=model.inputs[0] if features is None else cut)
+    learner, strategy = learner_of(network, config.compute.mixed_precision)
+    targets = targets_of(learner, settings)
+
+    def batches(split: str, seed: int | None = None, views: int = 1) -> Any:
+        table, size = splits[split], settings.batch_size
+        if features is None:
+            return streamed_batches(table, folder, model.inputs[0].shape[1], size, targets, seed, views)
+        return FeatureBatches(features, table, size, targets, seed, views)
+
+    with strategy.scope():
+        compile_for(learner, settings, steps=-(-len(splits["train"]) // settings.batch_size), config=config)
+    train = batches("train", settings.seed, config.views.training)
+    with bfloat16(use_bfloat16(config.compute.mixed_precision)):
+        history = fit(learner, train, batches("val"), settings, run.resume)
+    if learner is not network:
+        network.set_weights(learner.get_weights())
+    history.to_csv(run.out / "history.csv", index=False)
+    figures.learning_curve(history, run.out / "learning_curve.png", title=f"Learning curve: {name}")
+    (with_mirror(model) if config.views.prediction == 2 else model).save(run.out / "model.keras")
+    for split in ("val", "test"):
+        ages = predict_ages(model, splits[split], folder, run.cache, config).round(3)
+        splits[split][["file_name", "sha256"]].assign(age=ages).to_csv(
+            run.out / f"{split}_predictions.csv", index=False
+        )
+    summary = _summarise(name, ages, splits["test"], history, run.out)
+    return summary | {"images_a_second": round(len(splits["train"]) / history["seconds"].median(), 1)}
+
+
+def pictures(splits: Splits, training_views: int, prediction_views: int) -> pd.DataFrame:
+    """Every picture that a training and its test will ask features of: columns file_name, sha256, view."""
+    views = {"train": training_views, "val": prediction_views, "test": prediction_views}
+    tables = [splits[name][["file_name", "sha256"]].assign(view=view) for name in SPLITS for view in range(views[name])]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _summarise(name: str, ages: np.ndarray, test: pd.DataFrame, history: pd.DataFrame, out: Path) -> Summary:
+    best = history.loc[history["val_mae"].idxmin()]
+    summary = {
+        "test_mae": round(mae(test["real_age"].to_numpy(), ages), 3),
+        "test_images": len(test),
+        "val_mae": round(float(best["val_mae"]), 3),
+        "best_epoch": int(best["epoch"]),
+        "epochs": len(history),
+    }
+    (out / f"{name}_test_metrics.json").write_text(json.dumps(summary, indent=2) + "\n")
+    return summary

@@ -1,0 +1,83 @@
+"""The network that learns: its copy for the hardware, its loss, optimiser and targets."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from age_tasks.config import Config, TrainingSettings
+from age_tasks.training.batches import Targets
+from age_tasks.training.hardware import Switch, gpus, use_float16, use_xla
+from age_tasks.training.learner import learner_of
+from age_tasks.training.network import (
+    AGES,
+    EXPECTED_AGE,
+    SHARES,
+    YEARS,
+)
+
+_ALWAYS_FLOAT32 = {YEARS, SHARES, EXPECTED_AGE}  # an age in half precision is off by up to a month
+
+
+def learner_of(model: keras.Model, mixed_precision: Switch) -> tuple[keras.Model, tf.distribute.Strategy]:
+    """The model to train in place of `model`, and the strategy to train it in.
+
+    It is `model` itself, or a copy with the same weights where precision or the number of GPUs asks for one: then copy
+    its weights back with `model.set_weights(learner.get_weights())`.
+    """
+    strategy = tf.distribute.MirroredStrategy(gpus()) if len(gpus()) > 1 else tf.distribute.get_strategy()
+    mixed = use_float16(mixed_precision)
+    if not mixed and strategy.num_replicas_in_sync == 1:
+        return model, strategy
+    with strategy.scope():
+        return copy_of(model, "mixed_float16" if mixed else "float32"), strategy
+
+
+def copy_of(model: keras.Model, policy: str) -> keras.Model:
+    """A copy with weights of its own that computes by the dtype policy; what gives out ages stays float32."""
+
+    def layer_of(layer: keras.layers.Layer) -> keras.layers.Layer:
+        dtype = "float32" if layer.name in _ALWAYS_FLOAT32 else policy
+        return type(layer).from_config(layer.get_config() | {"dtype": dtype})
+
+    copy = keras.models.clone_model(model, clone_function=layer_of)
+    copy.set_weights(model.get_weights())
+    for layer, original in zip(copy.layers, model.layers, strict=True):
+        layer.trainable = original.trainable
+    return copy
+
+
+def targets_of(learner: keras.Model, settings: TrainingSettings) -> Targets:
+    """A function from ages in years, shape (batch,), to what the learner's outputs are compared with.
+
+    A head of age shares learns a normal distribution around the age (label distribution learning, Geng 2013) and, by
+    its expected value (DEX, Rothe et al. 2015), the age itself.
+    """
+    if SHARES not in learner.output_names:
+        return np.asarray
+
+    def targets(ages: np.ndarray) -> dict[str, np.ndarray]:
+        shares = np.exp(-0.5 * ((AGES[None, :] - ages[:, None]) / settings.label_sigma) ** 2)
+        return {SHARES: (shares / shares.sum(axis=1, keepdims=True)).astype("float32"), EXPECTED_AGE: ages}
+
+    return targets
+
+
+def compile_for(learner: keras.Model, settings: TrainingSettings, steps: int, config: Config) -> None:
+    """Adam, with weight decay and weight averaging where asked for; MAE loss, or that of age shares beside it."""
+    rate: Any = settings.learning_rate
+    if settings.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(
+            rate / 10, steps * settings.epochs, alpha=0.1, warmup_target=rate, warmup_steps=max(steps // 4, 1)
+        )
+    average = {"use_ema": True, "ema_momentum": settings.ema_momentum} if settings.ema_momentum else {}
+    optimizer = keras.optimizers.Adam(rate, weight_decay=settings.weight_decay or None, **average)
+    losses: dict[str, Any] = {"loss": "mae", "metrics": ["mae"]}
+    if SHARES in learner.output_names:
+        losses = {
+            "loss": {SHARES: "categorical_crossentropy", EXPECTED_AGE: "mae"},
+            "loss_weights": {SHARES: 1.0, EXPECTED_AGE: settings.mae_weight},
+            "metrics": {EXPECTED_AGE: ["mae"]},
+        }
+    learner.compile(optimizer, **losses, jit_compile=use_xla(config.compute.xla))
