@@ -24,7 +24,8 @@ import pandas as pd
 from age_tasks.config import load_recipe, parse_overrides
 from age_tasks.demo.synthetic_faces import draw_sample
 from age_tasks.environment import Locations
-from age_tasks.runs.run import Run, newest_run, open_run
+from age_tasks.runs.listing import newest_run
+from age_tasks.runs.run import Run, open_run
 from age_tasks.store import open_store
 from benchmarks.report import write_report
 

@@ -13,17 +13,9 @@ from age_tasks.config import Config, describe_settings, load_recipe, parse_overr
 from age_tasks.environment import Locations
 from age_tasks.errors import AgeTasksError, LabelsError, MissingInputError, SettingsError
 from age_tasks.pipeline import NEEDS, STAGES, load_stage
-from age_tasks.runs.run import (
-    Run,
-    carry_out,
-    describe,
-    new_run_key,
-    newest_run,
-    open_run,
-    reused_from,
-    run_config,
-    start_run,
-)
+from age_tasks.runs.listing import newest_run
+from age_tasks.runs.run import Run, new_run_key, open_run, reused_from, run_config, start_run
+from age_tasks.runs.runner import carry_out, describe
 from age_tasks.store import open_store
 from age_tasks.store.addresses import local_path
 from age_tasks.store.base import Store

@@ -29,12 +29,12 @@ import pandas as pd
 from age_tasks.data.labels_file import content_sha256
 from age_tasks.data.probes import forget_probes, remembered_probes
 from age_tasks.errors import SettingsError
-from age_tasks.maintenance.prune import Records, runs_in
 from age_tasks.pipeline import STAGES
 from age_tasks.registry.promotions import MANIFEST, VERSIONS, history
 from age_tasks.reports import figures
 from age_tasks.reports.face_sheets import WORST_FACES, largest_errors, on_the_sheet
 from age_tasks.reports.html import png_uri
+from age_tasks.runs.listing import Records, runs_in
 from age_tasks.runs.run import RECORD, reused_from
 from age_tasks.store.base import Store, file_sha256, whole_file
 

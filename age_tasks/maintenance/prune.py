@@ -9,11 +9,11 @@ from pathlib import Path
 from age_tasks.errors import SettingsError
 from age_tasks.pipeline import NEEDS
 from age_tasks.registry.promotions import history
-from age_tasks.runs.run import RECORD, Record, reused_from
+from age_tasks.runs.listing import Records, runs_in
+from age_tasks.runs.run import reused_from
 from age_tasks.store.base import TEMPORARY, Entry, Store
 
 A_DAY = 86_400  # seconds
-Records = dict[str, dict[str, Record]]  # by run key, by stage
 
 
 def superfluous(store: Store, keep: int) -> dict[str, list[Entry]]:
@@ -64,20 +64,6 @@ def half_written(folders: Iterable[Path]) -> dict[Path, int]:
             if facts.st_mtime < long_ago:
                 found[path] = facts.st_size
     return found
-
-
-def runs_in(store: Store) -> tuple[dict[str, str], Records]:
-    """When each run was started, and the records of its stages."""
-    created: dict[str, str] = {}
-    records: Records = {}
-    for key in store.list("runs/"):
-        _, run, *rest = key.split("/")
-        created.setdefault(run, "")
-        if rest == ["run.json"]:
-            created[run] = json.loads(store.get(key))["created"]
-        elif rest[1:] == [RECORD]:
-            records.setdefault(run, {})[rest[0]] = json.loads(store.get(key))
-    return created, records
 
 
 def _remembered(records: Records) -> Iterator[str]:

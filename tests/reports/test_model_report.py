@@ -21,7 +21,8 @@ from age_tasks.evaluation.metrics import by_age
 from age_tasks.pipeline import Needs
 from age_tasks.reports import figures
 from age_tasks.reports.model_report import model_card_from_run, report_from_run
-from age_tasks.runs.run import Run, Summary, carry_out, open_run, start_run
+from age_tasks.runs.run import Run, Summary, open_run, start_run
+from age_tasks.runs.runner import carry_out
 
 METRICS = {
     "images": 40,

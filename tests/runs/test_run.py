@@ -10,16 +10,9 @@ from age_tasks.config import Config
 from age_tasks.environment import Locations
 from age_tasks.errors import LabelsError, MissingInputError
 from age_tasks.pipeline import Needs
-from age_tasks.runs.run import (
-    Record,
-    Run,
-    carry_out,
-    newest_run,
-    open_run,
-    reused_from,
-    safe_run_key,
-    start_run,
-)
+from age_tasks.runs.listing import newest_run
+from age_tasks.runs.run import Record, Run, open_run, reused_from, safe_run_key, start_run
+from age_tasks.runs.runner import carry_out
 
 FIRST, SECOND = Needs(), Needs(("first",), ("gate",))
 REMEMBERS = Needs(("first",), (), remembers=True)

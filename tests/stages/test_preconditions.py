@@ -8,7 +8,8 @@ from age_tasks.config import Config
 from age_tasks.demo.synthetic_faces import draw_sample
 from age_tasks.environment import Locations
 from age_tasks.pipeline import NEEDS
-from age_tasks.runs.run import carry_out, open_run
+from age_tasks.runs.run import open_run
+from age_tasks.runs.runner import carry_out
 from tests.conftest import overrides
 
 WANTED = overrides({"data.min_new_labels": 2, "split.n_bins": 2})
