@@ -1,51 +1,146 @@
-"""The stages in order, and what each one's result depends on."""
+"""The stages in order, and every fact about them that others need without importing them.
+
+The DAG, the command line, the tables in the documentation and `prune` read it.
+"""
 
 import importlib
 from dataclasses import dataclass
 from typing import Protocol
 
 from age_tasks.config import Config
-from age_tasks.runs.run import Run, Summary
+from age_tasks.registry.approval import answer
+from age_tasks.registry.promotions import Promotion, model_to_beat
+from age_tasks.runs.records import Summary
+from age_tasks.runs.run import Run
+from age_tasks.runs.runner import Needs
+
+
+class StageModule(Protocol):
+    """What every module in `age_tasks.stages` offers."""
+
+    def execute(self, run: Run, config: Config) -> Summary: ...
 
 
 @dataclass(frozen=True)
-class Needs:
-    """What a stage reads, known without importing it: earlier stages, and sections of the settings.
+class Stage:
+    """One task of the DAG, one sub-command, one module in `age_tasks/stages/`.
 
-    A stage that `remembers` also reads what it wrote last time, in whichever run that was; one that `compares` reads
-    the champion; one that `heeds` reads what a person said to the promotion. One that `waits` is not begun with fewer
-    than `data.min_new_labels` new labels.
+    Args:
+        needs: what its result depends on.
+        does: one sentence for people.
+        writes: its main outputs, for people.
+        when_it_fails: what the person on call does; empty where nothing helps but the log.
+        gpu: whether it computes with the network, and takes a GPU where there is one.
+        tensorflow: whether it imports TensorFlow.
     """
 
-    inputs: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()
-    remembers: bool = False
-    compares: bool = False
-    heeds: bool = False
-    waits: bool = False
+    needs: Needs
+    does: str
+    writes: tuple[str, ...]
+    when_it_fails: str = ""
+    gpu: bool = False
+    tensorflow: bool = False
 
 
-NEEDS = {
-    "snapshot": Needs(),
-    "validate": Needs(("snapshot",), ("validate",), remembers=True),
-    "split": Needs(("validate",), ("split",), remembers=True, waits=True),
-    "baseline": Needs(("split",), ("model", "views", "baseline")),
-    "finetune": Needs(("split", "baseline"), ("finetune",)),
-    "evaluate": Needs(("split", "baseline", "finetune"), ("evaluate",), compares=True),
-    "gate": Needs(("evaluate",), ("gate",)),
-    "publish": Needs(("split", "baseline", "finetune", "evaluate", "gate"), ("card",), heeds=True),
+def champion_to_beat(run: Run) -> Promotion | None:
+    """The version that this run's fine-tuned model is compared with."""
+    return model_to_beat(run.store, run.finished("finetune")["outputs"]["model.keras"]["sha256"])
+
+
+def _champion_version(run: Run) -> str:
+    return entry.version if (entry := champion_to_beat(run)) else ""
+
+
+def _approval_answer(run: Run) -> str:
+    return answer()
+
+
+def _enough_new_labels(run: Run, config: Config) -> None:
+    preconditions = importlib.import_module("age_tasks.stages.preconditions")  # brings pandas
+    preconditions.require_new_labels(run, config.data.min_new_labels)
+
+
+# Rooms and files whose code shapes a result, relative to age_tasks/. Pages and plots of `validate` and of the trainings
+# are no input of later stages: a change of their looks must not train anything again.
+_LABELS = ("data", "../expectations", "stages/_inputs.py")
+_TRAINING = ("data", "training", "evaluation/label_issues.py", "stages/_inputs.py", "stages/_train.py")
+_EVALUATION = ("data", "training", "evaluation", "reports", "serving", "stages/_inputs.py")
+
+PIPELINE: dict[str, Stage] = {
+    "snapshot": Stage(
+        Needs(code=("data", "stages/snapshot.py")),
+        does="freezes the labels and reads every image once",
+        writes=("labels.csv", "snapshot.csv"),
+        when_it_fails="the log names the file and line to correct",
+    ),
+    "validate": Stage(
+        Needs(("snapshot",), ("validate",), code=(*_LABELS, "stages/validate.py"), follows_previous=True),
+        does="validates labels and images with Great Expectations, quarantines rows that fail",
+        writes=("index.html", "accepted.csv", "quarantine.csv", "near_duplicates.csv", "audit/", "data_docs/"),
+        when_it_fails="open the validation page that the log names",
+    ),
+    "split": Stage(
+        Needs(
+            ("validate",),
+            ("split",),
+            code=(*_LABELS, "stages/split.py"),
+            precondition=_enough_new_labels,
+            follows_previous=True,
+        ),
+        does="assigns images to train, validation and test (70/15/15), stratified by age; earlier assignments stay",
+        writes=("train.csv", "val.csv", "test.csv", "assignments.csv", "split_summary.json"),
+        when_it_fails="too few labels for the age bins: label more, or use fewer bins",
+    ),
+    "baseline": Stage(
+        Needs(("split",), ("model", "views", "baseline"), code=(*_TRAINING, "stages/baseline.py")),
+        does="trains a new head on the frozen backbone",
+        writes=("model.keras", "history.csv", "learning_curve.png", "baseline_test_metrics.json"),
+        when_it_fails="weights can't be downloaded: give a file with `model.weights`",
+        gpu=True,
+        tensorflow=True,
+    ),
+    "finetune": Stage(
+        Needs(("split", "baseline"), ("finetune",), code=(*_TRAINING, "stages/finetune.py")),
+        does="trains the last layers of the backbone too, BatchNorm frozen",
+        writes=("model.keras", "history.csv", "learning_curve.png", "finetune_test_metrics.json"),
+        when_it_fails="out of memory: a smaller `finetune.batch_size`",
+        gpu=True,
+        tensorflow=True,
+    ),
+    "evaluate": Stage(
+        Needs(
+            ("split", "baseline", "finetune"),
+            ("evaluate",),
+            code=(*_EVALUATION, "stages/evaluate.py"),
+            extra={"champion": _champion_version},
+        ),
+        does="measures both models, and the champion, on the same test images",
+        writes=("report.html", "metrics.json", "predictions.csv", "by_age.csv", "labels_to_look_at.csv"),
+        when_it_fails="run it again",
+        gpu=True,
+        tensorflow=True,
+    ),
+    "gate": Stage(
+        Needs(("evaluate",), ("gate",), code=("evaluation", "stages/gate.py")),
+        does="applies the promotion rules, each with its number and bound; a refusal is a result, not a failure",
+        writes=("gate.json",),
+    ),
+    "publish": Stage(
+        Needs(
+            ("split", "baseline", "finetune", "evaluate", "gate"),
+            ("card",),
+            code=(*_EVALUATION, "stages/publish.py"),
+            extra={"approval": _approval_answer},
+        ),
+        does="writes the report always; publishes the model, its LiteRT export and its card if the gate passed",
+        writes=("report.html", "a version in registry/", "an entry in the promotion log"),
+        when_it_fails="the store can't be reached: run it again",
+        tensorflow=True,
+    ),
 }
+STAGES = tuple(PIPELINE)
 
 
-STAGES = tuple(NEEDS)
-
-
-class Stage(Protocol):
-    """What every module in `age_tasks.stages` offers."""
-
-    def run(self, run: Run, config: Config) -> Summary: ...
-
-
-def load_stage(name: str) -> Stage:
+def load_stage(name: str) -> StageModule:
     """The stage's module; imported only when asked for, since some bring TensorFlow."""
     return importlib.import_module(f"age_tasks.stages.{name}")

@@ -12,9 +12,10 @@ from pathlib import Path
 from age_tasks.config import Config, describe_settings, load_recipe, parse_overrides, recipe_names
 from age_tasks.environment import Locations
 from age_tasks.errors import AgeTasksError, LabelsError, MissingInputError, SettingsError
-from age_tasks.pipeline import NEEDS, STAGES, load_stage
+from age_tasks.pipeline import PIPELINE, STAGES, load_stage
 from age_tasks.runs.listing import newest_run
-from age_tasks.runs.run import Run, new_run_key, open_run, reused_from, run_config, start_run
+from age_tasks.runs.records import reused_from
+from age_tasks.runs.run import Run, new_run_key, open_run, run_config, start_run
 from age_tasks.runs.runner import carry_out, describe
 from age_tasks.store import open_store
 from age_tasks.store.addresses import local_path
@@ -167,14 +168,12 @@ def _stage(options: argparse.Namespace) -> int:
     name, locations = options.name, Locations.from_env()
     with open_run(options.run or _fitting_run(name, locations), locations) as run:
         config = _config(run, options)
-        if not NEEDS[name].inputs:
+        if not PIPELINE[name].needs.inputs:
             start_run(run, config, locations)
         log.info("%s of run %s", name, run.key)
         again = options.again or os.environ.get("AGE_AGAIN") == "true"
         try:
-            if NEEDS[name].waits and not again:
-                _require_new_labels(run, config)
-            record = carry_out(name, NEEDS[name], lambda: load_stage(name).run, run, config, again)
+            record = carry_out(name, PIPELINE[name].needs, lambda: load_stage(name).execute, run, config, again)
         except AgeTasksError:
             raise
         except Exception as error:
@@ -189,14 +188,8 @@ def _stage(options: argparse.Namespace) -> int:
     return 0
 
 
-def _require_new_labels(run: Run, config: Config) -> None:
-    from age_tasks.stages.preconditions import require_new_labels
-
-    require_new_labels(run, config.data.min_new_labels)
-
-
 def _fitting_run(name: str, locations: Locations) -> str:
-    needed = NEEDS[name].inputs
+    needed = PIPELINE[name].needs.inputs
     if not needed:
         return new_run_key()
     key = newest_run(open_store(locations.store), needed)
@@ -207,7 +200,7 @@ def _fitting_run(name: str, locations: Locations) -> str:
 
 
 def _config(run: Run, options: argparse.Namespace) -> Config:
-    if options.recipe or not (NEEDS[options.name].inputs or run.started()):
+    if options.recipe or not (PIPELINE[options.name].needs.inputs or run.started()):
         config = load_recipe(options.recipe or "reference")
     else:
         config = run_config(run)

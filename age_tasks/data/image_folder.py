@@ -6,18 +6,12 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
-
 from age_tasks.errors import LabelsError
 from age_tasks.store import open_store
 from age_tasks.store.addresses import local_path
 from age_tasks.store.base import Entry, Store, file_sha256
 
 READERS = 8
-
-
-# Pillow only warns at its own bound; every opening here goes through `_open`, which refuses at ours.
-Image.MAX_IMAGE_PIXELS = None
 
 
 class ImageFolder:

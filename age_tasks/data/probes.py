@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import ImageOps, UnidentifiedImageError
 
-from age_tasks.data.decoding import MAX_BYTES, TooManyPixels, _damage, _looks_like, _open, _to_rgb
+from age_tasks.data.decoding import MAX_BYTES, TooManyPixels, damage, looks_like, open_image, to_rgb
 from age_tasks.data.image_folder import READERS, ImageFolder, name_problem
 from age_tasks.data.near_duplicates import difference_hash
 
@@ -36,16 +36,16 @@ def probe_file(path: Path) -> Probe:
     if not data:
         return Probe(problem="empty file (0 bytes)")
     try:
-        with _open(path) as image:
+        with open_image(path) as image:
             image.load()
             upright = ImageOps.exif_transpose(image)
-            return Probe(sha256, *upright.size, len(data), dhash=difference_hash(_to_rgb(upright)))
+            return Probe(sha256, *upright.size, len(data), dhash=difference_hash(to_rgb(upright)))
     except TooManyPixels as bomb:
         return Probe(sha256, *bomb.size, len(data), str(bomb))
     except UnidentifiedImageError:
-        return Probe(sha256, bytes=len(data), problem=f"not an image: {_looks_like(data)}")
+        return Probe(sha256, bytes=len(data), problem=f"not an image: {looks_like(data)}")
     except Exception as error:  # decoders raise anything on damaged input: OSError, SyntaxError, struct.error, ...
-        return Probe(sha256, bytes=len(data), problem=_damage(error))
+        return Probe(sha256, bytes=len(data), problem=damage(error))
 
 
 def probe_images(

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from age_tasks.config import EvaluateSettings
-from age_tasks.evaluation.metrics import by_age, mae, mae_difference, measure
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 

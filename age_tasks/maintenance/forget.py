@@ -35,7 +35,7 @@ from age_tasks.reports import figures
 from age_tasks.reports.face_sheets import WORST_FACES, largest_errors, on_the_sheet
 from age_tasks.reports.html import png_uri
 from age_tasks.runs.listing import Records, runs_in
-from age_tasks.runs.run import RECORD, reused_from
+from age_tasks.runs.records import RECORD, reused_from
 from age_tasks.store.base import Store, file_sha256, whole_file
 
 FORGOTTEN = "(forgotten)"

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from age_tasks.errors import SettingsError
-from age_tasks.pipeline import NEEDS
+from age_tasks.pipeline import PIPELINE
 from age_tasks.registry.promotions import history
 from age_tasks.runs.listing import Records, runs_in
-from age_tasks.runs.run import reused_from
+from age_tasks.runs.records import reused_from
 from age_tasks.store.base import TEMPORARY, Entry, Store
 
 A_DAY = 86_400  # seconds
@@ -68,7 +68,7 @@ def half_written(folders: Iterable[Path]) -> dict[Path, int]:
 
 def _remembered(records: Records) -> Iterator[str]:
     """The runs with the newest results that the next ones build on, for each choice of settings."""
-    for stage in (name for name, needs in NEEDS.items() if needs.remembers):
+    for stage in (name for name, each in PIPELINE.items() if each.needs.follows_previous):
         newest: dict[str, tuple[str, str]] = {}
         for run, stages in records.items():
             record = stages.get(stage)

@@ -114,7 +114,7 @@ def champion(store: Store) -> Promotion | None:
     return next(reversed(history(store)), None)
 
 
-def rival(store: Store, model_sha256: str) -> Promotion | None:
+def model_to_beat(store: Store, model_sha256: str) -> Promotion | None:
     """The version that a candidate has to beat: the champion, or the one before it where the candidate is that itself.
 
     So an unchanged run is measured against what it was measured against at first, and has nothing to do.

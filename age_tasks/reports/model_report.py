@@ -10,7 +10,8 @@ import yaml
 
 from age_tasks.registry.approval import Approval
 from age_tasks.reports.html import png_uri, render
-from age_tasks.runs.run import Run, reused_from
+from age_tasks.runs.records import reused_from
+from age_tasks.runs.run import Run
 
 FIGURES = ("predicted_against_real", "error_by_age", "error_histogram", "interval_held", "worst_errors")
 WITH_A_CHAMPION = ("against_champion", "age_drift")

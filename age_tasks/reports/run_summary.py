@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from age_tasks.errors import MissingInputError
 from age_tasks.pipeline import STAGES
 from age_tasks.runs.listing import newest_run
-from age_tasks.runs.run import Run, reused_from
+from age_tasks.runs.records import reused_from
+from age_tasks.runs.run import Run
 from age_tasks.store.base import Store
 
 

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Sequence
 
-from age_tasks.runs.run import RECORD, Record
+from age_tasks.runs.records import RECORD, Record
+from age_tasks.runs.run import Run
 from age_tasks.store.base import Store
 
 
@@ -29,6 +30,12 @@ def newest_run(
         if all(record["status"] == "done" and settings in (None, record["settings"]) for record in records):
             newest = max(newest or ("", ""), (max(record["finished"] for record in records), key))
     return newest[1] if newest else None
+
+
+def previous_run(run: Run, stage: str, settings: dict | None = None) -> Run | None:
+    """The newest other run in which `stage` succeeded, with these settings if any are given."""
+    key = newest_run(run.store, [stage], besides=run.key, settings=settings)
+    return Run(key, run.store, run.cache, run.scratch / "previous" / key) if key else None
 
 
 Records = dict[str, dict[str, Record]]  # by run key, by stage

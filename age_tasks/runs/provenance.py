@@ -8,8 +8,10 @@ import platform
 import re
 import resource
 import sys
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
 from pathlib import Path
 
 RECORDED_PACKAGES = (
@@ -23,32 +25,55 @@ RECORDED_PACKAGES = (
 )
 
 
-def _fingerprint(name: str, settings: dict, inputs: dict) -> str:
-    parts = [name, code_version(), settings, inputs]
+def fingerprint_of(name: str, code: Sequence[str], settings: dict, inputs: dict) -> str:
+    """What a stage's result depends on, as 64 hex digits: its name, the code that shapes it, settings and inputs."""
+    parts = [name, code_digest(tuple(code)), settings, inputs]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @cache
-def code_version() -> str:
-    """sha256 over everything in the checkout that shapes a result: code, page templates and expectations."""
+def code_digest(paths: tuple[str, ...]) -> str:
+    """sha256 over files, by relative path and content, 64 hex digits.
+
+    Args:
+        paths: files and folders, relative to the package `age_tasks`.
+    """
+    root = Path(str(files("age_tasks")))
+    found = {path for each in paths for path in _sources(root / each)}
     digest = hashlib.sha256()
-    package = Path(__file__).parents[1]
-    sources = [*package.rglob("*.py"), *package.rglob("templates/*"), *(package.parent / "expectations").rglob("*.*")]
-    for path in sorted(sources):
-        digest.update(path.read_bytes())
+    for path in sorted(found):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root.parent).as_posix()} {len(content)}\n".encode() + content)
     return digest.hexdigest()
 
 
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
+def _sources(path: Path) -> Iterator[Path]:
+    """The files that count: code, templates and expectations; no compiled Python, nothing hidden.
+
+    Raises:
+        FileNotFoundError: there is no such path.
+    """
+    if path.is_file():
+        yield path.resolve()
+        return
+    if not path.is_dir():
+        raise FileNotFoundError(path)
+    for each in path.resolve().rglob("*"):
+        names = each.relative_to(path.resolve()).parts
+        if each.is_file() and not any(name.startswith((".", "__pycache__")) for name in names):
+            yield each
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
     for package in RECORDED_PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
-            versions[package] = version(package)
-    return versions
+            found[package] = version(package)
+    return found
 
 
 @cache
-def _machine() -> str:
+def machine() -> str:
     """Processor, cores and GPUs of this machine, such as `Linux x86_64, AMD EPYC 7763, 2 cores`."""
     processor, gpus = platform.processor(), []
     with contextlib.suppress(OSError):
@@ -64,7 +89,7 @@ def _value(name: str, text: str) -> str:
     return found[1].strip() if found else ""
 
 
-def _peak_memory_bytes() -> int:
+def peak_memory_bytes() -> int:
     """The most memory this process has held at once. (`ru_maxrss` would include the parent it was forked from.)"""
     try:
         (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))

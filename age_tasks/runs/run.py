@@ -16,24 +16,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from age_tasks.config import Config, config_from_dict
-from age_tasks.data.image_folder import ImageFolder
 from age_tasks.environment import Locations
 from age_tasks.errors import MissingInputError, NotFoundError, SettingsError
-from age_tasks.registry.promotions import Promotion, rival
-from age_tasks.runs.listing import newest_run
+from age_tasks.runs.records import RECORD, Record, now, reused_from, to_json
 from age_tasks.store import open_store
 from age_tasks.store.base import Store, check_key, file_sha256
 from age_tasks.store.disk import full_disk_named
 
 log = logging.getLogger(__name__)
 
-Summary = dict[str, Any]
-Record = dict[str, Any]
-
-RECORD = "stage.json"
 RUN_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 
 
@@ -140,19 +133,6 @@ class Run:
             raise NotFoundError(f"run {self.key}: {stage} has no output of this name")
         return self.store.get(self._key_of(stage, name, record))
 
-    def rival(self) -> Promotion | None:
-        """The version that this run's fine-tuned model has to beat."""
-        return rival(self.store, self.finished("finetune")["outputs"]["model.keras"]["sha256"])
-
-    def images(self) -> ImageFolder:
-        """The images that the run works on."""
-        return ImageFolder(self.settings()["images"], self.cache)
-
-    def previous(self, stage: str, settings: dict | None = None) -> "Run | None":
-        """The newest other run in which `stage` succeeded, with these settings if any are given."""
-        key = newest_run(self.store, [stage], besides=self.key, settings=settings)
-        return Run(key, self.store, self.cache, self.scratch / "previous" / key) if key else None
-
     def where(self, stage: str, name: str) -> str:
         """The address of a stage's output, for a person."""
         return self.store.where(self._key_of(stage, name, self.record(stage)))
@@ -181,28 +161,11 @@ def start_run(run: Run, config: Config, locations: Locations) -> None:
         "config": config.to_dict(),
         "labels": locations.require_labels(),
         "images": locations.images,
-        "created": _now(),
+        "created": now(),
     }
-    run.store.put(f"runs/{run.key}/run.json", _json(settings))
+    run.store.put(f"runs/{run.key}/run.json", to_json(settings))
 
 
 def run_config(run: Run) -> Config:
     """The settings that the run was started with."""
     return config_from_dict(run.settings()["config"])
-
-
-def reused_from(record: Record | None) -> str | None:
-    """The key of the run whose result a reused stage stands for; None for one that was carried out."""
-    return (record or {}).get("reused_from")
-
-
-def _json(value: dict) -> bytes:
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    try:
-        return text.encode() + b"\n"
-    except UnicodeEncodeError as error:  # half a character: of a setting, or of an address that is not UTF-8
-        raise SettingsError(f"{text[max(error.start - 40, 0) : error.end]!r}: this can't be written as UTF-8") from None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

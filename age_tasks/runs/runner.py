@@ -1,32 +1,47 @@
 """How a stage is executed, recorded and reused."""
 
 import json
+import logging
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from age_tasks.config import Config
 from age_tasks.errors import AgeTasksError, NotFoundError, SettingsError
-from age_tasks.registry.approval import answer
 from age_tasks.runs.listing import newest_run
 from age_tasks.runs.lock import alone
-from age_tasks.runs.provenance import _fingerprint, _machine, _peak_memory_bytes, _versions
-from age_tasks.runs.run import RECORD, Record, Run, Summary, _json, _now, log, reused_from
+from age_tasks.runs.provenance import fingerprint_of, machine, peak_memory_bytes, versions
+from age_tasks.runs.records import RECORD, Record, Summary, now, reused_from, to_json
+from age_tasks.runs.run import Run
 from age_tasks.store.base import file_sha256
 from age_tasks.store.disk import disk_full, is_full
 
+log = logging.getLogger(__name__)
 
-class Needs(Protocol):
-    """See `age_tasks.stages.Needs`."""
 
-    inputs: tuple[str, ...]
-    settings: tuple[str, ...]
-    remembers: bool
-    compares: bool
-    heeds: bool
+@dataclass(frozen=True)
+class Needs:
+    """What a stage's result depends on, known without importing the stage.
+
+    Args:
+        inputs: earlier stages.
+        settings: sections of the settings.
+        code: files and folders that shape its result, relative to the package `age_tasks`; no other code counts.
+        extra: further inputs by name: each a function of the run that gives a text, which becomes part of the
+            fingerprint.
+        precondition: called before the stage is executed or reused, unless it is asked for `again`; it raises where
+            the stage shall not begin.
+        follows_previous: whether the stage also reads what it wrote last, in whichever run that was.
+    """
+
+    inputs: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
+    extra: Mapping[str, Callable[[Run], str]] = field(default_factory=dict)
+    precondition: Callable[[Run, Config], None] | None = None
+    follows_previous: bool = False
 
 
 Work = Callable[[Run, Config], Summary]
@@ -49,27 +64,28 @@ def carry_out(
         load: gives the stage's function; not called when the stage is reused.
     """
     inputs = {earlier: run.finished(earlier)["fingerprint"] for earlier in needs.inputs}
-    if needs.compares:
-        inputs["champion"] = entry.version if (entry := run.rival()) else ""
-    if needs.heeds:
-        inputs["approval"] = answer()
+    if needs.precondition and not again:
+        needs.precondition(run, config)
+    inputs |= {name: read(run) for name, read in needs.extra.items()}
     settings = {section: config.section(section) for section in needs.settings}
-    run = replace(run, fingerprint=_fingerprint(name, settings, inputs or {"run": run.key}))
+    run = replace(run, fingerprint=fingerprint_of(name, needs.code, settings, inputs or {"run": run.key}))
     _make_cache(run.cache)
     with run.full_disks_named(), alone(run.resume):  # who begins the same meanwhile waits, and finds it done
-        if needs.inputs and not again and (found := _reusable(name, run.fingerprint, needs.remembers, run)):
+        if needs.inputs and not again and (found := _reusable(name, run.fingerprint, needs.follows_previous, run)):
             record = _reuse(name, found, run)
         else:
-            record = _do(name, load, run, config, settings, inputs)
-            run.store.put(_pointer(name, record["fingerprint"]), _json({"run": run.key}))
+            record = _do(name, needs.code, load, run, config, settings, inputs)
+            run.store.put(_pointer(name, record["fingerprint"]), to_json({"run": run.key}))
         shutil.rmtree(run.resume, ignore_errors=True)
     return record
 
 
-def _do(name: str, load: Callable[[], Work], run: Run, config: Config, settings: dict, inputs: dict) -> Record:
+def _do(
+    name: str, code: tuple[str, ...], load: Callable[[], Work], run: Run, config: Config, settings: dict, inputs: dict
+) -> Record:
     """Carry the stage out and put its outputs into the store, whatever becomes of it; its record last."""
     run.store.delete(f"runs/{run.key}/{name}/{RECORD}")
-    started, clock = _now(), time.perf_counter()
+    started, clock = now(), time.perf_counter()
     record: Record = {"stage": name, "run": run.key, "status": "failed", "started": started, "summary": {}}
     try:
         with run.full_disks_named():
@@ -81,28 +97,30 @@ def _do(name: str, load: Callable[[], Work], run: Run, config: Config, settings:
     finally:
         outputs, fingerprint = _put_outputs(run, name), run.fingerprint
         if not inputs:  # the first stage reads the world: its result is what it found there
-            fingerprint = _fingerprint(name, settings, {output: entry["sha256"] for output, entry in outputs.items()})
+            fingerprint = fingerprint_of(
+                name, code, settings, {output: entry["sha256"] for output, entry in outputs.items()}
+            )
         record |= {
-            "finished": _now(),
+            "finished": now(),
             "seconds": round(time.perf_counter() - clock, 2),
-            "peak_memory_gb": round(_peak_memory_bytes() / 1e9, 2),
+            "peak_memory_gb": round(peak_memory_bytes() / 1e9, 2),
             "fingerprint": fingerprint,
             "settings": settings,
             "inputs": inputs,
             "outputs": outputs,
-            "versions": _versions(),
-            "machine": _machine(),
+            "versions": versions(),
+            "machine": machine(),
         }
-        run.store.put(f"runs/{run.key}/{name}/{RECORD}", _json(record))
+        run.store.put(f"runs/{run.key}/{name}/{RECORD}", to_json(record))
     return record
 
 
-def _reusable(name: str, fingerprint: str, remembers: bool, run: Run) -> Record | None:
+def _reusable(name: str, fingerprint: str, follows_previous: bool, run: Run) -> Record | None:
     """The record of a finished stage with this fingerprint, if all its outputs are still there."""
     own = run.record(name)
     if own and own["status"] == "done" and own["fingerprint"] == fingerprint:
         key: str | None = run.key
-    elif remembers:  # what it wrote last is part of what it reads: only its last result can stand for it
+    elif follows_previous:  # what it wrote last is part of what it reads: only its last result can stand for it
         key = newest_run(run.store, [name])
     else:
         try:
@@ -122,10 +140,10 @@ def _reuse(name: str, found: Record, run: Run) -> Record:
     if found["run"] == run.key:
         log.info("stage %s had finished in this run, from the same inputs and settings", name)
         return found
-    now = _now()
+    at = now()
     first = reused_from(found) or found["run"]
-    record = found | {"run": run.key, "reused_from": first, "started": now, "finished": now, "seconds": 0.0}
-    run.store.put(f"runs/{run.key}/{name}/{RECORD}", _json(record))
+    record = found | {"run": run.key, "reused_from": first, "started": at, "finished": at, "seconds": 0.0}
+    run.store.put(f"runs/{run.key}/{name}/{RECORD}", to_json(record))
     log.info("stage %s reused from run %s: same inputs, settings and code", name, first)
     return record
 

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
+from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.splits import SPLITS
 from age_tasks.runs.run import Run
-from age_tasks.stages._inputs import read_splits
 
 
 def read_snapshot(run: Run) -> pd.DataFrame:
@@ -27,3 +27,8 @@ def with_ages(run: Run, model: str, split: str, table: pd.DataFrame) -> pd.DataF
     file = run.input(model, f"{split}_predictions.csv")
     ages = pd.read_csv(file, dtype={"file_name": "str"}, keep_default_na=False)
     return table.merge(ages.rename(columns={"age": model}), validate="one_to_one")
+
+
+def images_of(run: Run) -> ImageFolder:
+    """The images that the run works on."""
+    return ImageFolder(run.settings()["images"], run.cache)

@@ -13,8 +13,9 @@ from age_tasks.config import Config, TrainingSettings
 from age_tasks.data.splits import SPLITS
 from age_tasks.evaluation.metrics import mae
 from age_tasks.reports import figures
-from age_tasks.runs.run import Run, Summary
-from age_tasks.stages._inputs import read_splits
+from age_tasks.runs.records import Summary
+from age_tasks.runs.run import Run
+from age_tasks.stages._inputs import images_of, read_splits
 from age_tasks.training.batches import FeatureBatches, streamed_batches
 from age_tasks.training.features import cached_features
 from age_tasks.training.fit import fit
@@ -47,7 +48,7 @@ def train_and_save(
     Args:
         also_cache: further cuts to keep features of, when images are read anyway.
     """
-    splits, folder, cut = read_splits(run), run.images(), cut_point(model)
+    splits, folder, cut = read_splits(run), images_of(run), cut_point(model)
     wanted = pictures(splits, config.views.training, config.views.prediction)
     features, *_ = cached_features(model, [cut, *also_cache], wanted, folder, run.cache, config.compute)
     network = learning_model(model, at=model.inputs[0] if features is None else cut)

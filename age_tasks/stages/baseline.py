@@ -9,14 +9,15 @@ import pandas as pd
 
 from age_tasks.config import Config
 from age_tasks.evaluation.label_issues import out_of_fold_ages
-from age_tasks.runs.run import Run, Summary
-from age_tasks.stages._inputs import read_splits
+from age_tasks.runs.records import Summary
+from age_tasks.runs.run import Run
+from age_tasks.stages._inputs import images_of, read_splits
 from age_tasks.stages._train import train_and_save
 from age_tasks.training.features import cached_features
 from age_tasks.training.network import build_model, cut_point, freeze, pooled
 
 
-def run(run: Run, config: Config) -> Summary:
+def execute(run: Run, config: Config) -> Summary:
     model = build_model(config.model, config.baseline.seed)
     freeze(model, config.finetune.last_layers)
     finetune_cut = cut_point(model)  # fine-tuning starts there; its features cost nothing more in the same pass
@@ -29,7 +30,7 @@ def run(run: Run, config: Config) -> Summary:
 def write_out_of_fold_ages(model: keras.Model, config: Config, run: Run) -> None:
     """Ages by which `evaluate` finds labels to look at; none where the features had no room in the cache."""
     table = pd.concat(read_splits(run).values(), ignore_index=True)[["file_name", "sha256", "real_age"]]
-    folder = run.images()
+    folder = images_of(run)
     (cached,) = cached_features(model, [pooled(model)], table.assign(view=0), folder, run.cache, config.compute)
     if cached is None:
         return

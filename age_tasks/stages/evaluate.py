@@ -17,19 +17,21 @@ from age_tasks.evaluation.conformal import COVERAGE, bounds, group_of, half_widt
 from age_tasks.evaluation.gate import FEW_IMAGES
 from age_tasks.evaluation.label_issues import by_suspicion
 from age_tasks.evaluation.metrics import MODELS, by_age, summarise
+from age_tasks.pipeline import champion_to_beat
 from age_tasks.registry.promotions import fetch_version
 from age_tasks.reports import figures
 from age_tasks.reports.face_sheets import WORST_FACES, largest_errors
 from age_tasks.reports.model_report import report_from_run
 from age_tasks.reports.safe_csv import as_csv
-from age_tasks.runs.run import Run, Summary
-from age_tasks.stages._inputs import read_splits, with_ages
+from age_tasks.runs.records import Summary
+from age_tasks.runs.run import Run
+from age_tasks.stages._inputs import images_of, read_splits, with_ages
 
 LABELS_TO_LOOK_AT = 200  # rows of the file; the report shows the first as faces
 
 
-def run(run: Run, config: Config) -> Summary:
-    splits, folder = read_splits(run), run.images()
+def execute(run: Run, config: Config) -> Summary:
+    splits, folder = read_splits(run), images_of(run)
     predictions = splits["test"][["file_name", "sha256", "real_age"]].copy()
     for name in MODELS:
         predictions = with_ages(run, name, "test", predictions)
@@ -76,7 +78,7 @@ def against_champion(
     Adds the column `champion` to `predictions`. Test images that the champion was trained on would flatter it: they
     are counted, and left out of the comparison unless next to nothing would be left of it.
     """
-    entry = run.rival()
+    entry = champion_to_beat(run)
     if entry is None:
         return None
     # Only here, since it brings TensorFlow: a first run's ages were all predicted where the models were trained.
@@ -87,7 +89,7 @@ def against_champion(
     manifest = fetch_version(run.store, entry.version, folder)
     theirs = config.model_copy(update={"views": ViewsSettings(**manifest["views"])})
     network = load_network(folder / "model.keras")
-    predictions["champion"] = predict_ages(network, predictions, run.images(), run.cache, theirs).round(3)
+    predictions["champion"] = predict_ages(network, predictions, images_of(run), run.cache, theirs).round(3)
     before, now = pd.read_csv(folder / "trained_on.csv"), pd.concat(splits.values())
     seen = predictions["sha256"].isin(before.loc[before["split"] != "test", "sha256"])
     fair = predictions[~seen] if (~seen).sum() >= FEW_IMAGES else predictions

@@ -8,13 +8,14 @@ import json
 
 from age_tasks.config import Config
 from age_tasks.evaluation.gate import judge, passes, verdict
-from age_tasks.runs.run import Run, Summary
+from age_tasks.runs.records import Summary
+from age_tasks.runs.run import Run
 
 SHOWN_OF_RULE = ("name", "value", "comparison", "bound", "unit", "passed")
 SHOWN_OF_CHAMPION = ("name", "images", "candidate_mae", "champion_mae", "value", "low", "high")
 
 
-def run(run: Run, config: Config) -> Summary:
+def execute(run: Run, config: Config) -> Summary:
     metrics = json.loads(run.input("evaluate", "metrics.json").read_text())
     rules = judge(metrics, config.gate)
     gate = {"passed": passes(rules), "verdict": verdict(rules), "rules": [rule.to_dict() for rule in rules]}

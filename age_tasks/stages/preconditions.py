@@ -5,6 +5,7 @@ import logging
 import pandas as pd
 
 from age_tasks.errors import TooFewNewError
+from age_tasks.runs.listing import previous_run
 from age_tasks.runs.run import Run
 
 log = logging.getLogger(__name__)
@@ -16,7 +17,7 @@ def require_new_labels(run: Run, at_least: int) -> None:
     Raises:
         TooFewNewError: there are fewer; says how many.
     """
-    trained = run.previous("finetune") if at_least else None
+    trained = previous_run(run, "finetune") if at_least else None
     if trained is None:
         return
     new = count_new(run, trained)

@@ -24,16 +24,17 @@ from age_tasks.registry.promotions import (
     published_before,
 )
 from age_tasks.reports.model_report import model_card_from_run, report_from_run
-from age_tasks.runs.run import Run, Summary
+from age_tasks.runs.records import Summary
+from age_tasks.runs.run import Run
 from age_tasks.serving.input_checks import usual
 from age_tasks.serving.litert import COMPARED, contract, export_checked
-from age_tasks.stages._inputs import read_splits
+from age_tasks.stages._inputs import images_of, read_splits
 from age_tasks.store.base import file_sha256
 
 SAMPLE = 500  # training pictures behind what is said of a new one
 
 
-def run(run: Run, config: Config) -> Summary:
+def execute(run: Run, config: Config) -> Summary:
     gate = json.loads(run.input("gate", "gate.json").read_text())
     files, splits, size = _files(run), read_splits(run), config.model.image_size
     evaluation = files["metrics.json"].parent
@@ -87,13 +88,13 @@ def trained_on(splits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def _export(run: Run, test: pd.DataFrame, size: int) -> dict:
     """The model as LiteRT beside the run's other files, compared on its first test pictures."""
-    pictures = [run.images().path(name) for name in test["file_name"].head(COMPARED)]
+    pictures = [images_of(run).path(name) for name in test["file_name"].head(COMPARED)]
     return export_checked(run.input("finetune", "model.keras"), pictures, size, run.scratch / "model.tflite")
 
 
 def _usual(run: Run, size: int) -> dict[str, float]:
     """What nearly all training pictures reach, by a sample of them."""
-    train, folder = read_splits(run)["train"], run.images()
+    train, folder = read_splits(run)["train"], images_of(run)
     sample = train["file_name"].sample(min(SAMPLE, len(train)), random_state=0)
     return usual((folder.path(name) for name in sample), size)
 

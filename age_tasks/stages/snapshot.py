@@ -13,16 +13,18 @@ from age_tasks.data.labels import read_labels
 from age_tasks.data.labels_file import fetch_labels, note_snapshot
 from age_tasks.data.probes import probe_images
 from age_tasks.progress import Progress
-from age_tasks.runs.run import Run, Summary
+from age_tasks.runs.records import Summary
+from age_tasks.runs.run import Run
+from age_tasks.stages._inputs import images_of
 
 
-def run(run: Run, config: Config) -> Summary:
+def execute(run: Run, config: Config) -> Summary:
     location = run.settings()["labels"]
     data = fetch_labels(location)
     note_snapshot(run.store, location, data, run.key)
     (run.out / "labels.csv").write_bytes(data)
     labels = read_labels(data, location)
-    probes, images_read = probe_images(run.images(), labels["file_name"], run.cache, Progress("images read"))
+    probes, images_read = probe_images(images_of(run), labels["file_name"], run.cache, Progress("images read"))
     snapshot = labels.join(pd.DataFrame([vars(probes[name]) for name in labels["file_name"]]))
     for column in ("width", "height", "bytes"):
         snapshot[column] = snapshot[column].where(snapshot[column] > 0).astype("Int64")

@@ -26,12 +26,14 @@ from age_tasks.data.splits import (
 from age_tasks.errors import LabelsError
 from age_tasks.reports import figures
 from age_tasks.reports.safe_csv import as_csv
-from age_tasks.runs.run import Run, Summary
+from age_tasks.runs.listing import previous_run
+from age_tasks.runs.records import Summary
+from age_tasks.runs.run import Run
 
 log = logging.getLogger(__name__)
 
 
-def run(run: Run, config: Config) -> Summary:
+def execute(run: Run, config: Config) -> Summary:
     text = {"dhash": "str", "file_name": "str"}
     labels = pd.read_csv(run.input("validate", "accepted.csv"), dtype=text, keep_default_na=False)  # "NA" is a name
     known = known_images(run, config.split)
@@ -51,9 +53,9 @@ def run(run: Run, config: Config) -> Summary:
 
 def known_images(run: Run, settings: SplitSettings) -> pd.DataFrame:
     """The assignments of the last deal with these settings, from the newest run that dealt so, finished or not."""
-    previous = run.previous("split", {"split": settings.model_dump(mode="json")})
+    previous = previous_run(run, "split", {"split": settings.model_dump(mode="json")})
     if previous is None:
-        if other := run.previous("split"):
+        if other := previous_run(run, "split"):
             log.warning("other split settings than in run %s: all images are dealt anew", other.key)
         return no_known()
     return pd.read_csv(previous.input("split", "assignments.csv"), dtype="str", keep_default_na=False)

@@ -19,14 +19,16 @@ from age_tasks.reports.face_sheets import on_the_sheet
 from age_tasks.reports.label_audit import write_audit
 from age_tasks.reports.safe_csv import as_csv
 from age_tasks.reports.validation_page import validation_page
-from age_tasks.runs.run import Run, Summary
-from age_tasks.stages._inputs import read_snapshot
+from age_tasks.runs.listing import previous_run
+from age_tasks.runs.records import Summary
+from age_tasks.runs.run import Run
+from age_tasks.stages._inputs import images_of, read_snapshot
 
 ACCEPTED = ["line", "file_name", "real_age", "sha256", "dhash", "width", "height", "bytes"]
 QUARANTINE = ["line", "file_name", "age_text", "fault", "reason"]
 
 
-def run(run: Run, config: Config) -> Summary:
+def execute(run: Run, config: Config) -> Summary:
     snapshot = read_snapshot(run)
     table = with_derived_columns(snapshot)
     expectations = Expectations(run.scratch, run.key)
@@ -44,7 +46,7 @@ def run(run: Run, config: Config) -> Summary:
     near = near_duplicates(accepted)
     (run.out / "near_duplicates.csv").write_text(as_csv(near))
     audit = write_audit(accepted, run.out / "audit")
-    folder = run.images()
+    folder = images_of(run)
     _face_sheet(accepted, folder, run)
     expectations.write_data_docs(run.out / "data_docs")
     page = validation_page(run, verdict, table, quarantine, findings, facts, audit, near, bound, folder)
@@ -63,7 +65,7 @@ def run(run: Run, config: Config) -> Summary:
 
 
 def _previous_ages(run: Run) -> pd.Series | None:
-    previous = run.previous("validate")
+    previous = previous_run(run, "validate")
     return pd.read_csv(previous.input("validate", "accepted.csv"))["real_age"] if previous else None
 
 

@@ -1,23 +1,8 @@
 """Where artifacts live: a folder (`file://`) or a bucket (`s3://`), behind one small interface."""
 
-import contextlib
-import hashlib
-import io
-import os
-import re
-import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, Protocol
-from urllib.parse import unquote, urlsplit
-
-from age_tasks.errors import NotFoundError, SettingsError, StoreError
+from age_tasks.errors import SettingsError
 from age_tasks.store.addresses import check_address, local_path
 from age_tasks.store.base import Store
-from age_tasks.store.disk import disk_full, is_full
 from age_tasks.store.files import FileStore
 from age_tasks.store.s3 import S3Store
 

@@ -1,6 +1,7 @@
 """Rows of features on disk, by key; free of TensorFlow."""
 
 import json
+import logging
 import math
 import uuid
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,8 @@ import numpy as np
 
 from age_tasks.data.augmentation import VERSION
 from age_tasks.store.base import whole_file
-from age_tasks.training.features import log
+
+log = logging.getLogger(__name__)
 
 
 def row_key(sha256: str, view: int) -> str:

@@ -9,7 +9,6 @@ import tensorflow as tf
 from age_tasks.config import Config, TrainingSettings
 from age_tasks.training.batches import Targets
 from age_tasks.training.hardware import Switch, gpus, use_float16, use_xla
-from age_tasks.training.learner import learner_of
 from age_tasks.training.network import (
     AGES,
     EXPECTED_AGE,

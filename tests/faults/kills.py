@@ -15,7 +15,7 @@ from pathlib import Path
 
 from age_tasks.environment import PROJECT
 from age_tasks.pipeline import STAGES
-from age_tasks.runs.run import RECORD, Record, reused_from
+from age_tasks.runs.records import RECORD, Record, reused_from
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
 from tests.conftest import QUICK

@@ -12,14 +12,15 @@ import botocore.auth
 import pytest
 from botocore.retries.standard import ExponentialBackoff
 
-from age_tasks import store as stores
+from age_tasks.store import s3 as stores
 from age_tasks.cli.app import main
 from age_tasks.data.labels_file import content_sha256
 from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.errors import NotFoundError, StoreError
 from age_tasks.registry import promotions as registry
 from age_tasks.registry.promotions import champion, fetch_version, history, promote, publish_version
-from age_tasks.runs.run import RECORD, Run
+from age_tasks.runs.records import RECORD
+from age_tasks.runs.run import Run
 from age_tasks.stages import publish
 from age_tasks.store import open_store
 from age_tasks.store.base import TEMPORARY, Store

@@ -18,11 +18,11 @@ from age_tasks.environment import Locations
 from age_tasks.errors import MissingInputError
 from age_tasks.evaluation.gate import Rule, judge, passes
 from age_tasks.evaluation.metrics import by_age
-from age_tasks.pipeline import Needs
 from age_tasks.reports import figures
 from age_tasks.reports.model_report import model_card_from_run, report_from_run
-from age_tasks.runs.run import Run, Summary, open_run, start_run
-from age_tasks.runs.runner import carry_out
+from age_tasks.runs.records import Summary
+from age_tasks.runs.run import Run, open_run, start_run
+from age_tasks.runs.runner import Needs, carry_out
 
 METRICS = {
     "images": 40,

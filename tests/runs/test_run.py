@@ -9,14 +9,15 @@ import pytest
 from age_tasks.config import Config
 from age_tasks.environment import Locations
 from age_tasks.errors import LabelsError, MissingInputError
-from age_tasks.pipeline import Needs
+from age_tasks.registry.approval import answer
 from age_tasks.runs.listing import newest_run
-from age_tasks.runs.run import Record, Run, open_run, reused_from, safe_run_key, start_run
-from age_tasks.runs.runner import carry_out
+from age_tasks.runs.records import Record, reused_from
+from age_tasks.runs.run import Run, open_run, safe_run_key, start_run
+from age_tasks.runs.runner import Needs, carry_out
 
 FIRST, SECOND = Needs(), Needs(("first",), ("gate",))
-REMEMBERS = Needs(("first",), (), remembers=True)
-HEEDS = Needs(("first",), (), heeds=True)
+FOLLOWS = Needs(("first",), follows_previous=True)
+HEEDS = Needs(("first",), extra={"approval": lambda run: answer()})
 
 
 @pytest.fixture
@@ -108,13 +109,13 @@ def test_what_is_no_longer_in_the_store_is_made_anew(do, tmp_path: Path):
 
 def test_a_stage_that_remembers_is_reused_only_from_its_last_result(do):
     do("monday", "first", FIRST, "a")
-    do("monday", "memory", REMEMBERS, "from a")
+    do("monday", "memory", FOLLOWS, "from a")
     do("tuesday", "first", FIRST, "b")
-    do("tuesday", "memory", REMEMBERS, "from b")
+    do("tuesday", "memory", FOLLOWS, "from b")
     do("wednesday", "first", FIRST, "b")
-    assert reused_from(do("wednesday", "memory", REMEMBERS, "x")) == "tuesday"
+    assert reused_from(do("wednesday", "memory", FOLLOWS, "x")) == "tuesday"
     do("thursday", "first", FIRST, "a")  # the labels of Monday, but what came before them is another
-    assert do("thursday", "memory", REMEMBERS, "from a after b")["summary"] == {"text": "from a after b"}
+    assert do("thursday", "memory", FOLLOWS, "from a after b")["summary"] == {"text": "from a after b"}
 
 
 def test_a_stage_that_heeds_a_person_is_not_reused_after_another_answer(do, monkeypatch: pytest.MonkeyPatch):

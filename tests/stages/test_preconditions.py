@@ -7,7 +7,7 @@ from age_tasks.cli.app import main
 from age_tasks.config import Config
 from age_tasks.demo.synthetic_faces import draw_sample
 from age_tasks.environment import Locations
-from age_tasks.pipeline import NEEDS
+from age_tasks.pipeline import PIPELINE
 from age_tasks.runs.run import open_run
 from age_tasks.runs.runner import carry_out
 from tests.conftest import overrides
@@ -32,7 +32,7 @@ def train(key: str) -> None:
     """What a finished training leaves behind, without its hours."""
     with open_run(key, Locations.from_env()) as run:
         for stage in ("baseline", "finetune"):
-            carry_out(stage, NEEDS[stage], lambda: lambda run, config: {}, run, Config())
+            carry_out(stage, PIPELINE[stage].needs, lambda: lambda run, config: {}, run, Config())
 
 
 def add(faces: Path, count: int, seed: int) -> None:

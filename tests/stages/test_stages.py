@@ -22,6 +22,7 @@ from age_tasks.registry.promotions import champion, fetch_version
 from age_tasks.reports.run_summary import summary_table
 from age_tasks.runs.run import Run, open_run
 from age_tasks.serving.litert import ages
+from age_tasks.stages._inputs import images_of
 from tests.conftest import QUICK, overrides, use
 
 
@@ -112,7 +113,7 @@ def test_training_keeps_the_best_epoch(finished: Run):
 
 def test_the_saved_model_agrees_with_the_cached_path_on_raw_pixels(finished: Run):
     predictions = table(finished, "evaluate", "predictions.csv").head(8)
-    folder = finished.images()
+    folder = images_of(finished)
     pixels = np.stack([load_rgb(folder.path(name), 64) for name in predictions["file_name"]]).astype("float32")
     for stage in ("baseline", "finetune"):
         model = keras.models.load_model(finished.input(stage, "model.keras"), safe_mode=True)
@@ -224,7 +225,7 @@ def test_the_strong_recipe_at_small_size(elsewhere: Locations):
     with open_run("strong", elsewhere) as run:
         assert "reused_from" not in run.record("baseline")
         model = keras.models.load_model(run.input("finetune", "model.keras"), safe_mode=True)
-        predictions, folder = table(run, "evaluate", "predictions.csv").head(8), run.images()
+        predictions, folder = table(run, "evaluate", "predictions.csv").head(8), images_of(run)
         pixels = np.stack([load_rgb(folder.path(name), 64) for name in predictions["file_name"]]).astype("float32")
     years = model.predict(pixels, verbose=0).ravel()
     mirrored = model.predict(pixels[:, :, ::-1], verbose=0).ravel()
@@ -280,7 +281,7 @@ def test_the_published_version_comes_as_litert_too_with_the_same_ages(finished: 
     assert (listed["input"]["shape"], listed["input"]["channels"]) == ([None, 64, 64, 3], "RGB")
     assert listed["export"]["largest_difference"] <= listed["export"]["bound"]
     assert finished.finished("publish")["summary"]["export"].startswith("same ages within 0.0")
-    tested, folder = table(finished, "evaluate", "predictions.csv").head(5), finished.images()
+    tested, folder = table(finished, "evaluate", "predictions.csv").head(5), images_of(finished)
     pixels = np.stack([load_rgb(folder.path(name), 64) for name in tested["file_name"]]).astype("float32")
     assert ages(tmp_path / "model.tflite", pixels) == pytest.approx(tested["finetune"].to_numpy(), abs=0.1)
     assert "runs in LiteRT" in finished.input("publish", "report.html").read_text()

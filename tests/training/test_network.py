@@ -107,7 +107,7 @@ def test_what_is_no_model_is_refused_in_the_same_way(content: bytes, tmp_path: P
 
 def test_all_models_are_loaded_by_one_function():
     loading = [path.name for path in (PROJECT / "age_tasks").rglob("*.py") if "load_model(" in path.read_text()]
-    assert loading == ["backbones.py"]
+    assert loading == ["network.py"]
 
 
 def test_an_unknown_backbone_and_missing_weights_are_refused(tmp_path: Path):
