@@ -249,17 +249,18 @@ def _print_summary(run: Run) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from age_tasks.reports import predictions
     from age_tasks.serving import predict
 
     locations = Locations.from_env()
     paths = predict.pictures_in(options.pictures)
     name, table = predict.predict(paths, open_store(locations.store), locations.cache, options.version)
     if options.out:
-        predict.write_table(table, options.out)
+        predictions.write_table(table, options.out)
         unreadable = (table["problem"] != "").sum()
         log.info("%d pictures by %s, %d unreadable: %s", len(table), name, unreadable, options.out)
     else:
-        print(predict.as_json(name, table) if options.json else predict.as_text(name, table))
+        print(predictions.as_json(name, table) if options.json else predictions.as_text(name, table))
     return 0 if (table["problem"] == "").any() else LabelsError.exit_code
 
 

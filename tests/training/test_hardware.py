@@ -17,13 +17,13 @@ MIRRORED = """
 import numpy as np, tensorflow as tf, keras
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from age_tasks.training import hardware as accelerate
-accelerate.gpus = lambda: ["CPU:0", "CPU:1"]
+from age_tasks.training import learner as learners
+learners.gpus = lambda: ["CPU:0", "CPU:1"]
 keras.utils.set_random_seed(1)
 pixels = keras.Input((4,))
 model = keras.Model(pixels, keras.layers.Dense(1, name="years")(pixels))
 before = model.get_weights()
-learner, strategy = accelerate.learner_of(model, "never")
+learner, strategy = learners.learner_of(model, "never")
 assert strategy.num_replicas_in_sync == 2, strategy.num_replicas_in_sync
 assert learner is not model
 with strategy.scope():
