@@ -12,7 +12,6 @@ import botocore.auth
 import pytest
 from botocore.retries.standard import ExponentialBackoff
 
-from age_tasks.store import s3 as stores
 from age_tasks.cli.app import main
 from age_tasks.data.labels_file import content_sha256
 from age_tasks.demo.synthetic_faces import Sample, draw_sample
@@ -23,6 +22,7 @@ from age_tasks.runs.records import RECORD
 from age_tasks.runs.run import Run
 from age_tasks.stages import publish
 from age_tasks.store import open_store
+from age_tasks.store import s3 as stores
 from age_tasks.store.base import TEMPORARY, Store
 from age_tasks.store.s3 import ATTEMPTS
 from tests.conftest import use
