@@ -1,6 +1,5 @@
 """A small drawn set, a finished run on it, and both kinds of store."""
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,17 +14,7 @@ from age_tasks.store import open_store
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
 from tests.support.s3_server import NotPossibleHere, serve_s3
-
-SHARED = Path(os.environ.get("AGE_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
-QUICK = {
-    "model.image_size": 64,
-    "baseline.epochs": 3,
-    "finetune.epochs": 2,
-    "evaluate.bootstrap_samples": 200,
-    "gate.max_test_mae": 40,
-    "gate.max_quarantine_fraction": 0.2,
-    "validate.max_quarantine_fraction": 0.2,
-}
+from tests.support.settings import QUICK, overrides, point_at
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +28,7 @@ def finished(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """All stages of the demo recipe, quickly, each as `python -m age_tasks <stage>` would."""
     root = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
-        use(patch, root, sample.labels)
+        point_at(patch, root, sample.labels)
         patch.setenv("AGE_RUN", "finished")
         for stage in ("snapshot", "validate", "split", "baseline", "finetune", "evaluate", "gate", "publish"):
             given = ["--recipe", "demo", *overrides(QUICK)] if stage == "snapshot" else []
@@ -52,7 +41,7 @@ def finished(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture
 def place(tmp_path: Path, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty store and cache of this test's own, and the drawn labels."""
-    use(monkeypatch, tmp_path, sample.labels)
+    point_at(monkeypatch, tmp_path, sample.labels)
     return tmp_path
 
 
@@ -83,15 +72,3 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
         return FileStore(tmp_path / "store")
     request.getfixturevalue("s3")
     return open_store(f"s3://age/{tmp_path.name}")
-
-
-def use(patch: pytest.MonkeyPatch, root: Path, labels: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("AGE_") and name != "AGE_SHARED_DATA"]:
-        patch.delenv(name)
-    patch.setenv("AGE_LABELS", str(labels))
-    patch.setenv("AGE_STORE", (root / "store").as_uri())
-    patch.setenv("AGE_CACHE", str(root / "cache"))
-
-
-def overrides(settings: dict[str, object]) -> list[str]:
-    return [word for name, value in settings.items() for word in ("--set", f"{name}={json.dumps(value)}")]

@@ -20,8 +20,8 @@ from age_tasks.registry.promotions import MANIFEST, VERSIONS, champion, fetch_ve
 from age_tasks.runs.run import Run, open_run, start_run
 from age_tasks.stages.finetune import take_weights
 from age_tasks.store.files import FileStore
-from tests.conftest import QUICK, overrides, use
 from tests.support.hostile import HUSH, model_with_code
+from tests.support.settings import QUICK, overrides, point_at
 
 NAMES = (
     "<img src=x onerror=alert(1)>.jpg",
@@ -66,7 +66,7 @@ def hostile(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     lines += [f"{quoted(name)},{quoted(age)}" for name, age in zip(NAMES, AGES, strict=False)]
     (root / "labels.csv").write_text("\n".join(["file_name,real_age", *lines]) + "\n")
     with pytest.MonkeyPatch.context() as patch:
-        use(patch, root, root / "labels.csv")
+        point_at(patch, root, root / "labels.csv")
         for stage in ("snapshot", "validate", "split"):
             given = ["--recipe", "demo", *overrides(QUICK)] if stage == "snapshot" else []
             assert main([stage, "--run", "hostile", *given]) == 0

@@ -1,13 +1,11 @@
 """An Airflow with a database of its own, in processes of their own."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 from age_tasks.demo.synthetic_faces import Sample
-from age_tasks.environment import PROJECT
+from tests.support.airflow import airflow_command
 
 
 @pytest.fixture(scope="session")
@@ -19,15 +17,3 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, sample: Sample) -> dict[st
     env |= {"AGE_LABELS": str(sample.labels), "AGE_RECIPE": "demo", "PYTHONWARNINGS": "ignore"}
     airflow_command(env, "version")
     return env
-
-
-def airflow_command(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "age_tasks", "airflow", *arguments]
-    return subprocess.run(command, env=env, cwd=PROJECT, capture_output=True, text=True, timeout=580)
-
-
-def python(env: dict[str, str], code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    from age_tasks.cli.airflow import environment
-
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, env=environment(env), cwd=PROJECT, capture_output=True, text=True, timeout=580)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from age_tasks.registry.promotions import champion, history
 from age_tasks.store.files import FileStore
-from tests.dags.conftest import airflow_command, python
-from tests.registry.test_promotions import promoted
+from tests.support.airflow import airflow_command, python
+from tests.support.builders import promoted
 
 EVENTS = """
 import json

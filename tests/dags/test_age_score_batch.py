@@ -8,7 +8,7 @@ import pandas as pd
 
 from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.runs.run import Run
-from tests.dags.conftest import airflow_command
+from tests.support.airflow import airflow_command
 
 
 def test_a_folder_is_scored_and_what_people_type_meets_no_shell(

@@ -9,7 +9,7 @@ import pytest
 from age_tasks.registry.promotions import champion, history
 from age_tasks.runs.run import Run
 from age_tasks.store.files import FileStore
-from tests.dags.conftest import python
+from tests.support.airflow import python
 
 TRAINED = ("snapshot", "validate", "split", "baseline", "finetune", "evaluate")
 SHORT = 0.0002  # hours

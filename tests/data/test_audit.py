@@ -5,7 +5,7 @@ import pytest
 
 from age_tasks.cli.app import main
 from age_tasks.reports.label_audit import audit_file
-from tests.conftest import SHARED
+from tests.support.settings import SHARED
 
 PUBLISHED = SHARED / "appa_real_labels.csv"
 

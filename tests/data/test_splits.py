@@ -17,7 +17,7 @@ from age_tasks.data.splits import (
     summarise,
 )
 from age_tasks.errors import LabelsError
-from tests.conftest import SHARED
+from tests.support.settings import SHARED
 
 PUBLISHED = SHARED / "appa_real_labels.csv"
 

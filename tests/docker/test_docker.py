@@ -11,8 +11,8 @@ from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.environment import Locations
 from age_tasks.pipeline import STAGES
 from age_tasks.runs.run import open_run
-from tests.conftest import QUICK
-from tests.dags.conftest import airflow_command, python
+from tests.support.airflow import airflow_command, python
+from tests.support.settings import QUICK
 
 pytestmark = pytest.mark.docker
 

@@ -11,7 +11,7 @@ from age_tasks.demo.synthetic_faces import draw_sample
 from age_tasks.environment import Locations
 from age_tasks.pipeline import STAGES
 from age_tasks.runs.run import open_run, safe_run_key
-from tests.e2e.conftest import Standalone
+from tests.support.airflow import Standalone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 

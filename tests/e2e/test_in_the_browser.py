@@ -29,7 +29,7 @@ from tests.e2e.browser import (
     see,
     start_run,
 )
-from tests.e2e.conftest import PASSWORD, Standalone
+from tests.support.airflow import PASSWORD, Standalone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 

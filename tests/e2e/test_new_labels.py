@@ -9,7 +9,7 @@ from urllib.error import HTTPError
 import pytest
 
 from age_tasks.data.labels_file import content_sha256
-from tests.e2e.conftest import Standalone
+from tests.support.airflow import Standalone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 

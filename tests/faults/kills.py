@@ -18,8 +18,8 @@ from age_tasks.pipeline import STAGES
 from age_tasks.runs.records import RECORD, Record, reused_from
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
-from tests.conftest import QUICK
-from tests.registry.test_promotions import publish
+from tests.support.builders import publish
+from tests.support.settings import QUICK
 
 SMALL = QUICK | {"baseline.epochs": 3, "finetune.epochs": 3}
 WRITES = frozenset({"os.rename", "os.remove", "os.mkdir"})

@@ -1,7 +1,6 @@
 """Two at once: runs, publishers, people, and those who replace labels and pictures under a run."""
 
 import json
-import multiprocessing
 import random
 import shutil
 import threading
@@ -23,10 +22,9 @@ from age_tasks.stages.publish import promote_candidate
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
 from age_tasks.training.feature_cache import FeatureCache
-from tests.conftest import QUICK, overrides, use
 from tests.faults.kills import SMALL, Place
-from tests.registry.test_promotions import promoted, race
-from tests.stages.test_publish import FACTS, candidate
+from tests.support.builders import FACTS, candidate, promote_at_once, promoted
+from tests.support.settings import QUICK, overrides, point_at
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
 
@@ -73,13 +71,7 @@ def whole(features: Path) -> bool:
 
 @pytest.mark.parametrize("number", range(5))
 def test_ten_publishers_that_race_all_stay_in_the_log(store: Store, tmp_path: Path, number: int, tally):
-    spawn = multiprocessing.get_context("spawn")
-    start, versions = spawn.Barrier(10), [f"run{racer}" for racer in range(10)]
-    racers = [spawn.Process(target=race, args=(store.url, version, str(tmp_path), start)) for version in versions]
-    for racer in racers:
-        racer.start()
-    for racer in racers:
-        racer.join()
+    versions = promote_at_once(store, tmp_path, 10)
     assert sorted(entry.version for entry in history(store)) == versions
     assert champion(open_store(store.url)) == history(store)[-1]
     assert all(fetch_version(store, version, tmp_path / version)["run"] == version for version in versions)
@@ -141,7 +133,7 @@ def test_labels_replaced_during_a_snapshot_are_the_old_or_the_new(
     header, *lines = old.splitlines(keepends=True)
     new = header + b"".join(reversed(lines[: len(lines) // 2]))
     labels, taken = tmp_path / "labels.csv", []
-    use(monkeypatch, tmp_path, labels)
+    point_at(monkeypatch, tmp_path, labels)
     monkeypatch.setenv("AGE_IMAGES", str(sample.images))
 
     def write(labels: Path, content: bytes) -> None:
@@ -169,7 +161,7 @@ def test_pictures_replaced_after_the_snapshot_are_named_and_a_new_snapshot_takes
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tally
 ):
     sample = draw_sample(tmp_path / "faces", 110, seed=3)
-    use(monkeypatch, tmp_path, sample.labels)
+    point_at(monkeypatch, tmp_path, sample.labels)
     monkeypatch.setenv("AGE_RUN", "run")
     settings = overrides(QUICK | {"model.image_size": 32, "baseline.epochs": 1})
 

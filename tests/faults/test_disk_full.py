@@ -14,8 +14,8 @@ from age_tasks.runs.run import Run
 from age_tasks.stages import publish
 from age_tasks.store.base import file_sha256
 from age_tasks.store.files import FileStore
-from tests.conftest import QUICK, overrides, use
-from tests.faults.test_storage import NOT_EXPORTED
+from tests.support.builders import NOT_EXPORTED
+from tests.support.settings import QUICK, overrides, point_at
 from tests.support.small_disk import NotPossibleHere, filled, small_disk
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
@@ -56,7 +56,7 @@ def test_a_full_disk_is_told_and_room_is_all_it_takes(
     folders = {name: tmp_path / folder for name, folder in PLACES.items()} | {place: disk / PLACES[place]}
     earlier = STAGES[: STAGES.index(stage)]
     copied = copy_of(finished, folders["AGE_STORE"], earlier)
-    use(monkeypatch, tmp_path, sample.labels)
+    point_at(monkeypatch, tmp_path, sample.labels)
     monkeypatch.setenv("AGE_STORE", str(folders["AGE_STORE"]))
     monkeypatch.setenv("AGE_CACHE", str(folders["AGE_CACHE"]))
     folders["TMPDIR"].mkdir()

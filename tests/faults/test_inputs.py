@@ -31,9 +31,9 @@ from age_tasks.data.validation import with_derived_columns
 from age_tasks.demo.synthetic_faces import draw_face
 from age_tasks.errors import AgeTasksError, LabelsError, SettingsError
 from age_tasks.runs.run import safe_run_key
-from tests.conftest import use
 from tests.faults.measured import measured
 from tests.faults.mutation import mutated
+from tests.support.settings import point_at
 
 NOT_A_NUMBER = "is not a number"
 OUT_OF_RANGE = "is not between 0 and 120 years"
@@ -150,7 +150,7 @@ GOOD = 4
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty store and cache of this test's own, and labels of one row."""
     (tmp_path / "labels.csv").write_text("file_name,real_age\na.jpg,30\n")
-    use(monkeypatch, tmp_path, tmp_path / "labels.csv")
+    point_at(monkeypatch, tmp_path, tmp_path / "labels.csv")
     return tmp_path
 
 
@@ -183,7 +183,7 @@ def sorted_out(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str]
     csv.writer(table).writerows([("file_name", "real_age"), *(row[1:] for row in rows)])
     (root / "labels.csv").write_bytes(table.getvalue().encode())
     with pytest.MonkeyPatch.context() as patch:
-        use(patch, root, root / "labels.csv")
+        point_at(patch, root, root / "labels.csv")
         assert main(["snapshot", "--run", "x", "--recipe", "demo"]) == 0
         assert main(["validate", "--run", "x"]) == LabelsError.exit_code  # too few are left
     written = root / "store" / "runs" / "x" / "validate"

@@ -22,9 +22,9 @@ from age_tasks.store.base import Store, file_sha256
 from age_tasks.training.feature_cache import FeatureCache
 from age_tasks.training.features import cached_features
 from age_tasks.training.network import build_model, cut_point, freeze, pooled
-from tests.conftest import use
 from tests.faults.kills import SMALL, Attempt, Place, dies, finished, publish_one
-from tests.registry.test_promotions import promoted
+from tests.support.builders import promoted
+from tests.support.settings import point_at
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
 
@@ -102,7 +102,7 @@ def epochs(attempt: Attempt) -> Counter[str]:
 @pytest.fixture
 def commanded(store: Store, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """An empty store of each kind, where commands find it."""
-    use(monkeypatch, tmp_path, sample.labels)
+    point_at(monkeypatch, tmp_path, sample.labels)
     monkeypatch.setenv("AGE_STORE", store.url)
     return store
 

@@ -19,9 +19,9 @@ from age_tasks.environment import PROJECT
 from age_tasks.registry.promotions import history
 from age_tasks.runs.run import safe_run_key
 from age_tasks.store import open_store
-from tests.e2e.conftest import Standalone
 from tests.faults.kills import SMALL, finished
-from tests.support.s3_server import free_ports
+from tests.support.airflow import Standalone
+from tests.support.ports import free_ports
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 

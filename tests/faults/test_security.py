@@ -15,8 +15,8 @@ from age_tasks.pipeline import STAGES
 from age_tasks.runs.run import open_run
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
-from tests.conftest import QUICK
 from tests.support.hostile import CANARIES, HUSH, files_with
+from tests.support.settings import QUICK
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(2400)]
 NAME = "=<img src=x onerror=alert(1)>.jpg"

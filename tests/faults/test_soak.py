@@ -18,7 +18,7 @@ from age_tasks.pipeline import STAGES
 from age_tasks.registry.promotions import fetch_version, history
 from age_tasks.store.base import Store
 from age_tasks.training import network as backbones
-from tests.conftest import QUICK, overrides, use
+from tests.support.settings import QUICK, overrides, point_at
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
 
@@ -99,7 +99,7 @@ def train(environment: dict[str, str]) -> tuple[float, int]:
 def test_two_hundred_retrainings_in_a_row(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, tally):
     growing, forked = Growing(tmp_path / "noise", 120), get_context("forkserver")
     forked.set_forkserver_preload([__name__, *(f"age_tasks.stages.{stage}" for stage in TRAINING)])
-    use(monkeypatch, tmp_path, growing.labels)
+    point_at(monkeypatch, tmp_path, growing.labels)
     monkeypatch.setenv("AGE_STORE", store.url)
     known, log, kept_bytes, measured, keys = {}, [], [], [], []
     for number in range(RUNS):

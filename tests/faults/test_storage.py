@@ -25,8 +25,9 @@ from age_tasks.store import open_store
 from age_tasks.store import s3 as stores
 from age_tasks.store.base import TEMPORARY, Store
 from age_tasks.store.s3 import ATTEMPTS
-from tests.conftest import use
 from tests.faults.faulty_proxy import FAULTS, FaultyProxy, faulty_proxy, first, some
+from tests.support.builders import NOT_EXPORTED
+from tests.support.settings import point_at
 
 ALWAYS = 10_000
 BUCKET = "s3://age"
@@ -235,7 +236,7 @@ def faces(s3_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
 def test_a_snapshot_under_faults_is_right_or_refused(
     proxy: FaultyProxy, seed: int, faces: Sample, tmp_path: Path, monkeypatch, capsys, tally
 ):
-    use(monkeypatch, tmp_path, faces.labels)
+    point_at(monkeypatch, tmp_path, faces.labels)
     assert main(["snapshot", "--run", "local"]) == 0
     right = open_store(str(tmp_path / "store")).get("runs/local/snapshot/snapshot.csv")
     monkeypatch.setenv("AGE_LABELS", f"{BUCKET}/faces/labels.csv")
@@ -265,7 +266,7 @@ def test_a_publish_under_faults_publishes_once_and_whole_or_not_at_all(
     for key in finished.store.list("runs/"):
         if "/publish/" not in key and "/data_docs/" not in key:
             copied.put(key, finished.store.get(key))
-    use(monkeypatch, tmp_path, sample.labels)
+    point_at(monkeypatch, tmp_path, sample.labels)
     monkeypatch.setenv("AGE_STORE", copied.url)
     monkeypatch.setattr(registry, "SHOWN_AFTER", (0, 0.5, 1, 2))
     monkeypatch.setattr(publish, "_export", lambda *_: NOT_EXPORTED)
@@ -284,9 +285,6 @@ def test_a_publish_under_faults_publishes_once_and_whole_or_not_at_all(
     assert copied.exists("reports/finished.html")
     done = proxy.done.total()
     tally("storage_faults", tried=done, survived=done)
-
-
-NOT_EXPORTED = {"file": None, "largest_difference": None, "bound": 0.05, "images": 0, "problem": "left out here"}
 
 
 def assert_told_without_traceback(code: int, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,14 +19,14 @@ from age_tasks.registry.promotions import VERSIONS, champion, fetch_version
 from age_tasks.reports.html import png_uri
 from age_tasks.runs.run import Run, open_run
 from age_tasks.store.files import FileStore
-from tests.conftest import use
 from tests.support.hostile import files_with
+from tests.support.settings import point_at
 
 
 @pytest.fixture
 def copied(finished: Run, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a copy of the finished run's store and cache, and a run that reuses its results."""
-    use(monkeypatch, tmp_path, sample.labels)
+    point_at(monkeypatch, tmp_path, sample.labels)
     shutil.copytree(Path(finished.store.where("runs")).parent, tmp_path / "store")
     shutil.copytree(finished.cache, tmp_path / "cache")
     for record in (tmp_path / "store" / "runs" / "finished").glob("*/stage.json"):

@@ -10,7 +10,7 @@ from email.policy import default
 
 import pytest
 
-from tests.dags.conftest import python
+from tests.support.airflow import python
 
 SEND = """
 import asyncio, json, types

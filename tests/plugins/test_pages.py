@@ -18,7 +18,7 @@ from age_tasks.registry.promotions import promote, rollback
 from age_tasks.runs.run import Run
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
-from tests.registry.test_promotions import promoted
+from tests.support.builders import promoted
 
 RUN_ID = "manual__2026-11-22T10:15:00+00:00"
 KEY = "manual__2026-11-22T10-15-00-00-00"

@@ -7,7 +7,7 @@ import pytest
 from age_retraining_plugin.runtimes.settings import RuntimeSettings
 
 from age_tasks.errors import SettingsError
-from tests.dags.conftest import python
+from tests.support.airflow import python
 
 INSPECT = """
 import json, os, types

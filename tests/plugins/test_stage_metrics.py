@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.dags.conftest import python
+from tests.support.airflow import python
 
 SEND = """
 from airflow.sdk.configuration import conf

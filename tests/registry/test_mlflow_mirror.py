@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from age_tasks.registry.mlflow_mirror import flat, log_champion, log_version, numbers
-from tests.support.s3_server import free_ports
+from tests.support.ports import free_ports
 
 SETTINGS = {"recipe": "demo", "finetune": {"epochs": 3, "learning_rate": 5e-5}, "card": {"owner": "us"}}
 METRICS = {"images": 40, "finetune": {"mae": {"value": 6.5, "low": 6.1, "high": 6.9}}, "champion": None}

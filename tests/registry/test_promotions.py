@@ -1,5 +1,4 @@
 import json
-import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -19,18 +18,7 @@ from age_tasks.registry.promotions import (
 from age_tasks.reports.history_text import describe_champion, history_table
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
-
-
-def publish(store: Store, version: str, folder: Path) -> None:
-    model = folder / f"{version}.keras"
-    model.write_bytes(version.encode())
-    publish_version(store, version, {"model.keras": model}, {"run": version, "test_mae": 6.5})
-
-
-def promoted(store: Store, folder: Path, *versions: str) -> None:
-    for version in versions:
-        publish(store, version, folder)
-        promote(store, version, "gate passed", run=version)
+from tests.support.builders import promote_at_once, promoted, publish
 
 
 def test_the_last_promotion_names_the_champion(store: Store, tmp_path: Path):
@@ -102,23 +90,8 @@ def test_a_rollback_that_makes_no_sense_says_why(store: Store, tmp_path: Path):
     assert len(history(store)) == 1
 
 
-def race(url: str, version: str, folder: str, start) -> None:
-    store = open_store(url)
-    publish(store, version, Path(folder))
-    start.wait()
-    promote(store, version, "gate passed", run=version)
-
-
 def test_ten_that_race_all_stay_in_the_history_and_one_is_the_champion(store: Store, tmp_path: Path):
-    spawn = multiprocessing.get_context("spawn")
-    start = spawn.Barrier(10)
-    versions = [f"run{number}" for number in range(10)]
-    racers = [spawn.Process(target=race, args=(store.url, version, str(tmp_path), start)) for version in versions]
-    for racer in racers:
-        racer.start()
-    for racer in racers:
-        racer.join()
-    assert [racer.exitcode for racer in racers] == [0] * 10
+    versions = promote_at_once(store, tmp_path, 10)
     promotions = history(store)
     assert sorted(entry.version for entry in promotions) == versions
     assert sorted(entry.number for entry in promotions) == list(range(1, 11))

@@ -5,7 +5,7 @@ import pytest
 from age_tasks.registry.promotions import Promotion, rollback
 from age_tasks.reports.models_page import HEIGHT, TOP, WIDTH, Row, chart, log_rows
 from age_tasks.store.files import FileStore
-from tests.registry.test_promotions import promoted
+from tests.support.builders import promoted
 
 
 def rows(*maes: float | None) -> list[Row]:

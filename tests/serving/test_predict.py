@@ -15,13 +15,13 @@ from age_tasks.runs.run import Run
 from age_tasks.serving.predict import pictures_in
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
-from tests.conftest import use
+from tests.support.settings import point_at
 
 
 @pytest.fixture
 def model(finished: Run, sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileStore:
     """A store with the finished run's version, and nothing else."""
-    use(monkeypatch, tmp_path, sample.labels)
+    point_at(monkeypatch, tmp_path, sample.labels)
     root = Path(finished.store.where("registry"))
     shutil.copytree(root, tmp_path / "store" / "registry")
     return FileStore(tmp_path / "store")

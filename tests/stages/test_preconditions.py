@@ -10,7 +10,7 @@ from age_tasks.environment import Locations
 from age_tasks.pipeline import PIPELINE
 from age_tasks.runs.run import open_run
 from age_tasks.runs.runner import carry_out
-from tests.conftest import overrides
+from tests.support.settings import overrides
 
 WANTED = overrides({"data.min_new_labels": 2, "split.n_bins": 2})
 

@@ -13,23 +13,13 @@ from age_tasks.runs.run import Run, open_run
 from age_tasks.stages import publish
 from age_tasks.stages.publish import promote_candidate, trained_on
 from age_tasks.store.base import Store
-
-FACTS = {"gate": {"verdict": "passed: all 7 rules hold"}, "views": {"training": 1, "prediction": 1}}
+from tests.support.builders import FACTS, candidate
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
     with open_run("tuesday", Locations("", "", (tmp_path / "store").as_uri(), tmp_path / "cache")) as run:
         yield run
-
-
-def candidate(run: Run, model: bytes, compared_with: str | None) -> dict[str, Path]:
-    """A model and its metrics, as the stages before left them."""
-    (run.scratch / "model.keras").write_bytes(model)
-    against = {"version": compared_with} if compared_with else None
-    metrics = {"finetune": {"mae": {"value": 6.5}}, "champion": against, "interval": {"groups": []}}
-    (run.scratch / "metrics.json").write_text(json.dumps(metrics))
-    return {name: run.scratch / name for name in ("model.keras", "metrics.json")}
 
 
 def test_a_model_that_passed_becomes_the_champion(run: Run, tmp_path: Path):

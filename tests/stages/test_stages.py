@@ -23,7 +23,7 @@ from age_tasks.reports.run_summary import summary_table
 from age_tasks.runs.run import Run, open_run
 from age_tasks.serving.litert import ages
 from age_tasks.stages._inputs import images_of
-from tests.conftest import QUICK, overrides, use
+from tests.support.settings import QUICK, overrides, point_at
 
 
 def table(run: Run, stage: str, name: str) -> pd.DataFrame:
@@ -154,7 +154,7 @@ def test_labels_most_at_odds_with_their_faces_are_listed(finished: Run):
 @pytest.fixture
 def elsewhere(finished: Run, sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Locations:
     """A copy of the finished run's store, with its cache."""
-    use(monkeypatch, tmp_path, sample.labels)
+    point_at(monkeypatch, tmp_path, sample.labels)
     shutil.copytree(finished.store.where("runs").removesuffix("runs"), tmp_path / "store")
     monkeypatch.setenv("AGE_CACHE", str(finished.cache))
     return Locations.from_env()

@@ -1,18 +1,19 @@
 """A real S3 server for tests: OpenStack Swift with its S3 API, on one device in a folder.
 
-`python -m tests.s3_server` serves until Ctrl-C and prints the variables to set.
+`python -m tests.support.s3_server` serves until Ctrl-C and prints the variables to set.
 """
 
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from tests.support.ports import free_ports
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "test:tester",
@@ -142,14 +143,6 @@ def _make_bucket(variables: dict[str, str], servers: list[subprocess.Popen], log
             if time.monotonic() > deadline or any(server.poll() is not None for server in servers):
                 raise RuntimeError(f"the S3 server does not answer ({error}):\n{log.read_text()[-3000:]}") from error
             time.sleep(0.5)
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def _stop(server: subprocess.Popen) -> None:
