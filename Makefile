@@ -4,7 +4,7 @@ SHELL := bash
 PYTHON ?= python3.11
 RUN := .venv/bin/python -m age_tasks
 INSTALLED := .venv/installed
-CODE := age_tasks benchmarks dags plugins tests
+CODE := age_tasks benchmarks dags docs plugins tests
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,15 +60,26 @@ bench: $(INSTALLED) ## Time ours against the plain Keras recipe (LABELS=faces/la
 gate-simulation: $(INSTALLED) ## How often the gate promotes equal, worse and better models (minutes)
 	@.venv/bin/python -m benchmarks.gate_simulation
 
-lint: $(INSTALLED) ## Check style
+lint: docs ## Check style and documentation
 	@.venv/bin/ruff check $(CODE)
 	@.venv/bin/ruff format --check $(CODE)
+
+docs: $(INSTALLED) ## Build the documentation into site/
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 format: $(INSTALLED) ## Put style right
 	@.venv/bin/ruff format $(CODE)
 	@.venv/bin/ruff check --fix $(CODE)
 
-clean: ## Remove demo results and caches, not .venv
-	rm -rf demo .age .airflow .pytest_cache .ruff_cache .hypothesis .coverage*
+images: ## Build both images, with TensorFlow for CPUs
+	@DOCKER_BUILDKIT=1 docker build $(BUILD) $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg TENSORFLOW=tensorflow-cpu \
+	  -f docker/trainer.Dockerfile -t age-trainer:test .
+	@DOCKER_BUILDKIT=1 docker build $(BUILD) $(if $(BASE),--build-arg BASE=$(BASE)) -f docker/airflow.Dockerfile -t age-airflow:test .
 
-.PHONY: help setup demo up test test-e2e screenshots test-faults compose-env test-docker bench gate-simulation lint format clean
+vulnerabilities: ## Look the locked packages up in a database of known vulnerabilities
+	@pipx run pip-audit --no-deps --disable-pip -r requirements.lock
+
+clean: ## Remove demo results and caches, not .venv
+	rm -rf demo site .age .airflow .pytest_cache .ruff_cache .hypothesis .coverage*
+
+.PHONY: help setup demo up test test-e2e screenshots test-faults compose-env test-docker bench gate-simulation lint docs format images vulnerabilities clean

@@ -1,50 +1,74 @@
 """Every error that this package raises on purpose.
 
 AgeTasksError
-├── SettingsError    a setting, option or environment variable is wrong
-├── LabelsError      the labels or images can't be worked on (exit code 65; trying again won't help)
-├── MissingInputError  a stage's inputs aren't there: an earlier stage hasn't finished
-├── TooFewNewError   too few labels are new to train again; not a fault: the run ends here
-├── WeightsError     pretrained weights can't be had or aren't what they should be
-├── DiskFullError    no space left for a result, the cache or a copy
-└── StoreError       the store can't be reached or refuses
-    └── NotFoundError  no such key in the store
+├── SettingsError
+├── LabelsError
+├── MissingInputError
+├── WeightsError
+├── DiskFullError
+├── StoreError
+│   └── NotFoundError
+└── TooFewNewError
 """
 
 
 class AgeTasksError(Exception):
-    """Base of all; the command line prints its message without a traceback and exits with `exit_code`."""
+    """An error of the project that has no exit code of its own, such as a training that diverged.
+
+    The command line prints its message without a traceback and exits with `exit_code`. `retry_helps` says whether the
+    same command may succeed later without a change by a person.
+    """
 
     exit_code = 1
+    retry_helps = True
 
 
 class SettingsError(AgeTasksError):
+    """A setting, an option or an environment variable is invalid."""
+
     exit_code = 64
+    retry_helps = False
 
 
 class LabelsError(AgeTasksError):
+    """The labels or images are invalid."""
+
     exit_code = 65
+    retry_helps = False
 
 
 class MissingInputError(AgeTasksError):
+    """A stage's inputs are missing: an earlier stage has not finished, or its outputs were changed."""
+
     exit_code = 66
+    retry_helps = False
 
 
 class WeightsError(AgeTasksError):
+    """Pretrained weights or a model can't be loaded, or are not what they should be."""
+
     exit_code = 69
-
-
-class TooFewNewError(AgeTasksError):
-    exit_code = 75
+    retry_helps = False
 
 
 class DiskFullError(AgeTasksError):
+    """No space is left for a result, the cache or a copy."""
+
     exit_code = 73
 
 
 class StoreError(AgeTasksError):
+    """The store can't be reached, or refuses a request."""
+
     exit_code = 74
 
 
 class NotFoundError(StoreError):
-    pass
+    """The store has no such key."""
+
+
+class TooFewNewError(AgeTasksError):
+    """Too few images are new since the last training. Not a fault: the run ends here."""
+
+    exit_code = 75
+    retry_helps = False

@@ -1,0 +1,53 @@
+"""The documentation follows the code: generated pages are current, links and commands exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from age_tasks.config import describe_settings, recipe_names
+from age_tasks.environment import PROJECT
+from age_tasks.errors import AgeTasksError
+from age_tasks.pipeline import STAGES
+from docs.generate import PAGES, README, exit_codes_page, settings_page, stages_page
+
+DOCS = PROJECT / "docs"
+PAGES_BY_HAND = sorted(path for path in (*DOCS.rglob("*.md"), *PROJECT.glob("*.md")) if path not in PAGES)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_generated_pages_are_current(path: Path):
+    assert path.read_text() == PAGES[path](), f"{path.name} is stale: run `python -m docs.generate`"
+
+
+def test_every_setting_and_recipe_is_documented():
+    page = settings_page()
+    assert all(f"| `{name}` |" in page and text for name, _, text in describe_settings())
+    assert all(f"| `{name}` |" in page for name in recipe_names())
+
+
+def test_every_stage_is_documented():
+    assert all(f"| `{stage}` |" in stages_page() for stage in STAGES)
+
+
+def test_every_exit_code_is_documented_with_a_meaning():
+    page = exit_codes_page()
+    for error in AgeTasksError.__subclasses__():
+        assert f"| `{error.exit_code}` | `{error.__name__}` |" in page
+        assert error.__doc__
+
+
+@pytest.mark.parametrize("path", [README, *PAGES_BY_HAND], ids=lambda path: str(path.relative_to(PROJECT)))
+def test_links_lead_to_files(path: Path):
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text().splitlines()) <= 130
+    assert len((PROJECT / "CONTRIBUTING.md").read_text().splitlines()) <= 40
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (PROJECT / "mkdocs.yml").read_text()
+    assert all(str(path.relative_to(DOCS)) in navigation for path in DOCS.rglob("*.md"))
