@@ -5,6 +5,9 @@ PYTHON ?= python3.11
 RUN := .venv/bin/python -m age_tasks
 INSTALLED := .venv/installed
 CODE := age_tasks benchmarks dags docs plugins tests
+PIP := .venv/bin/pip install --quiet --disable-pip-version-check --no-deps
+COMPILE := .venv/bin/uv pip compile pyproject.toml --quiet --python-version 3.11 --generate-hashes --no-annotate \
+  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,9 +17,16 @@ setup: $(INSTALLED) ## Install everything into .venv (once)
 $(INSTALLED): requirements.lock
 	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) is needed: install Python 3.11, or make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
-	@echo "installing about 180 packages into .venv, a minute or two"
-	@.venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	@echo "installing about 250 packages into .venv, a minute or two"
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-build-isolation --no-index --editable .
 	@touch $@
+
+lock: $(INSTALLED) ## Pin all dependencies with hashes, after a change of pyproject.toml or requirements.txt
+	@$(COMPILE) --extra airflow --extra train --extra dev -c requirements.txt -o requirements.lock > /dev/null
+	@$(COMPILE) --extra airflow --excludes docker/airflow-excludes.txt -c requirements.lock -o docker/airflow.lock > /dev/null
+	@$(COMPILE) --extra train -c requirements.lock -o docker/trainer-cpu.lock > /dev/null
+	@$(COMPILE) --extra gpu -c requirements.lock -o docker/trainer-gpu.lock > /dev/null
 
 demo/faces/labels.csv: | $(INSTALLED)
 	@echo "drawing 600 faces, and every fault that real labels have, into demo/faces"
@@ -37,6 +47,9 @@ up: $(INSTALLED) ## Start Airflow with its UI
 test: $(INSTALLED) ## Run all tests, with coverage
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
+test-fast: $(INSTALLED) ## Run the tests that need neither TensorFlow nor Airflow, for every save
+	@.venv/bin/python -m pytest -n 2 -m "not slow and not e2e and not docker and not faults"
+
 test-e2e: $(INSTALLED) ## Run the tests that start a whole Airflow (minutes)
 	@.venv/bin/python -m pytest tests/e2e -m e2e
 
@@ -50,7 +63,7 @@ compose-env: ## Draw the passwords and keys of docker-compose.yaml into .env (on
 	@$(PYTHON) docker/make_env.py
 
 test-docker: $(INSTALLED) ## Build the trainer image for CPUs and retrain in it (BASE=image BUILD="flags of docker build")
-	@DOCKER_BUILDKIT=1 docker build $(BUILD) $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg TENSORFLOW=tensorflow-cpu \
+	@DOCKER_BUILDKIT=1 docker build $(BUILD) $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg HARDWARE=cpu \
 	  -f docker/trainer.Dockerfile -t age-trainer:test .
 	@AGE_TRAINER_IMAGE=age-trainer:test .venv/bin/python -m pytest -m docker tests/docker
 
@@ -67,12 +80,18 @@ lint: docs ## Check style and documentation
 docs: $(INSTALLED) ## Build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
+types: $(INSTALLED) ## Check the types of age_tasks and plugins
+	@.venv/bin/mypy age_tasks plugins
+
+imports: $(INSTALLED) ## Check who imports whom
+	@.venv/bin/lint-imports
+
 format: $(INSTALLED) ## Put style right
 	@.venv/bin/ruff format $(CODE)
 	@.venv/bin/ruff check --fix $(CODE)
 
 images: ## Build both images, with TensorFlow for CPUs
-	@DOCKER_BUILDKIT=1 docker build $(BUILD) $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg TENSORFLOW=tensorflow-cpu \
+	@DOCKER_BUILDKIT=1 docker build $(BUILD) $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg HARDWARE=cpu \
 	  -f docker/trainer.Dockerfile -t age-trainer:test .
 	@DOCKER_BUILDKIT=1 docker build $(BUILD) $(if $(BASE),--build-arg BASE=$(BASE)) -f docker/airflow.Dockerfile -t age-airflow:test .
 
@@ -82,4 +101,4 @@ vulnerabilities: ## Look the locked packages up in a database of known vulnerabi
 clean: ## Remove demo results and caches, not .venv
 	rm -rf demo site .age .airflow .pytest_cache .ruff_cache .hypothesis .coverage*
 
-.PHONY: help setup demo up test test-e2e screenshots test-faults compose-env test-docker bench gate-simulation lint docs format images vulnerabilities clean
+.PHONY: help setup lock demo up test test-fast test-e2e screenshots test-faults compose-env test-docker bench gate-simulation lint docs types imports format images vulnerabilities clean

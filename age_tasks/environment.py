@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from age_tasks.errors import SettingsError
+from age_tasks.resources import state_folder
 from age_tasks.store.addresses import check_address
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -24,7 +25,8 @@ class Locations:
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Locations":
         """Read `AGE_LABELS`, `AGE_IMAGES`, `AGE_STORE`, `AGE_CACHE`.
 
-        Images default to the folder `images` beside the labels, store and cache to `.age/` in the checkout.
+        Images default to the folder `images` beside the labels, store and cache to `.age/` in the
+        checkout, or to the user's data folder where the package is installed.
 
         Raises:
             SettingsError: an address with a password in it.
@@ -33,8 +35,8 @@ class Locations:
         return cls(
             labels=labels,
             images=check_address(env.get("AGE_IMAGES", "")) or _beside(labels, "images"),
-            store=check_address(env.get("AGE_STORE", "")) or (PROJECT / ".age" / "store").as_uri(),
-            cache=Path(env.get("AGE_CACHE", "") or PROJECT / ".age" / "cache").expanduser().absolute(),
+            store=check_address(env.get("AGE_STORE", "")) or (state_folder(".age") / "store").as_uri(),
+            cache=Path(env.get("AGE_CACHE", "") or state_folder(".age") / "cache").expanduser().absolute(),
         )
 
     def require_labels(self) -> str:

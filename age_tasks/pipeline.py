@@ -62,7 +62,7 @@ def _enough_new_labels(run: Run, config: Config) -> None:
 
 # Rooms and files whose code shapes a result, relative to age_tasks/. Pages and plots of `validate` and of the trainings
 # are no input of later stages: a change of their looks must not train anything again.
-_LABELS = ("data", "../expectations", "stages/_inputs.py")
+_LABELS = ("data", "expectations", "stages/_inputs.py")
 _TRAINING = ("data", "training", "evaluation/label_issues.py", "stages/_inputs.py", "stages/_train.py")
 _EVALUATION = ("data", "training", "evaluation", "reports", "serving", "stages/_inputs.py")
 

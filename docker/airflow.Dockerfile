@@ -5,14 +5,12 @@ ARG BASE=python:3.11.14-slim-bookworm
 
 FROM ${BASE} AS packages
 WORKDIR /build
-COPY requirements.txt requirements.lock ./
-# Without what only stages import.
+COPY docker/airflow.lock ./
+# The extra `airflow` of pyproject.toml without what only stages import (airflow-excludes.txt), pinned by `make lock`.
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=0444 \
     --mount=type=secret,id=pip,target=/etc/pip.conf,mode=0444 \
-    sed -E -e '/^# to test/,$d' -e '/^(efficientnet|great-expectations|keras|matplotlib|scikit-learn|tensorflow)/d' \
-        requirements.txt > airflow.txt && \
     python3 -m venv /opt/venv && \
-    /opt/venv/bin/pip install --no-cache-dir --no-compile -r airflow.txt -c requirements.lock && \
+    /opt/venv/bin/pip install --no-cache-dir --no-compile --no-deps --require-hashes -r airflow.lock && \
     /opt/venv/bin/pip uninstall --yes pip setuptools
 
 FROM ${BASE}

@@ -1,21 +1,21 @@
 # The image that stages run in when AGE_RUNTIME is docker or kubernetes. From the checkout's root:
 #   docker build -f docker/trainer.Dockerfile -t age-trainer:0.1.0 .
 #
-# TENSORFLOW=tensorflow-cpu makes a smaller image for machines without an NVIDIA GPU; the driver is the host's.
+# HARDWARE=cpu makes a smaller image for machines without an NVIDIA GPU; the driver is the host's. The packages are those of
+# the extra `train` or `gpu` in pyproject.toml; `make lock` pins them in trainer-cpu.lock and trainer-gpu.lock.
 # BASE is any image with Python 3.11 and glibc.
-# Behind a proxy with certificates or an index of its own, which don't get into the image:
+# Behind a proxy with its own certificates, or with a private index; neither gets into the image:
 #   --secret id=ca,src=/etc/ssl/certs/ca-certificates.crt --secret id=pip,src=/etc/pip.conf
 ARG BASE=python:3.11.14-slim-bookworm
 
 FROM ${BASE} AS packages
-ARG TENSORFLOW=tensorflow[and-cuda]
+ARG HARDWARE=gpu
 WORKDIR /build
-COPY requirements.txt requirements.lock ./
+COPY docker/trainer-cpu.lock docker/trainer-gpu.lock ./
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=0444 \
     --mount=type=secret,id=pip,target=/etc/pip.conf,mode=0444 \
-    sed -e '/^# to test/,$d' -e '/^apache-airflow/d' -e "s/^tensorflow-cpu/${TENSORFLOW}/" requirements.txt > stages.txt && \
     python3 -m venv /opt/venv && \
-    /opt/venv/bin/pip install --no-cache-dir --no-compile -r stages.txt -c requirements.lock && \
+    /opt/venv/bin/pip install --no-cache-dir --no-compile --no-deps --require-hashes -r trainer-${HARDWARE}.lock && \
     /opt/venv/bin/pip uninstall --yes pip setuptools
 
 FROM ${BASE}

@@ -77,7 +77,7 @@ def test_images_are_pinned_and_run_as_a_user_without_rights(path: Path):
     assert re.findall(r"^ARG BASE=(.+)$", text, re.MULTILINE) == ["python:3.11.14-slim-bookworm"]
     assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
     assert re.findall(r"^USER (\w+)$", text, re.MULTILINE)[-1] in {"age", "airflow"}
-    assert "-c requirements.lock" in text
+    assert "--no-deps --require-hashes" in text
 
 
 def test_only_what_the_images_hold_goes_to_the_builder():

@@ -15,8 +15,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from age_tasks.environment import PROJECT
+from age_tasks.resources import state_folder
 
-HOME = PROJECT / ".airflow"
+HOME = state_folder(".airflow")
 # The pool in which trainings take turns; made once, so that slots added for more GPUs stay.
 PREPARE = """
 from airflow.cli.cli_parser import get_parser

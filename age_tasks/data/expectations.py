@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from age_tasks.environment import PROJECT
 from age_tasks.errors import SettingsError
+from age_tasks.resources import package_path
 
-EXPECTATIONS = PROJECT / "expectations"
+EXPECTATIONS = package_path("expectations")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
 from pathlib import Path
+
+from age_tasks.resources import package_path
 
 RECORDED_PACKAGES = (
     "tensorflow-cpu",
@@ -36,32 +37,28 @@ def code_digest(paths: tuple[str, ...]) -> str:
     """sha256 over files, by relative path and content, 64 hex digits.
 
     Args:
-        paths: files and folders, relative to the package `age_tasks`.
-    """
-    root = Path(str(files("age_tasks")))
-    found = {path for each in paths for path in _sources(root / each)}
-    digest = hashlib.sha256()
-    for path in sorted(found):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(root.parent).as_posix()} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
-
-
-def _sources(path: Path) -> Iterator[Path]:
-    """The files that count: code, templates and expectations; no compiled Python, nothing hidden.
+        paths: files and folders, relative to the package `age_tasks`; see `package_path`.
 
     Raises:
         FileNotFoundError: there is no such path.
     """
-    if path.is_file():
-        yield path.resolve()
-        return
-    if not path.is_dir():
-        raise FileNotFoundError(path)
-    for each in path.resolve().rglob("*"):
-        names = each.relative_to(path.resolve()).parts
-        if each.is_file() and not any(name.startswith((".", "__pycache__")) for name in names):
-            yield each
+    found = {name: path for each in paths for name, path in _sources(each)}
+    digest = hashlib.sha256()
+    for name, path in sorted(found.items()):
+        content = path.read_bytes()
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def _sources(name: str) -> Iterator[tuple[str, Path]]:
+    """The files that count, by relative path: code, templates and expectations; no compiled Python, nothing hidden."""
+    root = package_path(name)
+    if root.is_file():
+        yield name, root
+    for path in root.rglob("*"):
+        names = path.relative_to(root).parts
+        if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in names):
+            yield "/".join((name, *names)), path
 
 
 def versions() -> dict[str, str]:
