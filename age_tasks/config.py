@@ -1,15 +1,16 @@
-"""Settings: typed, frozen, and every unknown key refused. A recipe is a YAML file that fills them in."""
+"""Settings: typed and frozen; unknown keys are refused. A recipe is a YAML file that sets some of them."""
 
 import json
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from age_tasks.errors import SettingsError
 
@@ -20,6 +21,15 @@ Years = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy takes
 
+# Settings of earlier versions, and what to write today. `config_from_stored` reads them; people are told.
+FORMER = {
+    "views": "renamed to augmentation: augmentation.train_augmentations (1 to 16), "
+    "augmentation.test_time_augmentation (true or false)",
+    "views.training": "renamed to augmentation.train_augmentations",
+    "views.prediction": "renamed to augmentation.test_time_augmentation: false for 1, true for 2",
+    "gate.max_quarantine_fraction": "removed: validate.max_quarantine_fraction alone bounds the quarantine",
+}
+
 _SHOWN = reprlib.Repr()
 _SHOWN.maxlevel = 2
 
@@ -29,13 +39,13 @@ class Settings(BaseModel):
 
 
 class DataSettings(Settings):
-    """When labels are worth a training."""
+    """When there are enough new labels to train."""
 
     min_new_labels: int = Field(
         0,
         ge=0,
         le=10**9,
-        description="a run ends early, skipped, with fewer pictures that no finished training has seen",
+        description="skip training if fewer images than this are new since the last one",
     )
 
 
@@ -43,17 +53,17 @@ class ValidateSettings(Settings):
     """What the labels must satisfy beyond `expectations/`."""
 
     max_quarantine_fraction: float = Field(
-        0.02, ge=0, lt=1, description="share of rows that may be set aside before the run stops"
+        0.02, ge=0, lt=1, description="fraction of rows that may be quarantined before the run stops"
     )
 
 
 class SplitSettings(Settings):
-    """How images are dealt to train, validation and test."""
+    """How images are assigned to train, validation and test."""
 
-    test_fraction: Fraction = Field(0.15, description="share of all images held out for the test")
-    val_fraction: Fraction = Field(0.15, description="share of all images for validation")
+    test_fraction: Fraction = Field(0.15, description="fraction of all images in the test split")
+    val_fraction: Fraction = Field(0.15, description="fraction of all images in the validation split")
     bins: Literal["quantile", "equal_width"] = Field(
-        "quantile", description="how age is cut into strata: equal counts or equal widths"
+        "quantile", description="age strata of equal counts or of equal widths"
     )
     n_bins: int = Field(10, ge=1, le=100, description="number of age strata")
     seed: Seed = Field(42, description="seed of the shuffle within strata")
@@ -68,7 +78,7 @@ class SplitSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """The network: a pretrained backbone and a regression head."""
+    """The network: a pretrained backbone and a head."""
 
     backbone: str = Field("resnet50", description="a keras.applications name, or efficientnet_lite0")
     weights: str = Field("imagenet", description="'imagenet', or the path of a weights file")
@@ -76,15 +86,17 @@ class ModelSettings(Settings):
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout before and after the dense layer")
     dense_units: int = Field(128, ge=0, le=65_536, description="width of the head's dense layer; 0: none")
     head: Literal["regression", "expected_value"] = Field(
-        "regression", description="years directly, or the expected value over shares of the ages 0 to 100"
+        "regression", description="one number, or the expected value of an age distribution over 0 to 100 years"
     )
 
 
-class ViewsSettings(Settings):
-    """Views of a picture: the picture, its mirror, and further ones by crops, small turns and light."""
+class AugmentationSettings(Settings):
+    """Augmentations of an image: the image, its mirror, and variants by crop, rotation, brightness and colour."""
 
-    training: int = Field(1, ge=1, le=16, description="cached views of each training picture, one an epoch by lot")
-    prediction: int = Field(1, ge=1, le=2, description="2: an age is the mean of the picture's and its mirror's")
+    train_augmentations: int = Field(
+        1, ge=1, le=16, description="cached augmentations of each training image; each epoch draws one at random"
+    )
+    test_time_augmentation: bool = Field(False, description="average the predictions for an image and its mirror")
 
 
 class TrainingSettings(Settings):
@@ -92,37 +104,40 @@ class TrainingSettings(Settings):
 
     epochs: Count = Field(8, description="at most this many passes over the training set")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's initial learning rate")
-    batch_size: Count = Field(32, description="images a step")
+    batch_size: Count = Field(32, description="images per step")
     early_stopping_patience: Count = Field(5, description="epochs without a better val_mae before stopping")
-    reduce_lr_patience: Count = Field(5, description="epochs without a better val_mae before a lower rate")
-    reduce_lr_factor: Fraction = Field(0.5, description="factor on the learning rate at a plateau")
+    reduce_lr_patience: Count = Field(5, description="epochs without a better val_mae before reducing the rate")
+    reduce_lr_factor: Fraction = Field(0.5, description="factor applied to the learning rate at a plateau")
     schedule: Literal["plateau", "cosine"] = Field(
-        "plateau", description="lower the rate at plateaus of val_mae, or along a cosine after a short warm-up"
+        "plateau",
+        description="learning rate: reduced at plateaus of val_mae, or a cosine after a short warm-up",
     )
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of Adam (AdamW)")
-    ema_momentum: float = Field(0.0, ge=0, lt=1, description="average the weights over steps; 0: don't")
-    label_sigma: Years = Field(2.5, description="width of the age shares to learn, for the expected_value head")
-    mae_weight: float = Field(0.1, ge=0, description="weight of the MAE beside the age shares' loss")
+    ema_momentum: float = Field(0.0, ge=0, lt=1, description="momentum of the averaged weights (EMA); 0: off")
+    label_sigma: Years = Field(2.5, description="standard deviation in years of the age distribution to learn")
+    mae_weight: float = Field(0.1, ge=0, description="weight of the MAE beside the age distribution's cross-entropy")
     seed: Seed = Field(42, description="seed of weight initialisation, dropout and batch order")
 
 
 class FinetuneSettings(TrainingSettings):
-    """Fine-tuning: the same, for the last layers of the backbone."""
+    """Fine-tuning: as `TrainingSettings`, for the last layers of the backbone."""
 
     epochs: Count = Field(12, description="at most this many passes over the training set")
     learning_rate: float = Field(5e-5, gt=0, description="Adam's initial learning rate")
     early_stopping_patience: Count = Field(4, description="epochs without a better val_mae before stopping")
-    reduce_lr_patience: Count = Field(2, description="epochs without a better val_mae before a lower rate")
+    reduce_lr_patience: Count = Field(2, description="epochs without a better val_mae before reducing the rate")
     last_layers: Count = Field(30, description="layers of the backbone to train, counted from its end")
     start_from: Literal["baseline", "champion"] = Field(
-        "baseline", description="weights to start from: this run's baseline, or the model in use"
+        "baseline", description="initial weights: those of this run's baseline, or of the champion"
     )
 
 
 class ComputeSettings(Settings):
-    """What the machine may do; results stay the same within the noise of its arithmetic."""
+    """Use of the machine; results change by rounding only."""
 
-    cache_budget_gb: float = Field(50.0, ge=0, description="disk for cached features; beyond it images are streamed")
+    cache_budget_gb: float = Field(
+        50.0, ge=0, description="disk for cached features; without room, images are streamed"
+    )
     xla: Literal["auto", "always", "never"] = Field("auto", description="compile with XLA; auto: on a GPU")
     mixed_precision: Literal["auto", "always", "never"] = Field(
         "auto",
@@ -135,7 +150,7 @@ class EvaluateSettings(Settings):
 
     bootstrap_samples: int = Field(2000, ge=100, le=1_000_000, description="resamples behind each 95 % interval")
     comparison_samples: int = Field(
-        10_000, ge=1000, le=1_000_000, description="the same, of the difference to the champion"
+        10_000, ge=1000, le=1_000_000, description="resamples for the difference to the champion"
     )
     bin_edges: tuple[float, ...] = Field(
         (0, 10, 20, 30, 40, 50, 60, 70, 120),
@@ -157,34 +172,33 @@ class GateSettings(Settings):
 
     max_test_mae: Years = Field(9.0, description="highest acceptable test MAE in years")
     policy: Literal["better", "not_worse"] = Field(
-        "better", description="what a champion must yield to: a better model, or with new images also an equal one"
+        "better", description="replace the champion by a better model only, or with new images also by an equal one"
     )
     tolerance_years: Years = Field(
-        0.25, description="the MAE may be that much worse than the champion's, at the upper end of the 95 % interval"
+        0.25, description="upper end of the 95 % interval of the MAE difference to the champion must be below this"
     )
-    min_gain_years: float = Field(0.1, ge=0, description="a better model's MAE is that much lower at least")
+    min_gain_years: float = Field(0.1, ge=0, description="least reduction of the MAE that counts as better")
     max_bin_regression_years: float = Field(
-        1.0, ge=0, description="no age bin's MAE may be that much worse beyond chance"
+        1.0, ge=0, description="highest lower end of a 95 % interval by which an age bin's MAE may be worse"
     )
-    max_quarantine_fraction: float = Field(0.02, ge=0, lt=1, description="share of the labels that may be set aside")
     max_drift: float = Field(
         0.25, gt=0, description="population stability index of ages against the champion's data; 0.1 little, 0.25 much"
     )
 
 
 class CardSettings(Settings):
-    """What only the owner can say of a model, for its card; Markdown."""
+    """Text for the model card that only the owner can write; Markdown."""
 
-    owner: str = Field("age-team", description="who answers for the model")
+    owner: str = Field("age-team", description="who is responsible for the model")
     intended_use: str = Field(
-        "Age statistics over many pictures of faces like those it was trained on.", description="what the model is for"
+        "Age statistics over many face images like those it was trained on.", description="what the model is for"
     )
     limits: str = Field(
         "No decision about a person, no proof of age, no identification.", description="what it must not be used for"
     )
     data_terms: str = Field(
-        "Not stated: ask the owner before the data or the model is passed on.",
-        description="terms under which the pictures and labels may be used",
+        "Not stated: ask the owner before sharing the data or the model.",
+        description="terms under which the images and labels may be used",
     )
 
 
@@ -196,7 +210,7 @@ class Config(Settings):
     validate_: ValidateSettings = Field(ValidateSettings(), alias="validate")
     split: SplitSettings = SplitSettings()
     model: ModelSettings = ModelSettings()
-    views: ViewsSettings = ViewsSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
     baseline: TrainingSettings = TrainingSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
@@ -204,30 +218,38 @@ class Config(Settings):
     card: CardSettings = CardSettings()
     compute: ComputeSettings = ComputeSettings()
 
-    def with_overrides(self, overrides: dict[str, object]) -> "Config":
+    def with_overrides(self, overrides: Mapping[str, object], source: str = "--set") -> "Config":
         """A copy with dotted settings replaced, such as `{"finetune.epochs": 3}`.
 
+        Args:
+            overrides: values by dotted name.
+            source: where they were given, for messages: `--set`, `AGE_SET`, the trigger form.
+
         Raises:
-            SettingsError: an unknown setting or a value out of its bounds.
+            SettingsError: an unknown or former setting, or a value out of its bounds; names source and setting.
         """
         values = self.to_dict()
         for name, value in overrides.items():
             section, _, field = name.partition(".")
-            if not field or not isinstance(values.get(section), dict):
-                raise SettingsError(f"--set {name}: no such setting. {_choices(section)}")
+            if name in FORMER or not field or not isinstance(values.get(section), dict):
+                raise SettingsError(f"{source} {_unknown(name)}")
             values[section][field] = value
-        return config_from_dict(values)
+        try:
+            return config_from_dict(values)
+        except SettingsError as error:
+            raise SettingsError("\n".join(f"{source} {line}" for line in str(error).splitlines())) from None
 
-    def to_dict(self) -> dict:
-        """Plain JSON types, as kept with every run."""
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, as stored with every run."""
         return self.model_dump(mode="json", by_alias=True)
 
-    def section(self, name: str) -> dict:
-        """One section as plain JSON types; what a stage's fingerprint is made of."""
-        return self.to_dict()[name]
+    def section(self, name: str) -> dict[str, Any]:
+        """One section as plain JSON types; part of a stage's fingerprint."""
+        section: dict[str, Any] = self.to_dict()[name]
+        return section
 
 
-def config_from_dict(values: dict) -> Config:
+def config_from_dict(values: Mapping[str, object]) -> Config:
     """The settings in `values`, defaults elsewhere.
 
     Raises:
@@ -239,7 +261,30 @@ def config_from_dict(values: dict) -> Config:
         raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
 
 
+def config_from_stored(values: Mapping[str, Any]) -> Config:
+    """As `config_from_dict`, of settings that this or an earlier version stored with a run (`run.json`).
+
+    Raises:
+        SettingsError: they are not such settings.
+    """
+    migrated = dict(values)
+    if former := migrated.pop("views", None):
+        migrated["augmentation"] = _augmentation_from_views(former)
+    gate = {name: value for name, value in values.get("gate", {}).items() if f"gate.{name}" not in FORMER}
+    return config_from_dict(migrated | {"gate": gate})
+
+
+def stored_augmentation(manifest: Mapping[str, Any]) -> AugmentationSettings:
+    """The augmentation settings in a version's manifest: `augmentation`, or `views` as written until 0.1.0."""
+    return AugmentationSettings(**manifest.get("augmentation") or _augmentation_from_views(manifest["views"]))
+
+
+def _augmentation_from_views(views: Mapping[str, Any]) -> dict[str, Any]:
+    return {"train_augmentations": views["training"], "test_time_augmentation": views["prediction"] == 2}
+
+
 def recipe_names() -> list[str]:
+    """The recipes in `age_tasks/recipes/`, sorted."""
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
@@ -247,7 +292,7 @@ def load_recipe(name: str) -> Config:
     """The recipe `name` from `age_tasks/recipes/`, or a YAML file's path.
 
     Raises:
-        SettingsError: no such recipe, broken YAML, or settings that don't hold.
+        SettingsError: no such recipe, broken YAML, or invalid settings.
     """
     path = RECIPES / f"{name}.yaml" if name in recipe_names() else Path(name)
     try:
@@ -255,7 +300,7 @@ def load_recipe(name: str) -> Config:
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from None
     if content is None:
-        raise SettingsError(f"no recipe '{name}'; there are {', '.join(recipe_names())}, or give a .yaml file's path")
+        raise SettingsError(f"no recipe '{name}'; choose {', '.join(recipe_names())}, or give a .yaml file's path")
     values = _parse_yaml(content, str(path)) or {}
     if not isinstance(values, dict):
         raise SettingsError(
@@ -271,9 +316,9 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, object]:
     """`["finetune.epochs=3"]` as `{"finetune.epochs": 3}`; values are read as YAML.
 
     Raises:
-        SettingsError: an assignment without `=`, or a value that is no YAML.
+        SettingsError: an assignment without `=`, or a value that is not YAML.
     """
-    overrides = {}
+    overrides: dict[str, object] = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals:
@@ -283,7 +328,7 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, object]:
 
 
 def describe_settings() -> list[tuple[str, str, str]]:
-    """(dotted name, default, description) of every setting; the README, the help and the trigger form use it."""
+    """(dotted name, default, description) of every setting, for documentation, help and trigger form."""
     rows = []
     for section, field in Config.model_fields.items():
         if isinstance(field.default, Settings):
@@ -328,17 +373,23 @@ def _known() -> dict[str, list[str]]:
     return known
 
 
+def _unknown(name: str) -> str:
+    """Why a dotted name is no setting, and what to write."""
+    section = name.partition(".")[0]
+    former = FORMER.get(name) or FORMER.get(section)
+    return f"{name}: {former or f'no such setting. {_choices(section)}'}"
+
+
 def _choices(section: str) -> str:
     if section in _known():
         return f"'{section}' has: {', '.join(_known()[section])}"
     return f"Sections: {', '.join(_known())}"
 
 
-def _explain(problem: dict) -> str:
+def _explain(problem: ErrorDetails) -> str:
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        section = str(problem["loc"][0]) if len(problem["loc"]) > 1 else ""
-        return f"{name}: no such setting. {_choices(section)}"
+        return _unknown(name)
     return f"{name} = {_shown(problem['input'])}: {problem['msg']}"
 
 
@@ -346,4 +397,4 @@ def _shown(value: object) -> str:
     try:
         return _SHOWN.repr(value)
     except ValueError:  # Python writes no number of more than 4,300 digits
-        return "a number without end"
+        return "a number of thousands of digits"

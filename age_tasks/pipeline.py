@@ -92,7 +92,7 @@ PIPELINE: dict[str, Stage] = {
         when_it_fails="too few labels for the age bins: label more, or use fewer bins",
     ),
     "baseline": Stage(
-        Needs(("split",), ("model", "views", "baseline"), code=(*_TRAINING, "stages/baseline.py")),
+        Needs(("split",), ("model", "augmentation", "baseline"), code=(*_TRAINING, "stages/baseline.py")),
         does="trains a new head on the frozen backbone",
         writes=("model.keras", "history.csv", "learning_curve.png", "baseline_test_metrics.json"),
         when_it_fails="weights can't be downloaded: give a file with `model.weights`",

@@ -28,13 +28,13 @@ IDEAS = {
         *("baseline.epochs=30", "baseline.schedule=cosine", "baseline.early_stopping_patience=10"),
     ],
     "shares of 101 ages, their expected value": ["model.head=expected_value", "model.dense_units=0"],
-    "the mirror averaged at prediction": ["views.prediction=2"],
+    "the mirror averaged at prediction": ["augmentation.test_time_augmentation=true"],
     "all behind the last 14 × 14 feature map learns, along a cosine": [
         *("finetune.last_layers=46", "finetune.learning_rate=3e-4", "finetune.schedule=cosine"),
         *("finetune.epochs=8", "finetune.early_stopping_patience=8", "model.dropout=0.3"),
     ],
     "averaged weights": ["finetune.ema_momentum=0.98"],
-    "eight cached views": ["views.training=8"],
+    "eight cached views": ["augmentation.train_augmentations=8"],
 }
 
 

@@ -35,7 +35,7 @@ RANDOM = "random: times hold, errors say nothing"
 RATED = 128  # pictures behind a rate
 # The recipe `strong` cut short, for few steps: how soon its kind of training is as good as the plain recipe ever gets.
 QUICK = [
-    *("views.training=1", "views.prediction=1", "baseline.epochs=4"),
+    *("augmentation.train_augmentations=1", "augmentation.test_time_augmentation=false", "baseline.epochs=4"),
     *("finetune.last_layers=46", "finetune.epochs=4", "finetune.ema_momentum=0.95"),
 ]
 BACKBONES = ("efficientnet_lite0", "resnet50")

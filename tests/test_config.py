@@ -2,7 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from age_tasks.config import describe_settings, load_recipe, parse_overrides, recipe_names
+from age_tasks.config import (
+    AugmentationSettings,
+    config_from_stored,
+    describe_settings,
+    load_recipe,
+    parse_overrides,
+    recipe_names,
+    stored_augmentation,
+)
 from age_tasks.errors import SettingsError
 
 
@@ -25,22 +33,60 @@ def test_settings_can_be_replaced_one_by_one():
 
 
 @pytest.mark.parametrize(
-    ("assignment", "says"),
+    ("assignment", "message"),
     [
-        ("finetune.epoch=3", "finetune.epoch: no such setting. 'finetune' has: epochs"),
+        ("finetune.epoch=3", "--set finetune.epoch: no such setting. 'finetune' has: epochs"),
         ("tune.epochs=3", "Sections: data, validate, split"),
-        ("finetune.epochs=0", "greater than or equal to 1"),
+        ("finetune.epochs=0", "--set finetune.epochs = 0: Input should be greater than or equal to 1"),
         ("split.bins=thirds", "'quantile' or 'equal_width'"),
         ("finetune.epochs", "section.setting=value"),
     ],
 )
-def test_wrong_settings_are_named_with_the_choices(assignment: str, says: str):
-    with pytest.raises(SettingsError, match=says):
+def test_wrong_settings_are_named_with_the_choices(assignment: str, message: str):
+    with pytest.raises(SettingsError, match=message):
         load_recipe("demo").with_overrides(parse_overrides([assignment]))
 
 
+@pytest.mark.parametrize("source", ["AGE_SET", "the trigger form:"])
+def test_errors_name_the_source_of_a_setting(source: str):
+    with pytest.raises(SettingsError, match=f"^{source} finetune.epochs = 0: "):
+        load_recipe("demo").with_overrides({"finetune.epochs": 0}, source=source)
+    with pytest.raises(SettingsError, match=f"^{source} finetune.epoch: no such setting"):
+        load_recipe("demo").with_overrides({"finetune.epoch": 3}, source=source)
+
+
+@pytest.mark.parametrize(
+    ("former", "value", "today"),
+    [
+        ("views.training", 8, "augmentation.train_augmentations"),
+        ("views.prediction", 2, "augmentation.test_time_augmentation: false for 1, true for 2"),
+        ("gate.max_quarantine_fraction", 0.1, "validate.max_quarantine_fraction"),
+    ],
+)
+def test_former_settings_are_refused_with_todays_name(former: str, value: float, today: str, tmp_path: Path):
+    with pytest.raises(SettingsError, match=f"^AGE_SET {former}: re.* {today}"):
+        load_recipe("demo").with_overrides({former: value}, source="AGE_SET")
+    section, _, field = former.partition(".")
+    (tmp_path / "own.yaml").write_text(f"{section}:\n  {field}: {value}\n")
+    with pytest.raises(SettingsError, match=f"own.yaml: {section}.* {today.partition(':')[0]}"):
+        load_recipe(str(tmp_path / "own.yaml"))
+
+
+def test_stored_settings_of_an_earlier_version_are_migrated():
+    stored = load_recipe("strong").to_dict()
+    del stored["augmentation"]
+    stored["views"] = {"training": 8, "prediction": 2}
+    stored["gate"]["max_quarantine_fraction"] = 0.02
+    assert config_from_stored(stored) == load_recipe("strong")
+    assert config_from_stored(load_recipe("strong").to_dict()) == load_recipe("strong")
+    assert stored_augmentation({"views": {"training": 8, "prediction": 1}}) == AugmentationSettings(
+        train_augmentations=8
+    )
+    assert stored_augmentation({"augmentation": {"test_time_augmentation": True}}).test_time_augmentation
+
+
 def test_an_unknown_recipe_and_a_broken_file_are_refused(tmp_path: Path):
-    with pytest.raises(SettingsError, match="there are demo, reference"):
+    with pytest.raises(SettingsError, match="choose demo, reference"):
         load_recipe("strongest")
     (tmp_path / "own.yaml").write_text("baseline:\n  epochz: 3\n")
     with pytest.raises(SettingsError, match=r"own.yaml: baseline.epochz"):

@@ -43,14 +43,6 @@ def judge(metrics: dict, settings: GateSettings) -> list[Rule]:
         _rule("test MAE", candidate, "<=", settings.max_test_mae, "The error must be small enough to be of use."),
         _rule("better than predict-the-median", candidate, "<", median, "A model must beat a constant."),
         _rule("better than the baseline", candidate, "<", baseline, "Fine-tuning must be worth its cost."),
-        _rule(
-            "labels set aside",
-            100 * metrics["quarantine_fraction"],
-            "<=",
-            100 * settings.max_quarantine_fraction,
-            "Labels with many faults are not to be trusted in the rest either.",
-            "%",
-        ),
     ]
     return rules + (against_champion(metrics["champion"], settings) if metrics["champion"] else [])
 

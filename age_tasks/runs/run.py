@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from age_tasks.config import Config, config_from_dict
+from age_tasks.config import Config, config_from_stored
 from age_tasks.environment import Locations
 from age_tasks.errors import MissingInputError, NotFoundError, SettingsError
 from age_tasks.runs.records import RECORD, Record, now, reused_from, to_json
@@ -168,4 +168,4 @@ def start_run(run: Run, config: Config, locations: Locations) -> None:
 
 def run_config(run: Run) -> Config:
     """The settings that the run was started with."""
-    return config_from_dict(run.settings()["config"])
+    return config_from_stored(run.settings()["config"])

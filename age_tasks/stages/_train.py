@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from age_tasks.config import Config, TrainingSettings
+from age_tasks.config import AugmentationSettings, Config, TrainingSettings
 from age_tasks.data.splits import SPLITS
 from age_tasks.evaluation.metrics import mae
 from age_tasks.reports import figures
@@ -49,7 +49,7 @@ def train_and_save(
         also_cache: further cuts to keep features of, when images are read anyway.
     """
     splits, folder, cut = read_splits(run), images_of(run), cut_point(model)
-    wanted = pictures(splits, config.views.training, config.views.prediction)
+    wanted = pictures(splits, config.augmentation)
     features, *_ = cached_features(model, [cut, *also_cache], wanted, folder, run.cache, config.compute)
     network = learning_model(model, at=model.inputs[0] if features is None else cut)
     learner, strategy = learner_of(network, config.compute.mixed_precision)
@@ -63,14 +63,14 @@ def train_and_save(
 
     with strategy.scope():
         compile_for(learner, settings, steps=-(-len(splits["train"]) // settings.batch_size), config=config)
-    train = batches("train", settings.seed, config.views.training)
+    train = batches("train", settings.seed, config.augmentation.train_augmentations)
     with bfloat16(use_bfloat16(config.compute.mixed_precision)):
         history = fit(learner, train, batches("val"), settings, run.resume)
     if learner is not network:
         network.set_weights(learner.get_weights())
     history.to_csv(run.out / "history.csv", index=False)
     figures.learning_curve(history, run.out / "learning_curve.png", title=f"Learning curve: {name}")
-    (with_mirror(model) if config.views.prediction == 2 else model).save(run.out / "model.keras")
+    (with_mirror(model) if config.augmentation.test_time_augmentation else model).save(run.out / "model.keras")
     for split in ("val", "test"):
         ages = predict_ages(model, splits[split], folder, run.cache, config).round(3)
         splits[split][["file_name", "sha256"]].assign(age=ages).to_csv(
@@ -80,9 +80,10 @@ def train_and_save(
     return summary | {"images_a_second": round(len(splits["train"]) / history["seconds"].median(), 1)}
 
 
-def pictures(splits: Splits, training_views: int, prediction_views: int) -> pd.DataFrame:
-    """Every picture that a training and its test will ask features of: columns file_name, sha256, view."""
-    views = {"train": training_views, "val": prediction_views, "test": prediction_views}
+def pictures(splits: Splits, settings: AugmentationSettings) -> pd.DataFrame:
+    """Every image that a training and its test will ask features of: columns file_name, sha256, view."""
+    at_test = 2 if settings.test_time_augmentation else 1
+    views = {"train": settings.train_augmentations, "val": at_test, "test": at_test}
     tables = [splits[name][["file_name", "sha256"]].assign(view=view) for name in SPLITS for view in range(views[name])]
     return pd.concat(tables, ignore_index=True)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from age_tasks.config import Config, ViewsSettings
+from age_tasks.config import Config, stored_augmentation
 from age_tasks.data.decoding import load_rgb
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.evaluation.comparison import compare, population_stability
@@ -87,7 +87,7 @@ def against_champion(
 
     folder = run.scratch / "versions" / entry.version
     manifest = fetch_version(run.store, entry.version, folder)
-    theirs = config.model_copy(update={"views": ViewsSettings(**manifest["views"])})
+    theirs = config.model_copy(update={"augmentation": stored_augmentation(manifest)})
     network = load_network(folder / "model.keras")
     predictions["champion"] = predict_ages(network, predictions, images_of(run), run.cache, theirs).round(3)
     before, now = pd.read_csv(folder / "trained_on.csv"), pd.concat(splits.values())

@@ -51,7 +51,7 @@ def execute(run: Run, config: Config) -> Summary:
     if export:
         if export["file"]:
             files[export["file"]] = run.scratch / export["file"]
-        facts = {"gate": gate, "views": config.views.model_dump(), "usual": _usual(run, size)}
+        facts = {"gate": gate, "augmentation": config.augmentation.model_dump(), "usual": _usual(run, size)}
         summary |= promote_candidate(run, files, facts | contract(size) | {"export": export}, said)
         summary["export"] = export["problem"] or f"same ages within {export['largest_difference']:.4f} years"
     run.store.put(report_key, files["report.html"])  # last: it says "published"

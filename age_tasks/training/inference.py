@@ -23,9 +23,9 @@ def predict_ages(
 ) -> np.ndarray:
     """The model's ages for the rows of `table` (file_name, sha256), in years, shape (rows,).
 
-    Through the feature cache where it has room; with `views.prediction` 2 the mean of the picture and its mirror.
+    Through the feature cache where it has room; with test-time augmentation the mean of the image's and its mirror's.
     """
-    cut, views = cut_point(model), config.views.prediction
+    cut, views = cut_point(model), 2 if config.augmentation.test_time_augmentation else 1
     wanted = pd.concat([table[["file_name", "sha256"]].assign(view=view) for view in range(views)])
     (features,) = cached_features(model, [cut], wanted, folder, cache, config.compute)
     network = suffix_model(model, at=model.inputs[0] if features is None else cut)

@@ -113,7 +113,7 @@ def publish_summary(store: FileStore, name: str) -> dict:
 
 def test_the_question_has_all_that_there_is_to_know(runs: dict[str, dict]):
     body = runs["approved"]["body"]
-    assert body.startswith("The gate: **passed: all 4 rules hold**.")
+    assert body.startswith("The gate: **passed: all 3 rules hold**.")
     assert "| test MAE |" in body
     assert "<= 40.00 years | pass |" in body
     assert "There is no champion yet." in body
@@ -124,7 +124,7 @@ def test_an_approval_promotes_and_the_history_names_the_person(runs: dict[str, d
     assert set(runs["approved"]["states"].values()) == {"success"}
     (entry,) = history(store)
     assert entry.who == "ann"
-    assert entry.why.startswith("gate passed: all 4 rules hold; approved by ann at ")
+    assert entry.why.startswith("gate passed: all 3 rules hold; approved by ann at ")
     assert entry.why.endswith(": looks right")
     summary, verdict = published(store, "approved")
     assert (summary["published"], summary["version"], summary["promoted"]) == (True, "v1", True)

@@ -5,12 +5,13 @@ import multiprocessing
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+from age_tasks.config import AugmentationSettings
 from age_tasks.registry.promotions import promote, publish_version
 from age_tasks.runs.run import Run
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
 
-FACTS = {"gate": {"verdict": "passed: all 7 rules hold"}, "views": {"training": 1, "prediction": 1}}
+FACTS = {"gate": {"verdict": "passed: all 7 rules hold"}, "augmentation": AugmentationSettings().model_dump()}
 NOT_EXPORTED = {"file": None, "largest_difference": None, "bound": 0.05, "images": 0, "problem": "left out here"}
 
 

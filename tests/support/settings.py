@@ -14,7 +14,6 @@ QUICK: dict[str, object] = {
     "finetune.epochs": 2,
     "evaluate.bootstrap_samples": 200,
     "gate.max_test_mae": 40,
-    "gate.max_quarantine_fraction": 0.2,
     "validate.max_quarantine_fraction": 0.2,
 }
 

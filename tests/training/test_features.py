@@ -65,10 +65,10 @@ def _pixels(folder: ImageFolder, name: str) -> np.ndarray:
     return load_rgb(folder.path(name), SIZE).astype("float32")
 
 
-@pytest.mark.parametrize("views", [1, 2])
-def test_cached_and_streamed_predictions_agree(model, table, faces: Sample, tmp_path: Path, views: int, caplog):
+@pytest.mark.parametrize("mirror", [False, True])
+def test_cached_and_streamed_predictions_agree(model, table, faces: Sample, tmp_path: Path, mirror: bool, caplog):
     folder = ImageFolder(str(faces.images), tmp_path)
-    config = Config().with_overrides({"views.prediction": views})
+    config = Config().with_overrides({"augmentation.test_time_augmentation": mirror})
     cached = predict_ages(model, table, folder, tmp_path / "roomy", config)
     streamed = predict_ages(
         model, table, folder, tmp_path / "full", config.with_overrides({"compute.cache_budget_gb": 0})
