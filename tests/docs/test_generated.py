@@ -12,6 +12,7 @@ from age_tasks.pipeline import STAGES
 from docs.generate import PAGES, README, exit_codes_page, settings_page, stages_page
 
 DOCS = PROJECT / "docs"
+MESSAGES_OF_OTHERS = {"could not select device driver"}  # Docker
 PAGES_BY_HAND = sorted(path for path in (*DOCS.rglob("*.md"), *PROJECT.glob("*.md")) if path not in PAGES)
 
 
@@ -51,3 +52,15 @@ def test_the_readme_is_short():
 def test_every_page_is_in_the_navigation():
     navigation = (PROJECT / "mkdocs.yml").read_text()
     assert all(str(path.relative_to(DOCS)) in navigation for path in DOCS.rglob("*.md"))
+
+
+def test_messages_of_the_runbook_are_those_of_the_code():
+    """Terms of its troubleshooting, such as `no recipe '…'`, consist of fragments of messages."""
+    texts = [path.read_text() for folder in ("age_tasks", "plugins") for path in (PROJECT / folder).rglob("*.py")]
+    code = re.sub(r"""["']\s*\n\s*f?["']""", "", "\n".join([*texts, (PROJECT / "Makefile").read_text()]))
+    terms = [line for line in (DOCS / "runbook.md").read_text().splitlines() if re.fullmatch(r"`.*`", line)]
+    fragments = {
+        part.strip(" '") for line in terms for term in re.findall(r"`([^`]+)`", line) for part in term.split("…")
+    }
+    assert len(terms) > 20
+    assert [part for part in fragments - MESSAGES_OF_OTHERS if len(part) > 3 and part not in code] == []
