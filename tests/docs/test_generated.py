@@ -49,6 +49,21 @@ def test_the_readme_is_short():
     assert len((PROJECT / "CONTRIBUTING.md").read_text().splitlines()) <= 40
 
 
+def test_commands_that_pages_and_workflows_name_are_in_the_makefile():
+    targets = set(re.findall(r"^([a-z][a-z0-9-]*):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    texts = [
+        *(path.read_text() for path in (README, *PAGES_BY_HAND)),
+        *(path.read_text() for path in (PROJECT / ".github").rglob("*.*")),
+        (PROJECT / ".pre-commit-config.yaml").read_text(),
+    ]
+    named = {
+        name
+        for text in texts
+        for name in re.findall(r"(?:`|run: |entry: |^)make ([a-z][a-z0-9-]*)", text, re.MULTILINE)
+    }
+    assert named <= targets
+
+
 def test_every_page_is_in_the_navigation():
     navigation = (PROJECT / "mkdocs.yml").read_text()
     assert all(str(path.relative_to(DOCS)) in navigation for path in DOCS.rglob("*.md"))
