@@ -3,7 +3,7 @@
     python -m benchmarks.gate_simulation
 
 Writes `benchmarks/gate_simulation.json` and prints the table. Each pair is scored on a test set of its own by the code
-of the gate: `evaluation.comparison.intervals` with 10,000 resamples and `evaluation.gate.against_champion`.
+of the gate: `evaluation.comparison.intervals` with 10,000 resamples and `evaluation.gate.champion_rules`.
 """
 
 import json
@@ -15,7 +15,7 @@ import numpy as np
 
 from age_tasks.config import EvaluateSettings, GateSettings
 from age_tasks.evaluation.bootstrap import intervals
-from age_tasks.evaluation.gate import against_champion, passes
+from age_tasks.evaluation.gate import champion_rules, passes
 
 PAIRS = 2000
 TRUE_GAINS = (-0.5, 0.0, 0.5)  # years; below 0 the candidate is worse
@@ -51,7 +51,7 @@ def promoted(images: int, gain: float) -> dict[str, float]:
     for block in range(PAIRS // BLOCK):
         for comparison in compared(images, gain, seed=block):
             for policy, settings in policies.items():
-                passed[policy] += passes(against_champion(comparison, settings))
+                passed[policy] += passes(champion_rules(comparison, settings))
     print(f"{images} images, gain {gain:+g}: {time.monotonic() - start:.0f} s", file=sys.stderr)
     return {policy: count / PAIRS for policy, count in passed.items()}
 

@@ -1,1 +1,1 @@
-"""What the predictions are worth: metrics, intervals, comparison, label issues and the gate."""
+"""Metrics of predictions, intervals, comparison of models, label issues and the promotion rules: pure functions."""

@@ -1,20 +1,21 @@
-"""Intervals around predicted ages that hold as often as they say: split conformal prediction (Vovk et al. 2005).
+"""Prediction intervals with a guaranteed coverage: split conformal prediction (Vovk et al. 2005).
 
-What the error was on the validation images, by groups of predicted age (Mondrian), is what it will be on new pictures
-like those.
+The half-width comes from the errors on the validation images, by groups of predicted age (Mondrian). The coverage holds
+for new images that are drawn from the same population.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 COVERAGE = 0.9
-FEWEST = 50  # a group of fewer images takes the half-width of all
+MIN_GROUP_SIZE = 50  # images; a smaller group gets the half-width of all images
 
 
-def half_widths(real: np.ndarray, predicted: np.ndarray, edges: Sequence[float]) -> list[dict]:
-    """How far a real age lies from a predicted one at most, 9 times in 10, by groups of predicted age.
+def half_widths(real: np.ndarray, predicted: np.ndarray, edges: Sequence[float]) -> list[dict[str, Any]]:
+    """Half-width of the 90 % interval around a predicted age, by groups of predicted age.
 
     Args:
         real, predicted: ages of the validation images in years, shape (images,).
@@ -27,24 +28,37 @@ def half_widths(real: np.ndarray, predicted: np.ndarray, edges: Sequence[float])
     groups = []
     for at, (low, high) in enumerate(pairwise([None, *edges[1:-1], None])):
         inside = errors[number == at]
-        width = _quantile(inside if len(inside) >= FEWEST else errors)
+        width = _quantile(inside if len(inside) >= MIN_GROUP_SIZE else errors)
         groups.append({"low": low, "high": high, "half_width": round(width, 2), "images": len(inside)})
     return groups
 
 
 def group_of(predicted: np.ndarray, edges: Sequence[float]) -> np.ndarray:
-    """The number of the group of each predicted age, from 0."""
-    return np.digitize(predicted, list(edges[1:-1]), right=True)
+    """The index of each predicted age's group.
+
+    Args:
+        predicted: ages in years, shape (images,).
+        edges: as for `half_widths`.
+    """
+    return np.asarray(np.digitize(predicted, list(edges[1:-1]), right=True))
 
 
-def bounds(predicted: np.ndarray, groups: Sequence[dict]) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper end of the interval of each predicted age, in years, not below 0."""
+def bounds(predicted: np.ndarray, groups: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper end of the interval of each predicted age, in years, not below 0.
+
+    Args:
+        predicted: ages in years, shape (images,).
+        groups: the result of `half_widths`.
+
+    Returns:
+        Two arrays of shape (images,).
+    """
     inner = [group["high"] for group in groups[:-1]]
     width = np.array([group["half_width"] for group in groups])[np.digitize(predicted, inner, right=True)]
     return np.maximum(predicted - width, 0), predicted + width
 
 
 def _quantile(errors: np.ndarray) -> float:
-    """The finite-sample quantile that gives the coverage on average; the largest error where there are too few."""
+    """The finite-sample quantile for the coverage; the largest error where there are too few images for it."""
     rank = int(np.ceil((len(errors) + 1) * COVERAGE))
     return float(np.sort(errors)[min(rank, len(errors)) - 1])

@@ -1,20 +1,24 @@
-"""The promotion rules: each a number, a bound, pass or fail, and a sentence that says why it is asked."""
+"""The promotion rules: each has a number, a bound, a result (pass or fail) and a reason."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from age_tasks.config import GateSettings
 
-FEW_IMAGES = 30  # a smaller age bin says little
+FEW_IMAGES = 30  # the MAE of fewer is too uncertain to judge by
+
+
+Comparison = Literal["<=", "<"]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One question to the candidate and its answer."""
+    """One promotion rule, applied to a candidate."""
 
     name: str
     value: float
-    comparison: str  # between value and bound: "<=" or "<"
+    comparison: Comparison  # between value and bound
     bound: float
     unit: str
     why: str
@@ -22,33 +26,39 @@ class Rule:
 
     @property
     def sentence(self) -> str:
-        """The answer in words, such as `test MAE: 7.10 is not <= 7.00 years`."""
-        said = "is" if self.passed else "is not"
-        return f"{self.name}: {self.value:.2f} {said} {self.comparison} {self.bound:.2f} {self.unit}".rstrip()
+        """The result in words, such as `test MAE: 7.10 is not <= 7.00 years`."""
+        verb = "is" if self.passed else "is not"
+        return f"{self.name}: {self.value:.2f} {verb} {self.comparison} {self.bound:.2f} {self.unit}".rstrip()
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, for `gate.json` and the report."""
         return asdict(self) | {"sentence": self.sentence}
 
 
-def judge(metrics: dict, settings: GateSettings) -> list[Rule]:
-    """All rules, in order.
+def judge(metrics: Mapping[str, Any], settings: GateSettings) -> list[Rule]:
+    """Apply all rules to a candidate, in order.
 
     Args:
-        metrics: what `evaluate` wrote to `metrics.json`; its `champion` is None before the first promotion.
+        metrics: the content of `metrics.json`; its `champion` is None before the first promotion.
     """
     candidate = metrics["finetune"]["mae"]["value"]
     median, baseline = metrics["predict_the_median"]["mae"], metrics["baseline"]["mae"]["value"]
     rules = [
-        _rule("test MAE", candidate, "<=", settings.max_test_mae, "The error must be small enough to be of use."),
-        _rule("better than predict-the-median", candidate, "<", median, "A model must beat a constant."),
-        _rule("better than the baseline", candidate, "<", baseline, "Fine-tuning must be worth its cost."),
+        _rule(
+            "test MAE",
+            candidate,
+            "<=",
+            settings.max_test_mae,
+            "The error must be small enough for the model to be useful.",
+        ),
+        _rule("better than predict-the-median", candidate, "<", median, "A model must beat a constant prediction."),
+        _rule("better than the baseline", candidate, "<", baseline, "Fine-tuning must improve on the baseline."),
     ]
-    return rules + (against_champion(metrics["champion"], settings) if metrics["champion"] else [])
+    return rules + (champion_rules(metrics["champion"], settings) if metrics["champion"] else [])
 
 
-def against_champion(comparison: dict, settings: GateSettings) -> list[Rule]:
-    """The rules that need a champion; differences are MAE of the candidate less MAE of the champion.
+def champion_rules(comparison: Mapping[str, Any], settings: GateSettings) -> list[Rule]:
+    """The rules that compare with the champion; differences are MAE of the candidate less MAE of the champion.
 
     Args:
         comparison: `value` and `high` (years), `bins`, `new_images` and `drift`; see `evaluation.comparison.compare`.
@@ -59,7 +69,7 @@ def against_champion(comparison: dict, settings: GateSettings) -> list[Rule]:
             comparison["high"],
             "<",
             settings.tolerance_years,
-            "What is in use must not be replaced by something worse, chance allowed for.",
+            "The champion must not be replaced by a worse model; the interval allows for chance.",
         )
     ]
     if settings.policy == "better" or not comparison["new_images"]:
@@ -69,16 +79,16 @@ def against_champion(comparison: dict, settings: GateSettings) -> list[Rule]:
                 comparison["value"],
                 "<=",
                 -settings.min_gain_years,
-                "A change must be worth the trouble."
+                "The gain must be large enough to justify a change."
                 if settings.policy == "better"
-                else "Without new images an equal model is no reason for a change.",
+                else "Without new images, an equal model is no reason to change.",
             ),
             _rule(
                 "better beyond chance (upper end of the 95 % interval)",
                 comparison["high"],
                 "<",
                 0.0,
-                "An equal model looks better half of the time.",
+                "An equally good model scores better half of the time, by chance.",
             ),
         ]
     worst = max((found["low"] for found in comparison["bins"] if found["images"] >= FEW_IMAGES), default=0.0)
@@ -88,12 +98,18 @@ def against_champion(comparison: dict, settings: GateSettings) -> list[Rule]:
             worst,
             "<=",
             settings.max_bin_regression_years,
-            f"A better mean must not be paid for by one age; bins with fewer than {FEW_IMAGES} images are passed over.",
+            f"No age group may get worse for a better mean; bins with fewer than {FEW_IMAGES} images are ignored.",
         )
     )
-    drift = "A population that has changed needs a person's look at the labels first."
     rules.append(
-        _rule("drift of ages since the champion's data", comparison["drift"], "<=", settings.max_drift, drift, "")
+        _rule(
+            "drift of ages since the champion's data",
+            comparison["drift"],
+            "<=",
+            settings.max_drift,
+            "If the age distribution has changed, a person must check the labels first.",
+            unit="",
+        )
     )
     return rules
 
@@ -109,7 +125,6 @@ def verdict(rules: Sequence[Rule]) -> str:
     return "refused: " + "; ".join(failed) if failed else f"passed: all {len(rules)} rules hold"
 
 
-def _rule(name: str, value: float, comparison: str, bound: float, why: str, unit: str = "years") -> Rule:
-    return Rule(
-        name, value, comparison, bound, unit, why, passed=value <= bound if comparison == "<=" else value < bound
-    )
+def _rule(name: str, value: float, comparison: Comparison, bound: float, why: str, unit: str = "years") -> Rule:
+    passed = value <= bound if comparison == "<=" else value < bound
+    return Rule(name, value, comparison, bound, unit, why, passed)

@@ -1,73 +1,80 @@
-"""Labels to look at: the rows whose age is most at odds with what all other rows say of such a face."""
+"""Label issues: rows whose label disagrees most with a prediction from all other rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.linalg import solve
 
 FOLDS = 5
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # of the ridge, as a share of the features' mean square
-CHUNK = 1024
-NEIGHBOURS = 301
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # of the ridge penalty, as a fraction of the features' mean square
+CHUNK = 1024  # rows of features in memory at a time
+NEIGHBOURS = 301  # images nearest in age, behind the typical error
+LABELS_TO_LOOK_AT = 200  # rows kept for a labeller
 
 Features = Callable[[slice], np.ndarray]
 
 
 def out_of_fold_ages(features: Features, ages: np.ndarray, seed: int) -> np.ndarray:
-    """An age for each image from a ridge regression that has not seen it: five folds, the strength with the lowest MAE.
+    """Predict each image's age by ridge regression on the other folds, with the penalty that has the lowest MAE.
 
-    Reads the features twice, a chunk at a time, and keeps their products only: memory does not grow with the images.
+    The features are read twice, a chunk at a time, and only their products are kept: memory does not grow with the
+    number of images.
 
     Args:
-        features: from a slice of rows to float arrays of shape (rows, width).
+        features: gives the features of a slice of rows, as floats of shape (rows, width).
         ages: in years, shape (images,).
-        seed: deals the images to folds.
+        seed: of the random assignment to folds.
 
     Returns:
         Ages in years, shape (images,).
     """
     fold = np.random.default_rng(seed).permutation(len(ages)) % FOLDS
-    rows = [slice(start, start + CHUNK) for start in range(0, len(ages), CHUNK)]
-    products = None
-    for part in rows:
-        x, y = _with_constant(features(part)), ages[part]
-        if products is None:
-            products = np.zeros((FOLDS, x.shape[1], x.shape[1])), np.zeros((FOLDS, x.shape[1]))
-        for at in range(FOLDS):
-            inside = fold[part] == at
-            products[0][at] += x[inside].T @ x[inside]
-            products[1][at] += x[inside].T @ y[inside]
-    weights = [
-        _solve(products[0].sum(0) - products[0][at], products[1].sum(0) - products[1][at]) for at in range(FOLDS)
-    ]
-    found = np.empty((len(ages), len(STRENGTHS)))
-    for part in rows:
-        x = _with_constant(features(part))
-        for at in range(FOLDS):
-            inside = np.flatnonzero(fold[part] == at)
-            found[part.start + inside] = x[inside] @ weights[at]
-    errors = np.abs(found - ages[:, None]).mean(axis=0)
-    return found[:, errors.argmin()]
+    chunks = [slice(start, start + CHUNK) for start in range(0, len(ages), CHUNK)]
+    weights = _weights_by_fold(features, ages, fold, chunks)
+    predicted = np.empty((len(ages), len(STRENGTHS)))
+    for chunk in chunks:
+        x = _with_constant(features(chunk))
+        for number in range(FOLDS):
+            inside = np.flatnonzero(fold[chunk] == number)
+            predicted[chunk.start + inside] = x[inside] @ weights[number]
+    errors = np.abs(predicted - ages[:, None]).mean(axis=0)
+    return np.asarray(predicted[:, errors.argmin()])
 
 
-def by_suspicion(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows in order of how much their label is at odds with their out-of-fold age, the most first.
+def rank_by_label_error(table: pd.DataFrame) -> pd.DataFrame:
+    """Sort rows by relative label error, largest first.
 
-    An error counts by how large errors usually are at such an age: ten years are much for a child, little at seventy.
+    An error counts relative to the typical error at that age: ten years are much for a child, little at seventy.
 
     Args:
         table: columns `real_age` and `other_age` (out of fold), in years.
 
     Returns:
-        `table` in that order with a column `times_usual`: the error over the median error of the images nearest in age.
+        `table` in that order with a column `relative_error`: the error divided by the median error of the images
+        nearest in age.
     """
     ordered = table.sort_values("other_age", kind="stable")
     error = (ordered["real_age"] - ordered["other_age"]).abs()
-    usual = error.rolling(NEIGHBOURS, center=True, min_periods=1).median().clip(lower=error.median() / 2)
-    return ordered.assign(times_usual=(error / usual).round(2)).sort_values(
-        "times_usual", ascending=False, kind="stable", ignore_index=True
+    typical = error.rolling(NEIGHBOURS, center=True, min_periods=1).median().clip(lower=error.median() / 2)
+    return ordered.assign(relative_error=(error / typical).round(2)).sort_values(
+        "relative_error", ascending=False, kind="stable", ignore_index=True
     )
+
+
+def _weights_by_fold(
+    features: Features, ages: np.ndarray, fold: np.ndarray, chunks: Sequence[slice]
+) -> list[np.ndarray]:
+    """For each fold, the weights fitted on all others, shape (width, strengths)."""
+    width = features(slice(0, 1)).shape[1] + 1
+    gram, product = np.zeros((FOLDS, width, width)), np.zeros((FOLDS, width))
+    for chunk in chunks:
+        x, y = _with_constant(features(chunk)), ages[chunk]
+        for number in range(FOLDS):
+            inside = fold[chunk] == number
+            gram[number] += x[inside].T @ x[inside]
+            product[number] += x[inside].T @ y[inside]
+    return [_solve(gram.sum(0) - gram[number], product.sum(0) - product[number]) for number in range(FOLDS)]
 
 
 def _with_constant(features: np.ndarray) -> np.ndarray:

@@ -1,14 +1,20 @@
-"""Numbers that say how good an age model is; ages and errors in years."""
+"""Error metrics of age predictions; ages and errors in years."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from age_tasks.config import EvaluateSettings
+from age_tasks.evaluation.bootstrap import intervals
 
-Metric = Callable[[np.ndarray, np.ndarray], float]
+MODELS = ("baseline", "finetune")
+METRICS = ("mae", "rmse", "bias", "cs5")
+ADULT = 18  # years
+
+Estimate = dict[str, float]  # `value`, and `low` and `high` of its 95 % interval
 
 
 def mae(real: np.ndarray, predicted: np.ndarray) -> float:
@@ -16,47 +22,44 @@ def mae(real: np.ndarray, predicted: np.ndarray) -> float:
     return float(np.abs(predicted - real).mean())
 
 
-def rmse(real: np.ndarray, predicted: np.ndarray) -> float:
-    """Root of the mean squared error: large errors weigh more."""
-    return float(np.sqrt(np.square(predicted - real).mean()))
+def measure(real: np.ndarray, predicted: np.ndarray, samples: int, seed: int) -> dict[str, Estimate]:
+    """Every metric with its 95 % percentile bootstrap interval over resampled images.
 
+    `mae`: mean absolute error. `rmse`: root of the mean squared error, in which large errors weigh more. `bias`: mean
+    signed error, above 0 where people are taken for older than they are. `cs5`: cumulative score at 5, the share (0–1)
+    of predictions within 5 years.
 
-def bias(real: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean signed error: above 0 means people are taken for older than they are."""
-    return float((predicted - real).mean())
-
-
-def cs5(real: np.ndarray, predicted: np.ndarray) -> float:
-    """Cumulative score at 5: the share (0–1) of predictions within 5 years."""
-    return float((np.abs(predicted - real) <= 5).mean())
-
-
-METRICS: dict[str, Metric] = {"mae": mae, "rmse": rmse, "bias": bias, "cs5": cs5}
-
-
-def measure(real: np.ndarray, predicted: np.ndarray, samples: int, seed: int) -> dict[str, dict[str, float]]:
-    """Every metric with its 95 % percentile bootstrap interval (Efron 1979) over resampled images.
+    Args:
+        real, predicted: ages in years, shape (images,).
 
     Returns:
         `{"mae": {"value": 7.1, "low": 6.8, "high": 7.4}, …}`.
     """
-    drawn = _resamples(len(real), samples, seed)
-    return {
-        name: _interval(metric(real, predicted), [metric(real[rows], predicted[rows]) for rows in drawn])
-        for name, metric in METRICS.items()
-    }
+    error = predicted - real
+    columns = (np.abs(error), np.square(error), error, np.abs(error) <= 5)
+    found, _ = intervals(np.column_stack(columns), [], samples, seed)
+    found[:, 1] = np.sqrt(found[:, 1])
+    return {name: estimate(found[:, at]) for at, name in enumerate(METRICS)}
 
 
-def mae_difference(
-    real: np.ndarray, candidate: np.ndarray, other: np.ndarray, samples: int, seed: int
-) -> dict[str, float]:
+def mae_difference(real: np.ndarray, candidate: np.ndarray, other: np.ndarray, samples: int, seed: int) -> Estimate:
     """MAE of `candidate` less MAE of `other` on the same images, with a paired 95 % bootstrap interval.
 
     Below 0 means the candidate is better. Pairing removes what makes an image hard for both.
     """
     gain = np.abs(candidate - real) - np.abs(other - real)
-    means = [gain[rows].mean() for rows in _resamples(len(real), samples, seed)]
-    return _interval(float(gain.mean()), means)
+    found, _ = intervals(gain[:, None], [], samples, seed)
+    return estimate(found[:, 0])
+
+
+def estimate(found: np.ndarray) -> Estimate:
+    """Value, low and high, rounded to 4 digits.
+
+    Args:
+        found: a column of `bootstrap.intervals`, shape (3,).
+    """
+    value, low, high = (round(float(number), 4) for number in found)
+    return {"value": value, "low": low, "high": high}
 
 
 def by_age(predictions: pd.DataFrame, edges: Sequence[float], columns: Sequence[str]) -> pd.DataFrame:
@@ -83,22 +86,7 @@ def by_age(predictions: pd.DataFrame, edges: Sequence[float], columns: Sequence[
     return pd.DataFrame(rows)
 
 
-def _resamples(size: int, samples: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, size, (samples, size))
-
-
-def _interval(value: float, resampled: Sequence[float]) -> dict[str, float]:
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return {"value": round(value, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
-
-
-MODELS = ("baseline", "finetune")
-
-
-ADULT = 18  # years
-
-
-def summarise(predictions: pd.DataFrame, median_age: float, settings: EvaluateSettings) -> dict:
+def summarise(predictions: pd.DataFrame, median_age: float, settings: EvaluateSettings) -> dict[str, Any]:
     """The content of `metrics.json`: each model's metrics with intervals, beside predicting the training median."""
     real = predictions["real_age"].to_numpy()
     baseline, finetune = (predictions[name].to_numpy() for name in MODELS)
@@ -115,6 +103,13 @@ def summarise(predictions: pd.DataFrame, median_age: float, settings: EvaluateSe
     }
 
 
-def taken_for(are: np.ndarray, seem: np.ndarray) -> dict:
-    """How many people of a group there are, and which share of them is taken for the other group."""
+def taken_for(are: np.ndarray, seem: np.ndarray) -> dict[str, Any]:
+    """How many images show a group of people, and which share of them is predicted to be outside the group.
+
+    Args:
+        are, seem: masks of shape (images,): in the group by real age; outside it by predicted age.
+
+    Returns:
+        `images`, and `mistaken`: the share (0–1), None without images.
+    """
     return {"images": int(are.sum()), "mistaken": round(float(seem[are].mean()), 4) if are.any() else None}

@@ -32,19 +32,13 @@ from age_tasks.errors import SettingsError
 from age_tasks.pipeline import STAGES
 from age_tasks.registry.promotions import MANIFEST, VERSIONS, history
 from age_tasks.reports import figures
-from age_tasks.reports.face_sheets import WORST_FACES, largest_errors, on_the_sheet
+from age_tasks.reports.face_sheets import SHEETS
 from age_tasks.reports.html import png_uri
 from age_tasks.runs.listing import Records, runs_in
 from age_tasks.runs.records import RECORD, reused_from
 from age_tasks.store.base import Store, file_sha256, whole_file
 
 FORGOTTEN = "(forgotten)"
-# A sheet of faces, the table that it was drawn from, and the rows of that which it shows.
-SHEETS: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
-    "validate/audit/faces.png": ("validate/accepted.csv", on_the_sheet),
-    "evaluate/worst_errors.png": ("evaluate/predictions.csv", largest_errors),
-    "evaluate/labels_to_look_at.png": ("evaluate/labels_to_look_at.csv", lambda table: table.head(WORST_FACES)),
-}
 KINDS = (".html", ".json", ".png", ".csv")  # in the order in which a folder's files are dealt with
 
 Changes = dict[str, bytes]  # name in a folder → its new content

@@ -1,21 +1,43 @@
-"""Which faces are shown on a sheet."""
+"""Which rows of a table have their faces on its sheet; `forget` finds the faces of a sheet by the same functions."""
+
+from collections.abc import Callable
 
 import pandas as pd
 
-SHEET_FACES = 32
+SAMPLE_FACES = 32
+LARGEST_ERRORS = 24
+LABEL_ISSUES = 24
 
 
-def on_the_sheet(accepted: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose faces are shown, evenly from young to old."""
+def sample_faces(accepted: pd.DataFrame) -> pd.DataFrame:
+    """Rows spread evenly from young to old.
+
+    Args:
+        accepted: columns real_age (years) and sha256, among others.
+    """
     by_age = accepted.sort_values(["real_age", "sha256"])
-    step = max(len(by_age) / SHEET_FACES, 1)
-    return by_age.iloc[[int(step * number) for number in range(min(SHEET_FACES, len(by_age)))]]
-
-
-WORST_FACES = 24
+    step = max(len(by_age) / SAMPLE_FACES, 1)
+    return by_age.iloc[[int(step * number) for number in range(min(SAMPLE_FACES, len(by_age)))]]
 
 
 def largest_errors(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The rows that the fine-tuned model is farthest off on, the worst first."""
+    """The rows with the fine-tuned model's largest absolute errors, largest first.
+
+    Args:
+        predictions: columns real_age and finetune (years), among others.
+    """
     errors = (predictions["finetune"] - predictions["real_age"]).abs()
-    return predictions.loc[errors.sort_values(ascending=False, kind="stable").index[:WORST_FACES]]
+    return predictions.loc[errors.sort_values(ascending=False, kind="stable").index[:LARGEST_ERRORS]]
+
+
+def first_label_issues(issues: pd.DataFrame) -> pd.DataFrame:
+    """The first rows of `labels_to_look_at.csv`, which is sorted."""
+    return issues.head(LABEL_ISSUES)
+
+
+# A sheet of faces → the table that it is drawn from, and the rows of the table whose faces it shows.
+SHEETS: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
+    "validate/audit/faces.png": ("validate/accepted.csv", sample_faces),
+    "evaluate/worst_errors.png": ("evaluate/predictions.csv", largest_errors),
+    "evaluate/labels_to_look_at.png": ("evaluate/labels_to_look_at.csv", first_label_issues),
+}

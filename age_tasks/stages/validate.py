@@ -15,7 +15,7 @@ from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.validation import Verdict, distribution, judge, near_duplicates, quarantined, with_derived_columns
 from age_tasks.errors import LabelsError
 from age_tasks.reports import figures
-from age_tasks.reports.face_sheets import on_the_sheet
+from age_tasks.reports.face_sheets import sample_faces
 from age_tasks.reports.label_audit import write_audit
 from age_tasks.reports.safe_csv import as_csv
 from age_tasks.reports.validation_page import validation_page
@@ -70,7 +70,7 @@ def _previous_ages(run: Run) -> pd.Series | None:
 
 
 def _face_sheet(accepted: pd.DataFrame, folder: ImageFolder, run: Run) -> None:
-    chosen = on_the_sheet(accepted)
+    chosen = sample_faces(accepted)
     faces = [(load_rgb(folder.path(row.file_name), 112), f"{row.real_age:g}") for row in chosen.itertuples()]
     figures.face_sheet(faces, run.out / "audit" / "faces.png", title="Faces from young to old, with their labels")
 

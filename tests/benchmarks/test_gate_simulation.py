@@ -6,7 +6,7 @@ import pytest
 
 from age_tasks.config import GateSettings
 from age_tasks.environment import PROJECT
-from age_tasks.evaluation.gate import against_champion, passes
+from age_tasks.evaluation.gate import champion_rules, passes
 from benchmarks.gate_simulation import BLOCK, CHAMPION_MAE, compared, differences
 
 RESULTS = PROJECT / "benchmarks" / "gate_simulation.json"
@@ -21,7 +21,7 @@ def test_the_true_difference_is_what_it_says(gain: float):
 
 @pytest.mark.parametrize(("gain", "fewest", "most"), [(-0.5, 0, 0), (0.0, 0, 10), (0.5, 80, BLOCK)])
 def test_the_gate_tells_better_from_equal_and_worse(gain: float, fewest: int, most: int):
-    promoted = sum(passes(against_champion(found, GateSettings())) for found in compared(1139, gain, seed=7))
+    promoted = sum(passes(champion_rules(found, GateSettings())) for found in compared(1139, gain, seed=7))
     assert fewest <= promoted <= most
 
 

@@ -1,9 +1,11 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from age_tasks.evaluation.conformal import bounds, half_widths
+from age_tasks.evaluation.conformal import COVERAGE, MIN_GROUP_SIZE, bounds, group_of, half_widths
 
 EDGES = (0, 20, 40, 60, 120)
 
@@ -15,7 +17,15 @@ def people(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(predicted + rng.normal(0, 1 + predicted / 10), 0, None), predicted
 
 
-def test_nine_in_ten_new_ages_lie_within_in_every_group():
+def people_in_groups(sizes: Sequence[int], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Real and predicted ages, so many in each group of predicted ages."""
+    rng = np.random.default_rng(seed)
+    edges = zip(sizes, EDGES, EDGES[1:], strict=False)
+    predicted = np.concatenate([rng.uniform(low + 0.01, high - 0.01, size) for size, low, high in edges])
+    return np.clip(predicted + rng.normal(0, 1 + predicted / 10), 0, None), predicted
+
+
+def test_nine_in_ten_new_ages_lie_within_the_interval_of_every_group():
     groups = half_widths(*people(4000, seed=1), EDGES)
     real, predicted = people(4000, seed=2)
     low, high = bounds(predicted, groups)
@@ -26,19 +36,33 @@ def test_nine_in_ten_new_ages_lie_within_in_every_group():
     assert groups[0]["half_width"] < groups[-1]["half_width"]
 
 
+SIZES = st.sampled_from([0, *range(MIN_GROUP_SIZE, 150)])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.tuples(SIZES, SIZES, SIZES, SIZES).filter(any), st.integers(0, 50))
+def test_the_intervals_cover_the_ages_they_were_made_from(sizes: tuple[int, ...], seed: int):
+    """Groups of their own half-width: each covers its own images."""
+    real, predicted = people_in_groups(sizes, seed)
+    groups = half_widths(real, predicted, EDGES)
+    assert [group["images"] for group in groups] == list(sizes)
+    low, high = bounds(predicted, groups)
+    assert (low >= 0).all()
+    covered = (low - 0.01 <= real) & (real <= high + 0.01)  # half-widths are rounded
+    number = group_of(predicted, EDGES)
+    for at in set(number):
+        assert covered[number == at].mean() >= COVERAGE
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 300), st.integers(0, 50))
-def test_the_ages_it_was_made_from_are_covered(count: int, seed: int):
-    real, predicted = people(count, seed)
-    groups = half_widths(real, predicted, EDGES)
-    low, high = bounds(predicted, groups)
+def test_any_number_of_images_gives_a_width_in_every_group(count: int, seed: int):
+    groups = half_widths(*people(count, seed), EDGES)
     assert sum(group["images"] for group in groups) == count
-    assert (low >= 0).all()
-    if all(group["images"] >= 50 or group["images"] == 0 for group in groups):
-        assert ((low - 0.01 <= real) & (real <= high + 0.01)).mean() >= 0.9
+    assert all(group["half_width"] >= 0 for group in groups)
 
 
-def test_a_small_group_takes_the_width_of_all():
+def test_a_small_group_gets_the_half_width_of_all_images():
     real, predicted = people(400, seed=3)
     few = predicted < 80
     groups = half_widths(real[few], predicted[few], (0, 20, 40, 79.9, 120))

@@ -16,7 +16,7 @@ def test_metrics_of_a_known_case():
     assert found["mae"]["low"] <= 3.5 <= found["mae"]["high"]
 
 
-def test_pairing_finds_a_small_but_steady_gain():
+def test_the_difference_is_paired():
     rng = np.random.default_rng(1)
     real = rng.uniform(1, 90, 400)
     error = np.abs(rng.normal(0, 12, 400)) + 1

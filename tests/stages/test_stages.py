@@ -16,7 +16,7 @@ import pytest
 from age_tasks.cli.app import main
 from age_tasks.data.decoding import load_rgb
 from age_tasks.environment import Locations
-from age_tasks.evaluation.label_issues import by_suspicion
+from age_tasks.evaluation.label_issues import rank_by_label_error
 from age_tasks.pipeline import STAGES
 from age_tasks.registry.promotions import champion, fetch_version
 from age_tasks.reports.run_summary import summary_table
@@ -147,7 +147,7 @@ def test_labels_most_at_odds_with_their_faces_are_listed(finished: Run):
     suspects = table(finished, "evaluate", "labels_to_look_at.csv")
     rows = sum(len(table(finished, "split", f"{name}.csv")) for name in ("train", "val", "test"))
     assert len(suspects) == min(rows, 200)
-    assert suspects["times_usual"].is_monotonic_decreasing
+    assert suspects["relative_error"].is_monotonic_decreasing
     assert "Labels to look at" in finished.input("publish", "report.html").read_text()
 
 
@@ -206,7 +206,7 @@ def test_labels_moved_by_forty_years_are_those_to_look_at(elsewhere: Locations, 
         given = ["--recipe", "demo", *overrides(QUICK | {"baseline.epochs": 1})] if stage == "snapshot" else []
         assert main([stage, "--run", "moved", *given]) == 0
     with open_run("moved", elsewhere) as run:
-        first = by_suspicion(table(run, "baseline", "out_of_fold.csv"))["file_name"].head(20)
+        first = rank_by_label_error(table(run, "baseline", "out_of_fold.csv"))["file_name"].head(20)
     found = moved.isin(first).sum()
     assert found / len(moved) >= 0.7  # recall among the first 20 of 150: by chance 0.13
     assert moved.isin(first.head(10)).sum() / 10 >= 0.5  # precision of the first 10: by chance 0.07
