@@ -176,7 +176,7 @@ def test_a_record_names_no_file_outside_its_stage(place: Path):
     with open_run("monday", locations) as run:
         record = {"status": "done", "outputs": {str(secret): {"sha256": "0" * 64, "bytes": 6}}}
         run.store.put("runs/monday/evaluate/stage.json", json.dumps(record).encode())
-        with pytest.raises(SettingsError, match="can't be a key"):
+        with pytest.raises(SettingsError, match="is not a valid key"):
             run.input("evaluate", str(secret))
 
 

@@ -11,7 +11,7 @@ import time
 from age_tasks.errors import LabelsError, NotFoundError, StoreError
 from age_tasks.store import open_store
 from age_tasks.store.addresses import local_path
-from age_tasks.store.base import Store
+from age_tasks.store.base import Store, to_json
 from age_tasks.store.files import FileStore
 
 SETTLE_SECONDS, TRIES = 0.2, 50
@@ -74,7 +74,7 @@ def content_sha256(data: bytes) -> str:
 def note_snapshot(store: Store, location: str, data: bytes, run: str) -> None:
     """Say that the run with the key `run` works on this content of the labels file."""
     note = {"labels": location, "sha256": content_sha256(data), "run": run}
-    store.put(_note(location), json.dumps(note, indent=2, ensure_ascii=False).encode() + b"\n")
+    store.put(_note(location), to_json(note))
 
 
 def last_snapshot(store: Store, location: str) -> str | None:

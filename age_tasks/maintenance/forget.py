@@ -36,7 +36,7 @@ from age_tasks.reports.face_sheets import SHEETS
 from age_tasks.reports.html import png_uri
 from age_tasks.runs.listing import Records, runs_in
 from age_tasks.runs.records import RECORD, reused_from
-from age_tasks.store.base import Store, file_sha256, whole_file
+from age_tasks.store.base import Store, atomic_write, file_sha256, to_json
 
 FORGOTTEN = "(forgotten)"
 KINDS = (".html", ".json", ".png", ".csv")  # in the order in which a folder's files are dealt with
@@ -132,7 +132,7 @@ def changes(picture: Picture, store: Store) -> Iterator[tuple[str, Changes]]:
                 return _rows_without(picture, old, blanked=key.endswith("/labels.csv"))
             case "json":
                 told = json.loads(old)
-                return old if (kept := _untold(picture.written, told)) == told else _json(kept)
+                return old if (kept := _untold(picture.written, told)) == told else to_json(kept)
         page = old.decode()
         for uri in uris:
             page = page.replace(uri, blank_uri)
@@ -244,7 +244,7 @@ def _put(store: Store, folder: str, changed: Changes, records: Records) -> None:
             record = stages.get(stage)
             if record and (key == run or reused_from(record) == run):
                 record |= {"outputs": record["outputs"] | listed, "fingerprint": fingerprint}
-                store.put(f"runs/{key}/{stage}/{RECORD}", _json(record))
+                store.put(f"runs/{key}/{stage}/{RECORD}", to_json(record))
     for name, new in changed.items():
         store.put(f"{folder}/{name}", new)
 
@@ -253,10 +253,10 @@ def _put_version(store: Store, folder: str, changed: Changes, listed: dict[str, 
     """A version must be what its manifest says at every moment: until they are put, that does without the files."""
     manifest = json.loads(store.get(f"{folder}/{MANIFEST}"))
     files = {name: entry for name, entry in manifest["files"].items() if name not in listed}
-    store.put(f"{folder}/{MANIFEST}", _json(manifest | {"files": files}))
+    store.put(f"{folder}/{MANIFEST}", to_json(manifest | {"files": files}))
     for name, new in changed.items():
         store.put(f"{folder}/{name}", new)
-    store.put(f"{folder}/{MANIFEST}", _json(manifest | {"files": files | listed}))
+    store.put(f"{folder}/{MANIFEST}", to_json(manifest | {"files": files | listed}))
 
 
 def _keep_rows(index: Path, keys: list[str], keep: list[int]) -> None:
@@ -265,7 +265,7 @@ def _keep_rows(index: Path, keys: list[str], keep: list[int]) -> None:
     if keep:
         shard = features.with_stem(secrets.token_hex(16))
         np.save(shard, np.load(features, mmap_mode="r")[keep])
-        with whole_file(shard.with_suffix(".json")) as temporary:
+        with atomic_write(shard.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps([keys[row] for row in keep]))
     index.unlink()
     features.unlink()
@@ -304,7 +304,3 @@ def _forms(name: str) -> set[str]:
 def _any_of(texts: list[str]) -> str:
     """A pattern of any of the texts, the longest first; of none, what never matches."""
     return "|".join(map(re.escape, sorted(texts, key=len, reverse=True))) or "(?!)"
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"

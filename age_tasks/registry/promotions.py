@@ -22,7 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from age_tasks.errors import NotFoundError, SettingsError, StoreError
-from age_tasks.store.base import Store, file_sha256
+from age_tasks.store.base import Store, file_sha256, to_json
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +63,7 @@ def publish_version(store: Store, version: str, files: Mapping[str, Path], facts
         for name, path in files.items():
             store.put(f"{VERSIONS}{version}/{name}", path)
         listed = {name: {"sha256": file_sha256(path), "bytes": path.stat().st_size} for name, path in files.items()}
-        content = json.dumps({"version": version, **facts, "files": listed}, indent=2, ensure_ascii=False)
-        store.put(f"{VERSIONS}{version}/{MANIFEST}", content.encode() + b"\n")
+        store.put(f"{VERSIONS}{version}/{MANIFEST}", to_json({"version": version, **facts, "files": listed}))
     return store.where(VERSIONS + version)
 
 
@@ -156,7 +155,7 @@ def promote(
     key = f"{PROMOTIONS}{number:06d}-{now:%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}.json"
     entry = {"version": version, "at": now.isoformat(timespec="seconds"), "who": who or _who(), "why": why, "run": run}
     entry["replaces"] = keys[-1] if keys else None
-    store.put(key, json.dumps(entry, indent=2, ensure_ascii=False).encode() + b"\n")
+    store.put(key, to_json(entry))
     promotions = _showing(store, key)
     if any(other.raced for other in promotions if other.key not in keys):
         log.warning("another promotion was written at the same time; %s holds", promotions[-1].name)

@@ -20,9 +20,9 @@ from pathlib import Path
 from age_tasks.config import Config, config_from_stored
 from age_tasks.environment import Locations
 from age_tasks.errors import MissingInputError, NotFoundError, SettingsError
-from age_tasks.runs.records import RECORD, Record, now, reused_from, to_json
+from age_tasks.runs.records import RECORD, Record, now, reused_from
 from age_tasks.store import open_store
-from age_tasks.store.base import Store, check_key, file_sha256
+from age_tasks.store.base import Store, check_key, file_sha256, to_json
 from age_tasks.store.disk import full_disk_named
 
 log = logging.getLogger(__name__)

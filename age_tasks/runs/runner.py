@@ -13,9 +13,9 @@ from age_tasks.errors import AgeTasksError, NotFoundError, SettingsError
 from age_tasks.runs.listing import newest_run
 from age_tasks.runs.lock import alone
 from age_tasks.runs.provenance import fingerprint_of, machine, peak_memory_bytes, versions
-from age_tasks.runs.records import RECORD, Record, Summary, now, reused_from, to_json
+from age_tasks.runs.records import RECORD, Record, Summary, now, reused_from
 from age_tasks.runs.run import Run
-from age_tasks.store.base import file_sha256
+from age_tasks.store.base import file_sha256, to_json
 from age_tasks.store.disk import disk_full, is_full
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Where artifacts live: a folder (`file://`) or a bucket (`s3://`), behind one small interface."""
+"""Storage of artifacts in a folder (`file://`) or a bucket (`s3://`), behind one small interface."""
 
 from age_tasks.errors import SettingsError
 from age_tasks.store.addresses import check_address, local_path
@@ -11,7 +11,7 @@ def open_store(url: str) -> Store:
     """The store at `file:///folder`, a plain path, or `s3://bucket/prefix`.
 
     Raises:
-        SettingsError: another scheme, no bucket, or a password in it.
+        SettingsError: another scheme, no bucket, or a user or password in the address.
     """
     if check_address(url).startswith("s3://"):
         bucket, _, prefix = url.removeprefix("s3://").partition("/")

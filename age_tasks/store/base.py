@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import tempfile
@@ -12,15 +13,13 @@ from typing import Protocol
 
 from age_tasks.errors import SettingsError
 
-TEMPORARY = ".tmp-"
-
-
+TEMPORARY = ".tmp-"  # prefix of the file names that `atomic_write` writes to
 _SEGMENT = re.compile(r"[^/\\\x00-\x1f\x7f]+")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One object: its size in bytes, and a tag that changes when its content does."""
+    """One object: its key, its size in bytes, and a tag that changes when its content does."""
 
     key: str
     size: int
@@ -28,20 +27,42 @@ class Entry:
 
 
 class Store(Protocol):
-    """Keys are relative names with `/`; what is put is seen whole or not at all."""
+    """Objects by key. Keys are relative names with `/`; an object becomes visible only when it is complete."""
 
     url: str
 
-    def put(self, key: str, source: bytes | Path) -> None: ...
+    def put(self, key: str, source: bytes | Path) -> None:
+        """Write the object, replacing an earlier one.
+
+        Raises:
+            FileNotFoundError: `source` is a path without a file.
+            StoreError: the store can't be reached or refuses.
+            DiskFullError: the disk of a store in a folder is full.
+        """
 
     def get(self, key: str) -> bytes:
-        """The object's bytes; NotFoundError without it."""
+        """The object's bytes.
+
+        Raises:
+            NotFoundError: there is no such object.
+            StoreError: the store can't be reached or refuses.
+        """
 
     def fetch(self, key: str, to: Path) -> None:
-        """Copy the object to a local file that appears whole; NotFoundError without it."""
+        """Copy the object to a local file, atomically.
+
+        Raises:
+            NotFoundError: there is no such object.
+            StoreError: the store can't be reached or refuses.
+        """
 
     def entry(self, key: str) -> Entry:
-        """The object's size and tag, without its bytes; NotFoundError without it."""
+        """The object's size and tag, without its bytes.
+
+        Raises:
+            NotFoundError: there is no such object.
+            StoreError: the store can't be reached or refuses.
+        """
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """The objects whose key starts with the folder `prefix` ("" or ending in "/"), in order of key."""
@@ -49,25 +70,26 @@ class Store(Protocol):
     def list(self, prefix: str = "") -> list[str]:
         """The keys of `entries`."""
 
-    def exists(self, key: str) -> bool: ...
+    def exists(self, key: str) -> bool:
+        """Whether there is such an object."""
 
     def delete(self, key: str) -> None:
-        """Remove the object; fine if it isn't there."""
+        """Remove the object; does nothing if there is none."""
 
     def where(self, key: str) -> str:
-        """The object's address, for a person: a local path or an s3:// address."""
+        """The object's address for people: a local path or an s3:// address."""
 
 
 def check_key(key: str) -> str:
-    """The key, if it can't leave the store.
+    """The key, if it is valid and stays inside the store.
 
     Raises:
         SettingsError: an empty, `.` or `..` segment, a leading `/`, a backslash or control character, or a segment
-            that looks like a file half written.
+            that looks like a temporary file of `atomic_write`.
     """
     segments = key.split("/")
     if any(name in {".", ".."} or name.startswith(TEMPORARY) or not _SEGMENT.fullmatch(name) for name in segments):
-        raise SettingsError(f"{key!r} can't be a key in the store: use plain names joined by '/'")
+        raise SettingsError(f"{key!r} is not a valid key in the store: use plain names joined by '/'")
     return key
 
 
@@ -77,9 +99,24 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def to_json(value: object) -> bytes:
+    """The value as indented JSON in UTF-8, with a final newline: the form of every JSON file in the store.
+
+    Raises:
+        SettingsError: a text in it, such as a setting or an address, can't be encoded as UTF-8.
+        ValueError: a number in it is not finite.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        return text.encode() + b"\n"
+    except UnicodeEncodeError as error:  # a lone surrogate, from a command line or environment that is not UTF-8
+        shown = text[max(error.start - 40, 0) : error.end]
+        raise SettingsError(f"{shown!r} can't be encoded as UTF-8; correct the setting or address") from None
+
+
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place if all goes well, and is removed if not."""
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A temporary file in the folder of `path`, which replaces `path` on success and is removed on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
     os.close(handle)

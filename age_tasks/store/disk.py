@@ -1,4 +1,4 @@
-"""A full disk, whichever library meets it, as an error that names the disk and what to do."""
+"""Free disk space: checked before long work, and an error that names the full disk and the remedy."""
 
 import contextlib
 import errno
@@ -9,16 +9,19 @@ from pathlib import Path
 
 from age_tasks.errors import AgeTasksError, DiskFullError
 
-# Not every library keeps the number of the error: SQLite, HDF5 and NumPy say it in their own words.
-_SAID = re.compile(r"No space left on device|errno = 28\b|disk is full|\d+ requested and \d+ written")
+# SQLite, HDF5 and NumPy report a full disk by a message, without `errno`.
+_FULL_DISK_MESSAGE = re.compile(r"No space left on device|errno = 28\b|disk is full|\d+ requested and \d+ written")
 
 
 @contextlib.contextmanager
 def full_disk_named(places: Mapping[str, Path]) -> Iterator[None]:
-    """Raise what a full disk makes of the work inside as DiskFullError, about the fullest of `places`.
+    """Turn any error that a full disk causes inside into DiskFullError, about the fullest of `places`.
 
     Args:
-        places: the variable or option that chooses a folder → the folder.
+        places: name of the variable or option that chooses a folder → the folder.
+
+    Raises:
+        DiskFullError: a write failed because a disk, or a quota, was full.
     """
     try:
         yield
@@ -32,40 +35,40 @@ def full_disk_named(places: Mapping[str, Path]) -> Iterator[None]:
 
 
 def require_room(folder: Path, chosen_by: str, needed: int) -> None:
-    """See to it that `needed` bytes can be written, before a long work begins that would end in a full disk.
+    """Check that `needed` bytes are free, before long work that would otherwise fill the disk.
 
     Raises:
-        DiskFullError: they can't.
+        DiskFullError: fewer are free.
     """
     if free_bytes(folder) < needed:
         raise disk_full(folder, chosen_by, needed)
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether a full disk, or a used up quota, is behind this error."""
+    """Whether a full disk or an exhausted quota caused this error."""
     if error is None:
         return False
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return True
-    return bool(_SAID.search(str(error))) or is_full(error.__cause__ or error.__context__)
+    return bool(_FULL_DISK_MESSAGE.search(str(error))) or is_full(error.__cause__ or error.__context__)
 
 
 def disk_full(folder: Path, chosen_by: str, needed: int | None = None) -> DiskFullError:
-    """The error to raise.
+    """The error for a full disk, to be raised by the caller.
 
     Args:
         chosen_by: the variable or option that chooses the folder.
-        needed: bytes that had no room, if it is known.
+        needed: bytes that did not fit, if known.
     """
     wanted = "" if needed is None else f"{_megabytes(needed)} are needed, "
     return DiskFullError(
-        f"no space left on the disk of {folder}: {wanted}{_megabytes(free_bytes(folder))} are free; make room there or "
-        f"choose another folder ({chosen_by}), then run it again: what had finished is kept"
+        f"no space left on the disk of {folder}: {wanted}{_megabytes(free_bytes(folder))} are free; free space there "
+        f"or choose another folder ({chosen_by}), then run it again: finished stages are reused"
     )
 
 
 def free_bytes(folder: Path) -> int:
-    """Room on the disk that a folder lies on, or would lie on."""
+    """Free bytes on the disk of a folder, which need not exist yet."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free

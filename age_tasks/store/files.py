@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from age_tasks.errors import NotFoundError, StoreError
-from age_tasks.store.base import TEMPORARY, Entry, check_key, whole_file
+from age_tasks.store.base import TEMPORARY, Entry, atomic_write, check_key
 from age_tasks.store.disk import disk_full, is_full
 
 
 class FileStore:
+    """A folder; its files are the objects, their paths the keys. See `Store` for the methods."""
+
     def __init__(self, root: Path):
         self._root = root.expanduser().absolute()
         self.url = self._root.as_uri()
@@ -19,13 +21,13 @@ class FileStore:
         if isinstance(source, Path) and not source.exists():
             raise FileNotFoundError(source)
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
-        with self._errors(key, size), whole_file(self._path(key)) as temporary:
+        with self._errors(key, size), atomic_write(self._path(key)) as temporary:
             _copy(source, temporary)
 
     def get(self, key: str) -> bytes:
         with self._errors(key):
             path = self._path(key)
-            if not path.is_file():  # a pipe or a device may never end
+            if not path.is_file():  # reading a pipe or a device might never end
                 raise NotFoundError(f"no {self.where(key)}")
             return path.read_bytes()
 
@@ -34,7 +36,7 @@ class FileStore:
             source = self._path(key)
             if not source.is_file():
                 raise NotFoundError(f"no {self.where(key)}")
-            with whole_file(to) as temporary:
+            with atomic_write(to) as temporary:
                 _copy(source, temporary)
 
     def entry(self, key: str) -> Entry:
@@ -47,7 +49,7 @@ class FileStore:
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         top = self._path(prefix.rstrip("/")) if prefix else self._root
         for path in sorted(top.rglob("*"), key=lambda path: path.relative_to(self._root).as_posix()):
-            # A file may go while we look: another process removed it.
+            # Another process may remove a file during the listing.
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 if path.is_file() and not path.name.startswith(TEMPORARY):
                     yield _entry(path.relative_to(self._root).as_posix(), path)
@@ -71,15 +73,15 @@ class FileStore:
 
     @contextlib.contextmanager
     def _errors(self, key: str, size: int | None = None) -> Iterator[None]:
-        """What the disk raises, as our errors; `size`: the bytes to put."""
+        """Translate the errors of the file system; `size`: bytes to write, None when reading."""
         try:
             yield
         except OSError as error:
             if size is None and isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
                 raise NotFoundError(f"no {self.where(key)}") from None
             if not is_full(error):
-                raise StoreError(f"{self.where(key)}: {error.strerror}; check the folder and its rights") from None
-            if size is None:  # the disk of a local copy, not this store's
+                raise StoreError(f"{self.where(key)}: {error.strerror}; check the folder and its permissions") from None
+            if size is None:  # the disk that a copy is written to, not the store's
                 raise
             raise disk_full(self._root, "AGE_STORE", size) from None
 

@@ -12,53 +12,40 @@ from typing import Any, BinaryIO
 
 from age_tasks.errors import NotFoundError, SettingsError, StoreError
 from age_tasks.store.addresses import without_user
-from age_tasks.store.base import Entry, check_key, whole_file
+from age_tasks.store.base import Entry, atomic_write, check_key
 
-# S3: a request that fails is tried so often, the pauses between doubling from about a second. A server from which
-# nothing comes for so long has failed; one that stays silent is given up within four minutes.
+# A failed request is retried, with a pause that starts at about a second and doubles. A server that sends nothing for
+# `SILENCE_SECONDS` counts as failed, so that an unresponsive one is given up within four minutes.
 ATTEMPTS = 6
-
-
 PAUSE_SECONDS = 1.0
-
-
 SILENCE_SECONDS = 30
 
-
 _MD5 = re.compile(r"[0-9a-f]{32}")
-
-
-_CHANGED_ON_ITS_WAY = {"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"}
-
-
-_DENIED = ("access denied", "check the AWS keys and what they may do")
-
-
-_EXPIRED = ("the AWS credentials have expired or are not valid any more", "get new ones and set them")
-
-
+_CORRUPTED = {"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"}
+_DENIED = ("access denied", "check the AWS keys and their permissions")
+_EXPIRED = ("the AWS credentials have expired or are no longer valid", "get new ones and set them")
 _BUSY = (f"the server failed or was too busy in {ATTEMPTS} attempts", "run it again later")
 
-
-# What S3 answers → what happened, and what to do. A HEAD has no text: its answer is a number.
+# Error code of S3 → what happened, and what to do. The answer to a HEAD has no body: its code is the HTTP status.
 _REFUSALS = {
     **dict.fromkeys(("AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"), _DENIED),
     **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"), _EXPIRED),
     **dict.fromkeys(("InternalError", "ServiceUnavailable", "SlowDown", "500", "502", "503", "504"), _BUSY),
-    **dict.fromkeys(
-        _CHANGED_ON_ITS_WAY, (f"what was sent arrived changed in {ATTEMPTS} attempts", "check the network")
-    ),
-    "RequestTimeTooSkewed": ("this machine's clock and the server's are too far apart", "set the clock right"),
+    **dict.fromkeys(_CORRUPTED, (f"the data was corrupted in transit in {ATTEMPTS} attempts", "check the network")),
+    "RequestTimeTooSkewed": ("this machine's clock and the server's are too far apart", "correct the clock"),
     "400": ("the request was refused", "check that the AWS credentials have not expired"),
     "403": (
         "access denied",
-        "check the AWS keys, whether they have expired, what they may do, and this machine's clock",
+        "check the AWS keys, their expiry and permissions, and this machine's clock",
     ),
 }
 
 
 class S3Store:
-    """Endpoint, keys and region come from the usual AWS variables, such as AWS_ENDPOINT_URL."""
+    """A bucket, or a prefix in one. See `Store` for the methods.
+
+    Endpoint, keys and region come from the usual AWS variables, such as AWS_ENDPOINT_URL.
+    """
 
     def __init__(self, bucket: str, prefix: str):
         self._bucket = bucket
@@ -67,7 +54,7 @@ class S3Store:
         self._local = threading.local()
 
     def put(self, key: str, source: bytes | Path) -> None:
-        # In one request whatever the size: so the ETag is the content's MD5, and nothing half sent stays behind.
+        # One request whatever the size: the ETag is then the content's MD5, and no incomplete upload stays behind.
         with contextlib.ExitStack() as stack:
             body = source if isinstance(source, bytes) else stack.enter_context(source.open("rb"))
             stack.enter_context(self._errors(key))
@@ -79,7 +66,7 @@ class S3Store:
         return content.getvalue()
 
     def fetch(self, key: str, to: Path) -> None:
-        with whole_file(to) as temporary, temporary.open("wb") as out:
+        with atomic_write(to) as temporary, temporary.open("wb") as out:
             self._read(key, out)
 
     def entry(self, key: str) -> Entry:
@@ -92,7 +79,7 @@ class S3Store:
         with self._errors(prefix):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=start):
                 for item in page.get("Contents", ()):
-                    if not item["Key"].endswith("/"):  # some tools make such objects to show folders
+                    if not item["Key"].endswith("/"):  # some tools create such objects to show folders
                         yield Entry(item["Key"].removeprefix(self._prefix), item["Size"], item["ETag"].strip('"'))
 
     def list(self, prefix: str = "") -> list[str]:
@@ -117,7 +104,7 @@ class S3Store:
 
     @property
     def _client(self) -> Any:
-        """One client a thread; boto3 takes a second to import, which users of a folder need not wait for."""
+        """One client for each thread. boto3 takes a second to import, so it is imported only when a bucket is used."""
         if not hasattr(self._local, "client"):
             import boto3
             from botocore.config import Config
@@ -129,22 +116,22 @@ class S3Store:
             except ValueError as error:
                 cause = without_user(str(error))
                 raise SettingsError(f"{self.url}: {cause}; set AWS_ENDPOINT_URL to http://host:port") from None
-            client.meta.events.register("needs-retry.s3.PutObject", _put_again)
+            client.meta.events.register("needs-retry.s3.PutObject", _retry_put)
             self._local.client = client
         return self._local.client
 
     def _read(self, key: str, sink: BinaryIO) -> None:
-        """Write the object's bytes to `sink`, all of them and unchanged.
+        """Write the object's bytes to `sink`, complete and unchanged.
 
-        botocore tries again until a body begins to arrive; one that is cut off (an error's, too) or changed on its way
-        is read again here. Where the ETag is no MD5, as of an object put in parts, two readings must agree.
+        botocore retries until a body begins to arrive. A body that is cut off (also that of an error) or corrupted in
+        transit is read again here. Where the ETag is no MD5, as for a multipart upload, two reads must agree.
         """
         from botocore.exceptions import FlexibleChecksumError, HTTPClientError, IncompleteReadError
         from urllib3.exceptions import HTTPError
 
-        seen = set()
+        seen: set[str] = set()
         for attempt in range(ATTEMPTS):
-            found: dict = {}
+            found: dict[str, Any] = {}
             with self._errors(key):
                 sink.seek(0)
                 sink.truncate()
@@ -162,13 +149,13 @@ class S3Store:
                 return
             seen.add(digest)
         raise StoreError(
-            f"{self.where(key)}: its content arrived changed in {ATTEMPTS} readings{self._endpoint()}; "
-            "check the network and what lies between, or put the object again"
+            f"{self.where(key)}: its content was corrupted in transit in {ATTEMPTS} reads{self._endpoint()}; "
+            "check the network and any proxy, or upload the object again"
         )
 
     @contextlib.contextmanager
     def _errors(self, key: str) -> Iterator[None]:
-        """What boto3 raises, as our errors with the address, the cause and what to do."""
+        """Translate the errors of boto3: with the address, the cause and the remedy."""
         from botocore.exceptions import (
             BotoCoreError,
             ClientError,
@@ -191,12 +178,12 @@ class S3Store:
         except (BotoCoreError, ResponseParserError, HTTPError) as error:
             cause = without_user(str(error))
             raise StoreError(
-                f"{where}: {cause}{self._endpoint()}; check AWS_ENDPOINT_URL, the bucket's name and the network"
+                f"{where}: {cause}{self._endpoint()}; check AWS_ENDPOINT_URL, the bucket name and the network"
             ) from None
 
     def _client_error(self, where: str, error: Any) -> StoreError:
         code = error.response.get("Error", {}).get("Code", "")
-        if code == "NoSuchBucket" or (code == "404" and not self._bucket_exists()):  # HEAD doesn't say which
+        if code == "NoSuchBucket" or (code == "404" and not self._bucket_exists()):  # HEAD doesn't tell which
             return StoreError(f"{where}: there is no bucket '{self._bucket}'; create it or correct AGE_STORE")
         if code in {"NoSuchKey", "404", "NotFound"}:
             return NotFoundError(f"no {where}")
@@ -213,13 +200,13 @@ class S3Store:
             self._client.head_bucket(Bucket=self._bucket)
         except ClientError as error:
             return error.response.get("Error", {}).get("Code", "") not in {"404", "NoSuchBucket"}
-        except BotoCoreError:  # nothing says that it isn't
+        except BotoCoreError:  # unknown: do not blame the bucket
             return True
         return True
 
 
 def _copy_body(body: Any, sink: BinaryIO) -> str:
-    """Copy what arrives; returns its MD5, 32 hex digits."""
+    """Copy the body to `sink`; returns the MD5 of what was copied, 32 hex digits."""
     md5 = hashlib.md5(usedforsecurity=False)
     for block in body.iter_chunks(1 << 20):
         md5.update(block)
@@ -227,15 +214,15 @@ def _copy_body(body: Any, sink: BinaryIO) -> str:
     return md5.hexdigest()
 
 
-def _md5(found: dict) -> str | None:
-    """The object's MD5, where its ETag is that: not of one that was put in parts, or is encrypted with a key."""
-    etag = found.get("ETag", "").strip('"')
+def _md5(found: dict[str, Any]) -> str | None:
+    """The object's MD5 if its ETag is that: not for a multipart upload, nor for an object encrypted with a key."""
+    etag: str = found.get("ETag", "").strip('"')
     encrypted = found.get("ServerSideEncryption", "AES256") != "AES256" or "SSECustomerAlgorithm" in found
     express = found.get("StorageClass") == "EXPRESS_ONEZONE"
     return etag if _MD5.fullmatch(etag) and not encrypted and not express else None
 
 
-def _put_again(response: tuple | None, attempts: int, **_: Any) -> float | None:
-    """How long botocore should wait before it sends a body again that arrived changed; None: it did not."""
+def _retry_put(response: tuple[Any, dict[str, Any]] | None, attempts: int, **_: Any) -> float | None:
+    """Seconds until botocore sends a body again that was corrupted in transit; None if it was not."""
     code = response[1].get("Error", {}).get("Code") if response else None
-    return PAUSE_SECONDS * 2 ** (attempts - 1) if code in _CHANGED_ON_ITS_WAY and attempts < ATTEMPTS else None
+    return PAUSE_SECONDS * 2 ** (attempts - 1) if code in _CORRUPTED and attempts < ATTEMPTS else None

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from age_tasks.store.base import whole_file
+from age_tasks.store.base import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Resume(keras.callbacks.Callback):
             "weights": weights,
             "callbacks": {type(callback).__name__: _remembered(callback) for callback in self._callbacks},
         }
-        with whole_file(self._folder / "state.json") as temporary:
+        with atomic_write(self._folder / "state.json") as temporary:
             temporary.write_text(json.dumps(self._state))
         if before:
             (self._folder / before).unlink(missing_ok=True)

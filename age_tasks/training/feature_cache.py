@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from age_tasks.data.augmentation import VERSION
-from age_tasks.store.base import whole_file
+from age_tasks.store.base import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +37,9 @@ class FeatureCache:
         """Keep features of shape (len(keys), ...); they become visible all at once."""
         self._folder.mkdir(parents=True, exist_ok=True)
         name = self._folder / uuid.uuid4().hex
-        with whole_file(name.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
+        with atomic_write(name.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
             np.save(file, features)
-        with whole_file(name.with_suffix(".json")) as temporary:
+        with atomic_write(name.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps(list(keys)))
         self._adopt(name.with_suffix(".json"))
 

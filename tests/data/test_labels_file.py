@@ -53,7 +53,7 @@ def test_a_file_that_never_rests_is_given_up(tmp_path: Path, monkeypatch: pytest
 
 
 def test_another_kind_of_address_is_refused():
-    with pytest.raises(SettingsError, match="no place known here"):
+    with pytest.raises(SettingsError, match="is not a supported address"):
         fetch_labels("ftp://faces/labels.csv")
 
 

@@ -330,7 +330,7 @@ PASSED = {
     "one edge": ('{"evaluate.bin_edges": [0]}', "at least 2 items"),
     "no number as an edge": ('{"evaluate.bin_edges": [0, NaN]}', "finite"),
     "a choice there isn't": ('{"gate.policy": "always"}', "'better' or 'not_worse'"),
-    "half a character": ('{"card.owner": "\\ud800"}', "can't be written as UTF-8"),
+    "half a character": ('{"card.owner": "\\ud800"}', "can't be encoded as UTF-8"),
 }
 
 
@@ -382,7 +382,7 @@ PLACES: dict[str, tuple[str, Callable[[Path], str], int, str]] = {
         64,
         "http://host/x.csv' was given with a user",
     ),
-    "labels in no bucket": ("AGE_LABELS", lambda root: "s3://", 64, "is no place known here|no bucket"),
+    "labels in no bucket": ("AGE_LABELS", lambda root: "s3://", 64, "is not a supported address|no bucket"),
     "images that are a file": ("AGE_IMAGES", lambda root: str(file(root / "x")), 65, "no images folder at .*x"),
     "images with a name too long": ("AGE_IMAGES", lambda root: f"{root}/{'x' * 300}", 65, "no images folder at"),
     "a store that is a file": (
@@ -392,7 +392,12 @@ PLACES: dict[str, tuple[str, Callable[[Path], str], int, str]] = {
         r"run\.json: Not a directory; check",
     ),
     "a store with a name too long": ("AGE_STORE", lambda root: f"{root}/{'x' * 300}", 74, "File name too long"),
-    "a store of another kind": ("AGE_STORE", lambda root: "gs://bucket", 64, "'gs://bucket' is no place known here"),
+    "a store of another kind": (
+        "AGE_STORE",
+        lambda root: "gs://bucket",
+        64,
+        "gs://bucket' is not a supported",
+    ),
     "a cache that is a file": ("AGE_CACHE", lambda root: str(file(root / "x")), 64, "AGE_CACHE=.*can't be a folder"),
     "a cache with a name too long": ("AGE_CACHE", lambda root: f"{root}/{'x' * 300}", 64, "AGE_CACHE=.*too long"),
     "a recipe with a name too long": ("AGE_RECIPE", lambda root: "x" * 300 + ".yaml", 64, "File name too long"),

@@ -76,10 +76,10 @@ def test_a_fault_passes_when_the_request_is_tried_again(proxy: FaultyProxy, kind
     [
         ("internal error", r"failed or was too busy in 6 attempts \(InternalError\).*run it again later"),
         ("slow down", r"failed or was too busy in 6 attempts \(SlowDown\).*run it again later"),
-        ("request reset", "check AWS_ENDPOINT_URL, the bucket's name and the network"),
+        ("request reset", "check AWS_ENDPOINT_URL, the bucket name and the network"),
         pytest.param("stall", "[Tt]imeout.*check AWS_ENDPOINT_URL", marks=pytest.mark.faults),
         ("credentials expired", r"credentials have expired.*\(ExpiredToken\).*get new ones"),
-        ("clock is off", r"clock.*too far apart \(RequestTimeTooSkewed\).*set the clock right"),
+        ("clock is off", r"clock.*too far apart \(RequestTimeTooSkewed\).*correct the clock"),
     ],
 )
 def test_what_does_not_pass_is_given_up_and_told(proxy: FaultyProxy, kind: str, says: str, tmp_path: Path):
@@ -96,9 +96,9 @@ def test_what_does_not_pass_is_given_up_and_told(proxy: FaultyProxy, kind: str, 
 @pytest.mark.parametrize(
     ("kind", "method", "says"),
     [
-        ("answer changed", "GET", "arrived changed in 6 readings"),
-        ("request changed", "PUT", "arrived changed in 6 attempts"),
-        ("answer reset", "GET", "check AWS_ENDPOINT_URL, the bucket's name and the network"),
+        ("answer changed", "GET", "corrupted in transit in 6 reads"),
+        ("request changed", "PUT", "corrupted in transit in 6 attempts"),
+        ("answer reset", "GET", "check AWS_ENDPOINT_URL, the bucket name and the network"),
         pytest.param("answer stalls", "GET", "[Tt]imed? ?out", marks=pytest.mark.faults),
     ],
 )
@@ -137,7 +137,7 @@ def test_a_clock_that_is_off_is_told_by_the_real_server(s3, minutes: int, tmp_pa
     monkeypatch.setattr(
         botocore.auth, "get_current_datetime", lambda *given, **named: now(*given, **named) + timedelta(minutes=minutes)
     )
-    with pytest.raises(StoreError, match="set the clock right"):
+    with pytest.raises(StoreError, match="correct the clock"):
         bucket(tmp_path.name).put("a", b"")
     with pytest.raises(StoreError, match="this machine's clock"):
         bucket(tmp_path.name).exists("a")

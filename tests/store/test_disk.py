@@ -50,7 +50,7 @@ WRITERS = {
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 def test_a_full_disk_is_named_whatever_writes(write: Callable[[Path], object], full: Path, tmp_path: Path):
-    said = rf"disk of {full}: .* MB are free; make room there or .*\(AGE_CACHE\)"
+    said = rf"disk of {full}: .* MB are free; free space there or .*\(AGE_CACHE\)"
     with pytest.raises(DiskFullError, match=said), full_disk_named({"TMPDIR": tmp_path, "AGE_CACHE": full}):
         write(full)
 
