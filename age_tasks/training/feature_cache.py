@@ -1,31 +1,121 @@
-"""Rows of features on disk, by key; free of TensorFlow."""
+"""The feature cache on disk: rows of features by key. Imports no TensorFlow.
+
+    <cache>/features/<prefix digest>/<shard>.npy    float16 rows
+    <cache>/features/<prefix digest>/<shard>.json   the key of each row (`row_key`); written last
+
+A shard without its .json does not exist, so a crash leaves nothing that is read, and several runs may append to the
+same cache: each writes shards of its own.
+"""
 
 import json
 import logging
 import math
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from age_tasks.data.augmentation import VERSION
+from age_tasks.data.augmentation import MIRROR, PLAIN, VERSION
 from age_tasks.store.base import atomic_write
 
 log = logging.getLogger(__name__)
 
+_MIRROR_VERSION = "1"  # a mirror never changes: its key is that of the first version of the augmentations
 
-def row_key(sha256: str, view: int) -> str:
-    """What a row of features is kept under."""
-    return sha256 if view == 0 else f"{sha256} {VERSION}.{view}"
+
+def row_key(sha256: str, augmentation: int) -> str:
+    """The key of a row of features.
+
+    Args:
+        sha256: of the image's content.
+        augmentation: its number, see `data.augmentation`; the image itself is 0.
+    """
+    if augmentation == PLAIN:
+        return sha256
+    return f"{sha256} {_MIRROR_VERSION if augmentation == MIRROR else VERSION}.{augmentation}"
+
+
+def image_of(key: str) -> str:
+    """The sha256 of the image that a row's key belongs to."""
+    return key.partition(" ")[0]
+
+
+def features_folder(cache: Path) -> Path:
+    """The folder of all features in the local cache, one sub-folder per prefix digest."""
+    return cache / "features"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file of features and the keys of its rows. The file is opened for each row that is read: files that stay open,
+    or mapped, would run out in a cache of many shards."""
+
+    index: Path
+    keys: tuple[str, ...]
+    shape: tuple[int, ...]  # of a row
+    start: int  # of the first row, in bytes from the beginning of the file
+
+    @property
+    def features(self) -> Path:
+        """The .npy file beside the index."""
+        return self.index.with_suffix(".npy")
+
+    def read(self, row: int, into: np.ndarray) -> None:
+        """Fill `into`, float16 of the shape of a row, with one row."""
+        with self.features.open("rb", buffering=0) as file:
+            file.seek(self.start + row * into.nbytes)
+            file.readinto(into.data)
+
+    def rows_of(self, sha256s: Collection[str]) -> list[int]:
+        """The rows of these images, augmentations included."""
+        return [row for row, key in enumerate(self.keys) if image_of(key) in sha256s]
+
+    def remove_images(self, sha256s: Collection[str]) -> None:
+        """Replace the shard by one without the rows of these images; nothing replaces it if no row is left."""
+        removed = set(self.rows_of(sha256s))
+        if not removed:
+            return
+        if kept := [row for row in range(len(self.keys)) if row not in removed]:
+            rows = np.load(self.features, mmap_mode="r")[kept]
+            _write_shard(self.index.parent, [self.keys[row] for row in kept], rows)
+        self.index.unlink()
+        self.features.unlink()
+
+
+def stored_shards(cache: Path) -> Iterator[Shard]:
+    """All complete shards in the local cache, of every prefix.
+
+    Args:
+        cache: the root of the local cache.
+    """
+    for index in sorted(features_folder(cache).glob("*/*.json")):
+        if shard := _open_shard(index):
+            yield shard
+
+
+def incomplete_files(cache: Path) -> list[Path]:
+    """Files of shards that were never finished or are damaged. No `FeatureCache` reads them; they may be removed
+    while no stage runs.
+
+    Args:
+        cache: the root of the local cache.
+    """
+    complete = {path for shard in stored_shards(cache) for path in (shard.index, shard.features)}
+    return sorted(path for path in features_folder(cache).glob("*/*") if path not in complete and path.is_file())
 
 
 class FeatureCache:
-    """Rows of features by key. Open it anew to see what others have added."""
+    """Rows of features by key, of one prefix. What others have added since it was opened is not seen."""
 
     def __init__(self, folder: Path):
+        """
+        Args:
+            folder: `features_folder(cache) / <prefix digest>`.
+        """
         self._folder = folder
-        self._shards: list[_Shard] = []
+        self._shards: list[Shard] = []
         self._rows: dict[str, tuple[int, int]] = {}
         for index in sorted(folder.glob("*.json")):
             self._adopt(index)
@@ -34,14 +124,13 @@ class FeatureCache:
         return key in self._rows
 
     def append(self, keys: Sequence[str], features: np.ndarray) -> None:
-        """Keep features of shape (len(keys), ...); they become visible all at once."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        name = self._folder / uuid.uuid4().hex
-        with atomic_write(name.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
-            np.save(file, features)
-        with atomic_write(name.with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps(list(keys)))
-        self._adopt(name.with_suffix(".json"))
+        """Store features; they become visible all at once.
+
+        Args:
+            keys: one for each row, see `row_key`.
+            features: float16 of shape (len(keys), ...), rows of the same shape as those stored before.
+        """
+        self._adopt(_write_shard(self._folder, keys, features))
 
     def rows(self, keys: Iterable[str]) -> np.ndarray:
         """The features of these keys as float16, shape (keys, ...).
@@ -56,28 +145,36 @@ class FeatureCache:
         return rows
 
     def _adopt(self, index: Path) -> None:
-        try:
-            shard, keys = _Shard(index.with_suffix(".npy")), json.loads(index.read_text())
-        except ValueError as error:  # the machine went down before all was on the disk
-            log.warning("%s is not whole (%s): its features are computed again", index, error)
+        if not (shard := _open_shard(index)):
             return
         self._shards.append(shard)
-        for row, key in enumerate(keys):
+        for row, key in enumerate(shard.keys):
             self._rows.setdefault(key, (len(self._shards) - 1, row))
 
 
-class _Shard:
-    """A .npy file, opened for each row: files that stay open, or mapped, run out where many runs have added theirs."""
+def _write_shard(folder: Path, keys: Sequence[str], features: np.ndarray) -> Path:
+    """Write a shard, its index last; returns the index."""
+    folder.mkdir(parents=True, exist_ok=True)
+    index = folder / f"{uuid.uuid4().hex}.json"
+    with atomic_write(index.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
+        np.save(file, features)
+    with atomic_write(index) as temporary:
+        temporary.write_text(json.dumps(list(keys)))
+    return index
 
-    def __init__(self, path: Path):
-        with path.open("rb") as file:
+
+def _open_shard(index: Path) -> Shard | None:
+    """The shard, or None if it is incomplete: the machine went down before all of it was on the disk."""
+    features = index.with_suffix(".npy")
+    try:
+        keys = json.loads(index.read_text())
+        with features.open("rb") as file:
             np.lib.format.read_magic(file)
-            (rows, *self.shape), _, dtype = np.lib.format.read_array_header_1_0(file)
-            self._path, self._start = path, file.tell()
-        if path.stat().st_size < self._start + rows * math.prod(self.shape) * dtype.itemsize:
-            raise ValueError(f"{path} is shorter than its header says")
-
-    def read(self, row: int, into: np.ndarray) -> None:
-        with self._path.open("rb", buffering=0) as file:
-            file.seek(self._start + row * into.nbytes)
-            file.readinto(into)
+            (rows, *shape), _, dtype = np.lib.format.read_array_header_1_0(file)
+            start = file.tell()
+        if features.stat().st_size < start + rows * math.prod(shape) * dtype.itemsize:
+            raise ValueError(f"{features} is shorter than its header says")
+    except (ValueError, FileNotFoundError) as error:
+        log.warning("%s is incomplete (%s): its features are computed again", index, error)
+        return None
+    return Shard(index, tuple(keys), tuple(shape), start)

@@ -1,11 +1,4 @@
-"""The frozen-prefix feature cache: what the frozen part of a network makes of an image, computed once and kept.
-
-    <cache>/features/<prefix digest>/<shard>.npy    float16 rows
-    <cache>/features/<prefix digest>/<shard>.json   the key of each row, its image's sha256 and view; written last
-
-A shard without its .json does not exist, so a crash leaves nothing that is believed, and several runs may append to
-the same cache: each writes shards of its own.
-"""
+"""The output of the frozen part of a network for each image, computed once and stored by `FeatureCache`."""
 
 import hashlib
 import json

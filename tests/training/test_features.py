@@ -1,4 +1,3 @@
-import os
 import shutil
 import uuid
 from pathlib import Path
@@ -15,7 +14,6 @@ from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.errors import LabelsError
 from age_tasks.store.base import file_sha256
 from age_tasks.training import features
-from age_tasks.training.feature_cache import FeatureCache
 from age_tasks.training.features import cached_features
 from age_tasks.training.inference import predict_ages
 from age_tasks.training.network import build_model, cut_point, freeze
@@ -120,61 +118,3 @@ def test_a_picture_replaced_while_it_is_read_is_not_kept(model, table, faces: Sa
     with pytest.raises(LabelsError, match=r"00000\.jpg was replaced"):
         cached_features(model, [cut], table, ImageFolder(str(images), tmp_path), tmp_path, ComputeSettings())
     assert not files(tmp_path)
-
-
-def test_half_a_shard_is_not_believed(tmp_path: Path):
-    cache = FeatureCache(tmp_path)
-    cache.append(["a", "b"], np.arange(6, dtype="float16").reshape(2, 3))
-    np.save(tmp_path / "crashed.npy", np.zeros((1, 3)))
-    again = FeatureCache(tmp_path)
-    assert again.rows(["b", "a"]).tolist() == [[3, 4, 5], [0, 1, 2]]
-    assert "c" not in again
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".json"])
-@pytest.mark.parametrize("left", [0, 0.9])
-def test_a_shard_that_lost_its_end_is_not_believed(tmp_path: Path, suffix: str, left: float):
-    FeatureCache(tmp_path).append(["a", "b"], np.ones((2, 300), "float16"))
-    FeatureCache(tmp_path).append(["c"], np.full((1, 300), 3, "float16"))
-    broken = next(path for path in tmp_path.glob("*.json") if "a" in path.read_text()).with_suffix(suffix)
-    os.truncate(broken, int(left * broken.stat().st_size))
-    cache = FeatureCache(tmp_path)
-    assert ("a" in cache, "c" in cache) == (False, True)
-    assert cache.rows(["c"]).tolist() == [[3] * 300]
-
-
-def test_two_runs_share_a_cache(tmp_path: Path):
-    one, other = FeatureCache(tmp_path), FeatureCache(tmp_path)
-    one.append(["a"], np.ones((1, 2), "float16"))
-    other.append(["a", "b"], np.full((2, 2), 2, "float16"))
-    both = FeatureCache(tmp_path)
-    assert both.rows(["b"]).tolist() == [[2, 2]]
-    assert both.rows(["a"]).tolist() in ([[1, 1]], [[2, 2]])
-
-
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
-def test_reading_does_not_fill_memory(tmp_path: Path):
-    cache = FeatureCache(tmp_path)
-    for shard in range(8):
-        cache.append([f"{shard} {row}" for row in range(64)], np.zeros((64, 1 << 18), "float16"))  # 32 MiB each
-    before = _resident()
-    for row in range(64):
-        cache.rows([f"{shard} {row}" for shard in range(8)])
-    assert _resident() - before < 64 << 20  # of 256 MiB read
-
-
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in /proc")
-def test_many_shards_hold_no_files_open(tmp_path: Path):
-    cache, before = FeatureCache(tmp_path), _open_files()
-    for run in range(64):
-        cache.append([f"{run}"], np.full((1, 3), run, "float16"))
-    assert cache.rows(["63", "0"]).tolist() == [[63] * 3, [0] * 3]
-    assert _open_files() == before
-
-
-def _open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
