@@ -1,43 +1,171 @@
-"""Where labels, images, the store and the cache are: the `AGE_*` environment variables."""
+"""Every environment variable of the project: typed, bounded, with a default and a help text.
 
+No other module reads an `AGE_*` variable from the environment. A module reads the group that it needs, so that a wrong
+variable stops only what uses it:
+
+    Locations.from_env().store
+
+Blanks around a value are ignored, and an empty variable is as good as none. Airflow, pandas and TensorFlow are not
+imported here: everything imports this module.
+"""
+
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from age_tasks import __version__, resources
 from age_tasks.errors import SettingsError
-from age_tasks.resources import state_folder
+from age_tasks.resources import PACKAGE
 from age_tasks.store.addresses import check_address
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = PACKAGE.parent  # the checkout, or site-packages: nothing is written there
 
 
-@dataclass(frozen=True)
-class Locations:
-    """Each of labels, images and store is a path or an `s3://` address; the cache is a local folder."""
+def working_folder() -> Path:
+    """Where relative paths of Airflow's tasks start: the checkout, or the current folder of an installed package."""
+    return Path.cwd() if resources.INSTALLED else PROJECT
 
-    labels: str
-    images: str
-    store: str
-    cache: Path
+
+def _address(text: str) -> str:
+    try:
+        return check_address(text)
+    except SettingsError as error:
+        raise ValueError(str(error)) from None
+
+
+def _json_object(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        given = json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'AGE_SET is not JSON ({error}); write {{"finetune.epochs": 3}}') from None
+    if not isinstance(given, dict):
+        raise ValueError('AGE_SET must be a JSON object such as {"finetune.epochs": 3}')
+    return given
+
+
+Address = Annotated[str, AfterValidator(_address)]  # without a user and password
+JsonObject = Annotated[dict[str, object], BeforeValidator(_json_object)]
+Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+
+_NAME = r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$|^$"
+_BYTES = r"^[1-9]\d*[gm]$|^$"
+_PAIRS = r"^[^=,\s]+=[^=,\s]+(,[^=,\s]+=[^=,\s]+)*$|^$"
+_PINNED_IMAGE = r"^\S+(:(?!latest$)[\w.-]+|@sha256:[0-9a-f]{64})$"
+_ADDRESSES = r"^[^@\s,]+@[^@\s,]+(,[^@\s,]+@[^@\s,]+)*$|^$"
+_DAY_SECONDS, _YEAR_HOURS = 86_400, 8_760
+
+
+def _variable(default: Any, description: str, expected: str = "", shown_default: str = "", **constraints: Any) -> Any:
+    """A field of a group of variables.
+
+    Args:
+        description: the help text.
+        expected: what the value may be, for errors; where it is empty, pydantic's own words are used.
+        shown_default: the default for people, where it is computed.
+        constraints: of `pydantic.Field`, such as `ge`.
+    """
+    facts: dict[str, JsonValue] = {"expected": expected, "shown_default": shown_default}
+    given = {"default_factory": default} if callable(default) else {"default": default}
+    return Field(**given, description=description, json_schema_extra=facts, **constraints)
+
+
+def _store_variable() -> Any:
+    return _variable(
+        lambda: (resources.state_folder(".age") / "store").as_uri(),
+        "where runs, reports and models are kept: a folder or s3://bucket/prefix",
+        shown_default=".age/store in the checkout; of an installed package, in the user's data folder",
+    )
+
+
+class Variables(BaseSettings):
+    """A group of variables: the field `trainer_image` is the variable `AGE_TRAINER_IMAGE`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AGE_",
+        enable_decoding=False,
+        frozen=True,
+        allow_inf_nan=False,
+        regex_engine="python-re",  # the default one has no look-ahead
+    )
+    read_by: ClassVar[str]  # who reads the group, for the documentation
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ) -> "Locations":
-        """Read `AGE_LABELS`, `AGE_IMAGES`, `AGE_STORE`, `AGE_CACHE`.
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The constructor takes what it is given; only `from_env` reads the environment."""
+        return (init_settings,)
 
-        Images default to the folder `images` beside the labels, store and cache to `.age/` in the
-        checkout, or to the user's data folder where the package is installed.
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
+        """The values in `env`, by default the environment of this process; defaults elsewhere.
 
         Raises:
-            SettingsError: an address with a password in it.
+            SettingsError: a line for each wrong variable: its name, its value and what would be valid.
         """
-        labels = check_address(env.get("AGE_LABELS", ""))
-        return cls(
-            labels=labels,
-            images=check_address(env.get("AGE_IMAGES", "")) or _beside(labels, "images"),
-            store=check_address(env.get("AGE_STORE", "")) or (state_folder(".age") / "store").as_uri(),
-            cache=Path(env.get("AGE_CACHE", "") or state_folder(".age") / "cache").expanduser().absolute(),
-        )
+        source = EnvSettingsSource(cls)
+        given = os.environ if env is None else env
+        source.env_vars = {name.lower(): text for name, value in given.items() if (text := value.strip())}
+        try:
+            return cls(**source())
+        except ValidationError as error:
+            problems = [problem for problem in error.errors() if problem["type"] != "default_factory_not_called"]
+            raise SettingsError("\n".join(cls._explain(problem) for problem in problems)) from None
+
+    @classmethod
+    def variable(cls, field: str) -> str:
+        """The name of the environment variable that a field is read from."""
+        return f"{cls.model_config['env_prefix']}{field}".upper()
+
+    @classmethod
+    def _explain(cls, problem: ErrorDetails) -> str:
+        own_words = str(problem["ctx"]["error"]) if problem["type"] == "value_error" else ""
+        if not problem["loc"]:
+            return own_words
+        field = str(problem["loc"][0])
+        name = cls.variable(field)
+        if own_words:
+            return own_words if own_words.startswith(name) else f"{name}: {own_words}"
+        expected = _facts(cls.model_fields[field])["expected"] or problem["msg"]
+        return f"{name}={problem['input']!r} is invalid: expected {expected}"
+
+
+class Locations(Variables):
+    """Where labels, images, the store and the cache are.
+
+    Each of labels, images and store is a path or an `s3://` address; the cache is a local folder.
+    """
+
+    read_by = "every command, Airflow's DAGs and pages"
+
+    labels: Address = _variable(
+        "", "the labels: a CSV file with the columns file_name,real_age; a path or an s3:// address"
+    )
+    images: Address = _variable(
+        lambda data: _beside(data["labels"], "images"),
+        "the folder of the images; a path or an s3:// address",
+        shown_default="images/ beside the labels",
+    )
+    store: Address = _store_variable()
+    cache: Folder = _variable(
+        lambda: resources.state_folder(".age") / "cache",
+        "local cache of everything that can be recomputed: image metadata, features, checkpoints; a folder",
+        shown_default=".age/cache beside the default store",
+    )
 
     def require_labels(self) -> str:
         """The labels' address.
@@ -51,6 +179,243 @@ class Locations:
                 "`python -m age_tasks sample --out faces` draws a set to try"
             )
         return self.labels
+
+
+class StageVariables(Variables):
+    """How a stage is run; Airflow's tasks set these, and people may."""
+
+    read_by = "stages and other commands; Airflow's tasks set it"
+
+    run: str = _variable("", "the run to work in; empty: the newest run that has the inputs, or a new one")
+    again: bool = _variable(
+        False, "execute stages even if an earlier result could be reused", "true or false (also yes/no, on/off, 1/0)"
+    )
+    recipe: str = _variable(
+        "", "the recipe: a name, or the path of a .yaml file; empty: that of the run, or reference for a new one"
+    )
+    set: JsonObject = _variable(dict, 'settings to replace, a JSON object such as {"finetune.epochs": 3}')
+    who: str = _variable("", "who acts, for the promotion log; empty: the user of this machine")
+    approval: str = _variable(
+        '{"asked": false}', "the answer of the person who was asked to approve the model, a JSON object"
+    )
+
+
+class WorkflowVariables(Variables):
+    """When Airflow's DAGs start, and what their trigger forms offer."""
+
+    read_by = "Airflow's DAGs"
+
+    schedule: str = _variable(
+        "0 3 * * 1", "when the retraining starts besides new labels: a cron expression (UTC), or none"
+    )
+    recipe: str = _variable("reference", "the recipe that the trigger form offers")
+    labels_poll_seconds: float = _variable(
+        10,
+        "seconds between two looks at the labels file",
+        "a number of seconds from 1 to 86400",
+        ge=1,
+        le=_DAY_SECONDS,
+    )
+    settle_seconds: float = _variable(
+        15,
+        "seconds without a change of the labels file before a run starts",
+        "a number of seconds from 1 to 31536000",
+        ge=1,
+        le=365 * _DAY_SECONDS,
+    )
+    require_approval: bool = _variable(
+        False,
+        "whether a person must approve a model that passed the gate, in scheduled runs too",
+        "true or false (also yes/no, on/off, 1/0)",
+    )
+    score_images: Address = _variable(
+        "", "images that each new champion scores: a folder, or a CSV file with a column file_name"
+    )
+    score_out: Address = _variable("", "the CSV file that these scores are written to: a path or an s3:// address")
+
+
+class NoticeVariables(Variables):
+    """Who is told of failures and late runs."""
+
+    read_by = "Airflow's DAGs"
+
+    notify_email: str = _variable(
+        "",
+        "who is told of failures; needs the Airflow connection smtp_default",
+        "an e-mail address, or several with commas between them",
+        pattern=_ADDRESSES,
+    )
+    deadline_hours: float | None = _variable(
+        None,
+        "hours after which a run is late, counted from when it was queued; needs AGE_NOTIFY_EMAIL",
+        "a number of hours above 0, such as 12",
+        gt=0,
+        le=_YEAR_HOURS,
+    )
+
+    @model_validator(mode="after")
+    def _someone_is_told(self) -> Self:
+        if self.deadline_hours and not self.notify_email:
+            raise ValueError("AGE_DEADLINE_HOURS is set, but nobody would be told: set AGE_NOTIFY_EMAIL too")
+        return self
+
+    @property
+    def addresses(self) -> list[str]:
+        """The e-mail addresses, one by one."""
+        return self.notify_email.split(",") if self.notify_email else []
+
+
+class RuntimeVariables(Variables):
+    """Where a stage's process runs, and with what."""
+
+    read_by = "Airflow's DAGs"
+
+    runtime: Literal["local", "docker", "kubernetes"] = _variable(
+        "local",
+        "where stages run: as processes beside Airflow, in Docker containers or in Kubernetes pods",
+        "'local', 'docker' or 'kubernetes'",
+    )
+    trainer_image: str = _variable(
+        f"age-trainer:{__version__}",
+        "the image that stages run in, built from docker/trainer.Dockerfile",
+        "an image with its tag, not latest",
+        pattern=_PINNED_IMAGE,
+    )
+    gpus: str = _variable(
+        "all",
+        "GPUs of a training: a number, or all (on Kubernetes: one)",
+        "a number of GPUs or 'all'",
+        pattern=r"^(all|\d{1,2})$",
+    )
+    cpus: float = _variable(
+        1.0,
+        "cores that a stage is guaranteed when others compete for them, such as 4",
+        "a number of cores above 0",
+        gt=0,
+        le=4096,
+    )
+    memory: str = _variable(
+        "", "the most memory a stage may use, such as 16g; empty: no limit", "a size such as 16g", pattern=_BYTES
+    )
+    shm: str = _variable(
+        "1g", "shared memory of a stage (/dev/shm), such as 1g", "a size such as 1g", pattern=r"^[1-9]\d*[gm]$"
+    )
+    store: Address = _store_variable()
+    cache_volume: str = _variable(
+        "",
+        "the Docker volume or Kubernetes claim that holds the cache; empty: AGE_CACHE",
+        "the name of a volume or claim",
+        pattern=_NAME,
+    )
+    docker_network: str = _variable(
+        "", "the Docker network of stages; empty: Docker's default", "the name of a network", pattern=_NAME
+    )
+    kubernetes_namespace: str = _variable(
+        "default", "the namespace of the pods", "the name of a namespace", pattern=_NAME
+    )
+    kubernetes_node_selector: str = _variable(
+        "",
+        "labels of the nodes to train on, such as gpu=a10,pool=training",
+        "labels such as gpu=a10,pool=training",
+        pattern=_PAIRS,
+    )
+    kubernetes_secret: str = _variable(
+        "",
+        "the Secret whose keys become variables of stages, such as AWS_SECRET_ACCESS_KEY",
+        "the name of a Secret",
+        pattern=_NAME,
+    )
+
+    @model_validator(mode="after")
+    def _store_is_reachable(self) -> Self:
+        shared = self.store.startswith("s3://")
+        if self.runtime == "kubernetes" and not shared:
+            raise ValueError(
+                f"AGE_STORE={self.store!r} is invalid: pods can't reach it; expected s3://bucket/prefix with "
+                "AGE_RUNTIME=kubernetes"
+            )
+        if self.runtime == "docker" and self.cache_volume and not shared:
+            raise ValueError(
+                f"AGE_CACHE_VOLUME={self.cache_volume!r} is invalid with AGE_STORE={self.store!r}: the image's own "
+                "user can write to the volume, but not to a folder of this machine; use a store on S3, or leave "
+                "AGE_CACHE_VOLUME empty"
+            )
+        return self
+
+    @property
+    def gpu_count(self) -> int:
+        """The number of GPUs; -1 for all there are."""
+        return -1 if self.gpus == "all" else int(self.gpus)
+
+
+class MLflowVariables(Variables):
+    """An MLflow server that published models are logged to; the names are MLflow's own."""
+
+    model_config = SettingsConfigDict(env_prefix="MLFLOW_TRACKING_")
+    read_by = "publish and rollback"
+
+    uri: str = _variable("", "the MLflow server that published models are logged to; empty: none")
+    username: str = _variable("", "the user of the MLflow server")
+    password: str = _variable("", "the user's password", repr=False)
+    token: str = _variable("", "a bearer token for the MLflow server, instead of user and password", repr=False)
+
+
+GROUPS: tuple[type[Variables], ...] = (
+    Locations,
+    StageVariables,
+    WorkflowVariables,
+    NoticeVariables,
+    RuntimeVariables,
+    MLflowVariables,
+)
+
+
+class Variable(NamedTuple):
+    """One environment variable, for people."""
+
+    name: str
+    default: str
+    description: str
+    read_by: str
+
+
+def describe_environment() -> list[Variable]:
+    """Every variable once, in the order of the groups; for the generated documentation and `age-tasks environment`."""
+    found: dict[str, Variable] = {}
+    for group in GROUPS:
+        for field, info in group.model_fields.items():
+            name = group.variable(field)
+            described = Variable(name, _default_text(info), info.description or "", group.read_by)
+            found.setdefault(name, described)
+    data = Variable("AGE_DATA", "", "the folder with labels.csv and images/ on the host", "docker-compose.yaml")
+    return [*found.values(), data]
+
+
+def environment_problems(env: Mapping[str, str] | None = None) -> list[str]:
+    """What is wrong with the variables, a line each; empty where all are valid."""
+    lines: dict[str, None] = {}
+    for group in GROUPS:
+        try:
+            group.from_env(env)
+        except SettingsError as error:
+            lines |= dict.fromkeys(str(error).splitlines())
+    return list(lines)
+
+
+def _default_text(info: FieldInfo) -> str:
+    if text := _facts(info)["shown_default"]:
+        return text
+    default = info.get_default(call_default_factory=True, validated_data={})
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, float):
+        return f"{default:g}"
+    return "" if default in (None, {}) else str(default)
+
+
+def _facts(info: FieldInfo) -> dict[str, str]:
+    facts = info.json_schema_extra
+    return {name: str(text) for name, text in facts.items()} if isinstance(facts, dict) else {}
 
 
 def _beside(labels: str, name: str) -> str:

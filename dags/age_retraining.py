@@ -1,17 +1,18 @@
 """The workflow: from labelled faces to a published, evaluated age model."""
 
-import os
 from datetime import datetime, timedelta
 
 from age_retraining_plugin.approval import ANSWER, approval_task
 from age_retraining_plugin.assets import PROMOTED, announce
 from age_retraining_plugin.form import retraining_form
 from age_retraining_plugin.labels_trigger import labels_asset, labels_schedule
-from age_retraining_plugin.notices import NoticeSettings, when_a_run_is_late, when_a_task_fails
+from age_retraining_plugin.notices import when_a_run_is_late, when_a_task_fails
 from age_retraining_plugin.stage_task import stage_task
 from airflow.sdk import DAG, chain
 
-SCHEDULE = os.environ.get("AGE_SCHEDULE") or "0 3 * * 1"
+from age_tasks.environment import NoticeVariables, WorkflowVariables
+
+VARIABLES = WorkflowVariables.from_env()
 LABELS = labels_asset()
 
 DOCUMENTATION = """
@@ -46,13 +47,13 @@ A promotion updates the asset `age_champion` (version, test MAE and run in the e
 
 TRY_AGAIN = {"retries": 2, "retry_delay": timedelta(seconds=30), "retry_exponential_backoff": True}
 ONCE = {"retries": 0}
-NOTICES = NoticeSettings.from_env()
+NOTICES = NoticeVariables.from_env()
 
 with DAG(
     "age_retraining",
     description="Validate labels, train, compare, publish an age model",
     doc_md=DOCUMENTATION,
-    schedule=labels_schedule(LABELS, SCHEDULE),
+    schedule=labels_schedule(LABELS, VARIABLES.schedule),
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,

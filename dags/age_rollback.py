@@ -43,8 +43,8 @@ with DAG(
 ):
     CommandOperator(
         task_id="rollback",
-        command='rollback --reason="$AGE_REASON" ${AGE_TO:+--to="$AGE_TO"}',
-        env={"AGE_REASON": "{{ params.reason }}", "AGE_TO": "{{ params.to or '' }}"},
+        command='rollback --reason="$REASON" ${VERSION:+--to="$VERSION"}',
+        env={"REASON": "{{ params.reason }}", "VERSION": "{{ params.to or '' }}"},
         outlets=[CHAMPION],
         post_execute=announce_rollback,
         retries=0,

@@ -1,11 +1,12 @@
 """Say the ages of new pictures by the model in use."""
 
-import os
 from datetime import datetime, timedelta
 
 from age_retraining_plugin.assets import CHAMPION, skip_without_images
 from age_retraining_plugin.stage_task import CommandOperator
 from airflow.sdk import DAG, Param
+
+from age_tasks.environment import WorkflowVariables
 
 DOCUMENTATION = """
 Gives the pictures of a folder, or those that a CSV file lists, the ages that the champion sees in them, each with the
@@ -18,14 +19,15 @@ could be read, or the result can't be written. Without `AGE_SCORE_IMAGES` and `A
 nothing: the task is skipped.
 """
 
+VARIABLES = WorkflowVariables.from_env()
 FORM = {
     "images": Param(
-        os.environ.get("AGE_SCORE_IMAGES") or None,
+        VARIABLES.score_images or None,
         type=["null", "string"],
         description="A folder of pictures, or a CSV file with a column file_name. Default: AGE_SCORE_IMAGES.",
     ),
     "out": Param(
-        os.environ.get("AGE_SCORE_OUT") or None,
+        VARIABLES.score_out or None,
         type=["null", "string"],
         description="The CSV file to write: a path or an s3:// address. Default: AGE_SCORE_OUT.",
     ),

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from age_tasks.config import Config, describe_settings, load_recipe, parse_overrides, recipe_names
-from age_tasks.environment import Locations
+from age_tasks.environment import Locations, MLflowVariables, StageVariables
 from age_tasks.errors import AgeTasksError, LabelsError, MissingInputError, SettingsError
 from age_tasks.pipeline import PIPELINE, STAGES, load_stage
 from age_tasks.runs.listing import newest_run
@@ -80,13 +80,12 @@ def _parser() -> argparse.ArgumentParser:
 
     for stage in STAGES:
         sub = add(stage, _stage, _docstring(stage))
-        sub.add_argument("--run", default=os.environ.get("AGE_RUN"), metavar="KEY", help=_RUN_HELP)
+        sub.add_argument("--run", metavar="KEY", help=_RUN_HELP)
         _add_settings(sub)
         sub.add_argument("--again", action="store_true", help=_AGAIN_HELP)
     sub = add("run", _run, "Do all stages in order, each in a process of its own, without Airflow.")
     sub.add_argument(
         "--run",
-        default=os.environ.get("AGE_RUN"),
         metavar="KEY",
         help="the run's key; an unfinished run goes on (default: a new one)",
     )
@@ -140,7 +139,6 @@ _AGAIN_HELP = "carry it out even if it has finished before with the same inputs,
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe",
-        default=os.environ.get("AGE_RECIPE") or None,
         help=f"{', '.join(recipe_names())} or a .yaml file (default: $AGE_RECIPE, else the run's own, else reference)",
     )
     parser.add_argument(
@@ -153,25 +151,19 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, object]:
-    try:
-        given = json.loads(os.environ.get("AGE_SET") or "{}")
-    except (ValueError, RecursionError) as error:
-        raise SettingsError(f'AGE_SET is not JSON ({error}); write {{"finetune.epochs": 3}}') from None
-    if not isinstance(given, dict):
-        raise SettingsError('AGE_SET must be a JSON object such as {"finetune.epochs": 3}')
-    return given | parse_overrides(options.set)
+    return StageVariables.from_env().set | parse_overrides(options.set)
 
 
 def _stage(options: argparse.Namespace) -> int:
     if getattr(options, "labels", None):
         return _split_file(options)
-    name, locations = options.name, Locations.from_env()
-    with open_run(options.run or _fitting_run(name, locations), locations) as run:
+    name, locations, variables = options.name, Locations.from_env(), StageVariables.from_env()
+    with open_run(options.run or variables.run or _fitting_run(name, locations), locations) as run:
         config = _config(run, options)
         if not PIPELINE[name].needs.inputs:
             start_run(run, config, locations)
         log.info("%s of run %s", name, run.key)
-        again = options.again or os.environ.get("AGE_AGAIN") == "true"
+        again = options.again or variables.again
         try:
             record = carry_out(name, PIPELINE[name].needs, lambda: load_stage(name).execute, run, config, again)
         except AgeTasksError:
@@ -200,8 +192,9 @@ def _fitting_run(name: str, locations: Locations) -> str:
 
 
 def _config(run: Run, options: argparse.Namespace) -> Config:
-    if options.recipe or not (PIPELINE[options.name].needs.inputs or run.started()):
-        config = load_recipe(options.recipe or "reference")
+    recipe = options.recipe or StageVariables.from_env().recipe
+    if recipe or not (PIPELINE[options.name].needs.inputs or run.started()):
+        config = load_recipe(recipe or "reference")
     else:
         config = run_config(run)
     return config.with_overrides(_overrides(options))
@@ -211,7 +204,7 @@ def _run(options: argparse.Namespace) -> int:
     from age_tasks.cli.processes import load_ahead, run_command
 
     locations = Locations.from_env()
-    key = options.run or new_run_key()
+    key = options.run or StageVariables.from_env().run or new_run_key()
     given = ["--recipe", options.recipe] if options.recipe else []
     given += [word for assignment in options.set for word in ("--set", assignment)]
     load_ahead()
@@ -284,7 +277,7 @@ def _rollback(options: argparse.Namespace) -> int:
 
     store = open_store(Locations.from_env().store)
     entry = rollback(store, options.reason, options.to)
-    if os.environ.get("MLFLOW_TRACKING_URI"):
+    if MLflowVariables.from_env().uri:
         from age_tasks.registry.mlflow_mirror import log_champion
 
         log_champion(entry.version)

@@ -1,9 +1,9 @@
 """What a person said to the promotion of a candidate that passed the gate."""
 
 import json
-import os
 from dataclasses import dataclass
 
+from age_tasks.environment import StageVariables
 from age_tasks.errors import SettingsError
 
 
@@ -28,7 +28,7 @@ class Approval:
 
 def answer() -> str:
     """`AGE_APPROVAL`, which Airflow's task sets: a JSON object, `{"asked": false}` where nobody was asked."""
-    return os.environ.get("AGE_APPROVAL") or '{"asked": false}'
+    return StageVariables.from_env().approval
 
 
 def approval() -> Approval | None:

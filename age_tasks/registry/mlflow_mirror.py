@@ -7,7 +7,6 @@ warning: the store is what counts.
 
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,8 @@ from urllib.parse import quote, urlsplit
 
 import pandas as pd
 import requests
+
+from age_tasks.environment import MLflowVariables
 
 log = logging.getLogger(__name__)
 
@@ -33,17 +34,17 @@ class Refused(requests.RequestException):
 class Server:
     """The few calls that are needed."""
 
-    def __init__(self, address: str):
-        parts = urlsplit(address)
+    def __init__(self, given: MLflowVariables):
+        parts = urlsplit(given.uri)
         self.shown = f"{parts.scheme}://{parts.hostname}" + (
             f":{parts.port}" if parts.port else ""
         )  # without a password
-        self._address = address.rstrip("/")
+        self._address = given.uri.rstrip("/")
         self._session = requests.Session()
-        if user := os.environ.get("MLFLOW_TRACKING_USERNAME"):
-            self._session.auth = (user, os.environ.get("MLFLOW_TRACKING_PASSWORD", ""))
-        elif token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
-            self._session.headers["Authorization"] = f"Bearer {token}"
+        if given.username:
+            self._session.auth = (given.username, given.password)
+        elif given.token:
+            self._session.headers["Authorization"] = f"Bearer {given.token}"
 
     def get(self, call: str, **parameters: Any) -> dict | None:
         """The answer; None where the server has no such thing."""
@@ -94,7 +95,7 @@ def log_champion(version: str) -> None:
 @contextlib.contextmanager
 def _server() -> Iterator[Server]:
     """The tracking server that `MLFLOW_TRACKING_URI` names; what goes wrong with it is a warning."""
-    server = Server(os.environ["MLFLOW_TRACKING_URI"])
+    server = Server(MLflowVariables.from_env())
     try:
         yield server
     except (requests.RequestException, ValueError, KeyError, OSError) as error:

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
+from age_tasks.environment import StageVariables
 from age_tasks.errors import NotFoundError, SettingsError, StoreError
 from age_tasks.store.base import Store, file_sha256, to_json
 
@@ -220,6 +221,6 @@ def _model(store: Store, entry: Promotion) -> str:
 def _who() -> str:
     """Who acts: `AGE_WHO`, which Airflow's tasks set, or the user of this machine."""
     try:
-        return os.environ.get("AGE_WHO") or getpass.getuser()
+        return StageVariables.from_env().who or getpass.getuser()
     except (KeyError, OSError):  # a user without a name, as in some containers
         return f"user {os.getuid()}"

@@ -6,13 +6,13 @@ registry, also as LiteRT where that gives the same ages, and the champion.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from age_tasks.config import Config
+from age_tasks.environment import MLflowVariables
 from age_tasks.errors import MissingInputError
 from age_tasks.registry.approval import Approval, approval
 from age_tasks.registry.promotions import (
@@ -55,7 +55,7 @@ def execute(run: Run, config: Config) -> Summary:
         summary |= promote_candidate(run, files, facts | contract(size) | {"export": export}, said)
         summary["export"] = export["problem"] or f"same ages within {export['largest_difference']:.4f} years"
     run.store.put(report_key, files["report.html"])  # last: it says "published"
-    if published and os.environ.get("MLFLOW_TRACKING_URI"):
+    if published and MLflowVariables.from_env().uri:
         _track(run, config, files, evaluation)
     return summary
 

@@ -1,10 +1,9 @@
 """The trigger form of the retraining: fields for settings have the types, bounds and help of the settings classes."""
 
-import os
-
 from airflow.sdk import Param
 
 from age_tasks.config import Config, describe_settings, recipe_names
+from age_tasks.environment import Locations, WorkflowVariables
 
 TRAINING = (
     "model.backbone",
@@ -27,17 +26,18 @@ SETTINGS = (
 
 def retraining_form() -> dict[str, Param]:
     """The fields in the order of the form."""
-    recipe = os.environ.get("AGE_RECIPE") or "reference"  # may be a file's path
+    locations, variables = Locations.from_env(), WorkflowVariables.from_env()
+    recipe = variables.recipe  # may be the path of a file
     data, training, promotion, rest = "Data", "Training (empty: as the recipe says)", "Promotion", "Everything else"
     return {
         "labels": Param(
-            os.environ.get("AGE_LABELS", ""),
+            locations.labels,
             type=["null", "string"],
             section=data,
             description="labels.csv with file_name,real_age: a path or an s3:// address. Empty: AGE_LABELS.",
         ),
         "images": Param(
-            os.environ.get("AGE_IMAGES", ""),
+            locations.images if "images" in locations.model_fields_set else "",
             type=["null", "string"],
             section=data,
             description="The folder of pictures. Empty: the folder images beside the labels.",
@@ -51,7 +51,7 @@ def retraining_form() -> dict[str, Param]:
         ),
         **{name: setting(name, training) for name in TRAINING},
         "require_approval": Param(
-            os.environ.get("AGE_REQUIRE_APPROVAL") == "true",
+            variables.require_approval,
             type="boolean",
             section=promotion,
             description="Ask a person before a candidate that passed the gate becomes the champion.",

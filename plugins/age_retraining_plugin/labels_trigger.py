@@ -1,7 +1,6 @@
 """The asset `age_labels`: new labels start a run, by themselves."""
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from functools import cached_property
@@ -10,9 +9,10 @@ from typing import Any
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+from croniter import croniter
 
 from age_tasks.data.labels_file import content_sha256, labels_object, last_snapshot
-from age_tasks.environment import PROJECT, Locations
+from age_tasks.environment import Locations, WorkflowVariables, working_folder
 from age_tasks.errors import SettingsError
 from age_tasks.store import open_store
 from age_tasks.store.base import Entry, Store
@@ -23,30 +23,49 @@ LONGEST_PAUSE_SECONDS = 20.0  # while the labels can't be read: what arrives the
 FIRED = "fired"
 
 
-def labels_asset(env: Mapping[str, str] = os.environ) -> Asset | None:
+def labels_asset(env: Mapping[str, str] | None = None) -> Asset | None:
     """The labels file that `AGE_LABELS` names, with its watcher; None where it names none.
 
     Raises:
-        SettingsError: `AGE_LABELS_POLL_SECONDS` or `AGE_SETTLE_SECONDS` is no number of at least 1.
+        SettingsError: a variable is invalid.
     """
-    locations = Locations.from_env(env)
+    locations, variables = Locations.from_env(env), WorkflowVariables.from_env(env)
     if not locations.labels:
         return None
     trigger = NewLabelsTrigger(
         labels=_absolute(locations.labels),
         store=_absolute(locations.store),
-        poll_seconds=_seconds(env, "AGE_LABELS_POLL_SECONDS", 10),
-        settle_seconds=_seconds(env, "AGE_SETTLE_SECONDS", 15),
+        poll_seconds=variables.labels_poll_seconds,
+        settle_seconds=variables.settle_seconds,
     )
     return Asset("age_labels", watchers=[AssetWatcher(name="new_labels", trigger=trigger)])
 
 
 def labels_schedule(labels: Asset | None, cron: str) -> Any:
-    """When a DAG runs by itself: as the labels change, and at the times of `cron` (UTC) unless that is `none`."""
-    timetable = None if cron == "none" else CronTriggerTimetable(cron, timezone="UTC")
+    """When a DAG starts without a person: when the labels change, and at the times of `cron`.
+
+    Args:
+        labels: the asset of the labels file, if there is one.
+        cron: the value of `AGE_SCHEDULE`: a cron expression in UTC, or `none`.
+
+    Raises:
+        SettingsError: neither.
+    """
+    timetable = None if cron.lower() == "none" else _timetable(cron)
     if labels and timetable:
         return AssetOrTimeSchedule(timetable=timetable, assets=[labels])
     return [labels] if labels else timetable
+
+
+def _timetable(cron: str) -> CronTriggerTimetable:
+    try:
+        croniter(cron).get_next()  # fails also for a date that never comes
+    except (ValueError, KeyError):
+        raise SettingsError(
+            f"AGE_SCHEDULE={cron!r} is invalid: expected a cron expression such as '0 3 * * 1' (Mondays, 03:00 UTC), "
+            "or 'none'"
+        ) from None
+    return CronTriggerTimetable(cron, timezone="UTC")
 
 
 class NewLabelsTrigger(BaseEventTrigger):
@@ -148,16 +167,5 @@ class NewLabelsTrigger(BaseEventTrigger):
 
 
 def _absolute(location: str) -> str:
-    """A relative path as tasks see it: they run in the checkout."""
-    return location if "://" in location else str(PROJECT / Path(location).expanduser())
-
-
-def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
-    given = env.get(name) or default
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = 0.0
-    if not 1 <= seconds < float("inf"):
-        raise SettingsError(f"{name}={given}: write a number of seconds, at least 1")
-    return seconds
+    """A relative path as tasks see it: they run in the working folder."""
+    return location if "://" in location else str(working_folder() / Path(location).expanduser())

@@ -4,12 +4,11 @@ Off unless `AGE_NOTIFY_EMAIL` is set.
 """
 
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any
 
 from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference
-from pydantic import Field, model_validator
 
-from age_retraining_plugin.environment import FromEnvironment
+from age_tasks.environment import NoticeVariables
 
 FAILED = {
     "subject": "{{ dag.dag_id }}: {{ ti.task_id }} failed",
@@ -27,28 +26,7 @@ LATE = {
 }
 
 
-class NoticeSettings(FromEnvironment):
-    notify_email: str = Field(
-        "",
-        pattern=r"^[^@\s,]+@[^@\s,]+(,[^@\s,]+@[^@\s,]+)*$",
-        description="who is told of failures: an address, or several with commas between",
-    )
-    deadline_hours: float | None = Field(
-        None, gt=0, description="hours from a run's start in the queue after which it is late, such as 12"
-    )
-
-    @model_validator(mode="after")
-    def _someone_is_told(self) -> Self:
-        if self.deadline_hours and not self.notify_email:
-            raise ValueError("AGE_DEADLINE_HOURS is set and nobody would be told: set AGE_NOTIFY_EMAIL too")
-        return self
-
-    @property
-    def addresses(self) -> list[str]:
-        return self.notify_email.split(",")
-
-
-def when_a_task_fails(settings: NoticeSettings) -> dict[str, Any]:
+def when_a_task_fails(settings: NoticeVariables) -> dict[str, Any]:
     """The default arguments of tasks that send the notice; none without an address."""
     if not settings.notify_email:
         return {}
@@ -57,7 +35,7 @@ def when_a_task_fails(settings: NoticeSettings) -> dict[str, Any]:
     return {"on_failure_callback": SmtpNotifier(to=settings.addresses, **FAILED)}
 
 
-def when_a_run_is_late(settings: NoticeSettings) -> DeadlineAlert | None:
+def when_a_run_is_late(settings: NoticeVariables) -> DeadlineAlert | None:
     """The DAG's deadline, whose notice the triggerer sends."""
     if not settings.deadline_hours:
         return None

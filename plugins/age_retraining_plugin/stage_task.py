@@ -5,7 +5,6 @@ import json
 import shlex
 import sys
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.hooks.subprocess import SubprocessHook, SubprocessResult
@@ -14,11 +13,10 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from age_retraining_plugin.form import SETTINGS
-from age_retraining_plugin.runtimes.settings import RuntimeSettings
 from age_retraining_plugin.stage_metrics import send_numbers
+from age_tasks.environment import PROJECT, RuntimeVariables, working_folder
 from age_tasks.errors import LabelsError, MissingInputError, SettingsError, TooFewNewError, WeightsError
 
-PROJECT = Path(__file__).resolve().parents[2]
 TRYING_AGAIN_IS_NO_USE = frozenset(
     error.exit_code for error in (SettingsError, LabelsError, MissingInputError, WeightsError)
 )
@@ -89,7 +87,7 @@ class CommandOperator(Outcome, BashOperator):
     def __init__(self, *, command: str, env: dict[str, str], **options: Any):
         super().__init__(
             bash_command=f"exec {shlex.quote(sys.executable)} -m age_tasks {command}",
-            cwd=str(PROJECT),
+            cwd=str(working_folder()),
             env={"AGE_WHO": WHO, **env},
             append_env=True,
             skip_on_exit_code=SKIPPED_ON,
@@ -120,7 +118,7 @@ def stage_task(
     Raises:
         SettingsError: a variable that can't be.
     """
-    settings, gpu = RuntimeSettings.from_env(), stage in ON_THE_GPU
+    settings, gpu = RuntimeVariables.from_env(), stage in ON_THE_GPU
     form = FORM if from_form else {"AGE_RECIPE": "", "AGE_SET": ""}
     env = {"AGE_RUN": RUN, "AGE_AGAIN": AGAIN, **form, **(env or {})}
     options |= {"task_id": stage, "doc_md": _documentation(stage), **({"pool": GPU_POOL} if gpu else {})}

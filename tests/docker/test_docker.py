@@ -20,11 +20,11 @@ RUN = """
 import json, os, re, sys, threading
 from airflow.sdk import DAG
 from age_retraining_plugin.runtimes.docker import DockerStage
-from age_retraining_plugin.runtimes.settings import RuntimeSettings
+from age_tasks.environment import RuntimeVariables
 
 with DAG("age_retraining") as dag:
     stage = DockerStage(stage="snapshot", task_id="snapshot", env={"SHOWN": "yes"}, gpu=False,
-                        settings=RuntimeSettings.from_env())
+                        settings=RuntimeVariables.from_env())
 stage.render_template_fields({"dag": dag, "run_id": "manual__2026-11-22T10:15:00+00:00"})
 stage.command = ["sh", "-c", sys.argv[1]]
 stage.allow_nested_operators = True

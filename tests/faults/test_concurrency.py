@@ -83,7 +83,7 @@ def test_a_rollback_during_a_publication_holds_or_comes_after_it(store: Store, t
     promoted(store, tmp_path, "monday", "tuesday")
     for number in range(rounds):
         before, waits = history(store), (lots.uniform(0, 0.05), lots.uniform(0, 0.05))
-        with open_run(f"run{number}", Locations("", "", store.url, tmp_path / "cache")) as run:
+        with open_run(f"run{number}", Locations(store=store.url, cache=tmp_path / "cache")) as run:
             files = candidate(run, b"model %d" % number, before[-1].version)
             said = at_once(
                 lambda run=run, files=files: promote_candidate(run, files, FACTS),

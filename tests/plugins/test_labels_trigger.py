@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import re
 import socket
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
@@ -225,7 +226,7 @@ def test_how_often_to_look_is_the_operator_s_choice():
     trigger = labels_asset(env).watchers[0].trigger
     assert (trigger.poll_seconds, trigger.settle_seconds) == (60, 300)
     for wrong in ("0", "-3", "soon", "nan", "inf"):
-        with pytest.raises(SettingsError, match=f"AGE_SETTLE_SECONDS={wrong}: write a number of seconds"):
+        with pytest.raises(SettingsError, match=f"AGE_SETTLE_SECONDS='{wrong}' is invalid: expected a number of sec"):
             labels_asset(env | {"AGE_SETTLE_SECONDS": wrong})
 
 
@@ -239,3 +240,10 @@ def test_a_dag_starts_by_labels_by_the_clock_by_both_or_by_hand_only():
     assert labels_asset({}) is None
     assert labels_schedule(None, "0 3 * * 1").expression == "0 3 * * 1"
     assert labels_schedule(None, "none") is None
+    assert labels_schedule(None, "@daily") is not None
+
+
+@pytest.mark.parametrize("cron", ["every day", "0 25 * * *", "0 3 * *", "0 0 31 2 *"])
+def test_a_wrong_schedule_is_refused_by_name_and_value(cron: str):
+    with pytest.raises(SettingsError, match=re.escape(f"AGE_SCHEDULE={cron!r} is invalid: expected a cron expr")):
+        labels_schedule(None, cron)

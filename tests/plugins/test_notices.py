@@ -17,9 +17,10 @@ import asyncio, json, types
 from airflow.sdk import DAG
 from airflow.sdk.definitions.deadline import DeadlineAlert
 from airflow.triggers.callback import CallbackTrigger
-from age_retraining_plugin.notices import NoticeSettings, when_a_run_is_late, when_a_task_fails
+from age_retraining_plugin.notices import when_a_run_is_late, when_a_task_fails
+from age_tasks.environment import NoticeVariables
 
-settings = NoticeSettings.from_env()
+settings = NoticeVariables.from_env()
 dag = DAG("age_retraining")
 ti = types.SimpleNamespace(task_id="finetune", log_url="http://localhost:8080/dags/age_retraining/log")
 context = {"dag": dag, "ti": ti, "run_id": "manual__1", "exception": ValueError("<b>GPU</b> fell off the bus")}
@@ -36,15 +37,16 @@ print(json.dumps({"hours": alert.interval.total_seconds() / 3600, "events": asyn
 REFUSE = """
 import json
 from airflow.sdk import DAG
-from age_retraining_plugin.notices import NoticeSettings, when_a_run_is_late, when_a_task_fails
+from age_retraining_plugin.notices import when_a_run_is_late, when_a_task_fails
+from age_tasks.environment import NoticeVariables
 
 def refusal(**env):
     try:
-        NoticeSettings.from_env(env)
+        NoticeVariables.from_env(env)
     except Exception as error:
         return str(error)
 
-off = NoticeSettings.from_env({})
+off = NoticeVariables.from_env({})
 print(json.dumps([
     [when_a_task_fails(off), when_a_run_is_late(off)],
     refusal(AGE_NOTIFY_EMAIL="ann"),
@@ -123,6 +125,6 @@ def test_nothing_is_sent_unless_someone_is_named_and_nonsense_is_refused(bare_ai
     off, *refused = json.loads(done.stdout.splitlines()[-1])
     assert off == [{}, None]
     nobody, soon, alone = refused
-    assert nobody.startswith("AGE_NOTIFY_EMAIL='ann' can't be; it is who is told of failures: an address")
-    assert soon.startswith("AGE_DEADLINE_HOURS='soon' can't be; it is hours")
-    assert alone == "AGE_DEADLINE_HOURS is set and nobody would be told: set AGE_NOTIFY_EMAIL too"
+    assert nobody.startswith("AGE_NOTIFY_EMAIL='ann' is invalid: expected an e-mail address")
+    assert soon.startswith("AGE_DEADLINE_HOURS='soon' is invalid: expected a number of hours")
+    assert alone == "AGE_DEADLINE_HOURS is set, but nobody would be told: set AGE_NOTIFY_EMAIL too"

@@ -4,8 +4,8 @@ import json
 import os
 
 import pytest
-from age_retraining_plugin.runtimes.settings import RuntimeSettings
 
+from age_tasks.environment import RuntimeVariables
 from age_tasks.errors import SettingsError
 from tests.support.airflow import python
 
@@ -157,24 +157,27 @@ def test_a_stage_writes_to_its_own_places_only_and_gains_no_rights(tasks: dict):
 
 
 def test_stages_run_in_processes_unless_told_otherwise():
-    settings = RuntimeSettings.from_env({"AGE_RUNTIME": "", "AGE_GPUS": ""})
+    settings = RuntimeVariables.from_env({"AGE_RUNTIME": "", "AGE_GPUS": ""})
     assert (settings.runtime, settings.gpu_count) == ("local", -1)
 
 
 @pytest.mark.parametrize(
     ("env", "said"),
     [
-        ({"AGE_RUNTIME": "podman"}, "AGE_RUNTIME='podman' can't be; it is 'local', 'docker' or 'kubernetes'"),
-        ({"AGE_GPUS": "-1"}, "AGE_GPUS='-1' can't be; it is GPUs of a training: a number, or 'all'"),
+        ({"AGE_RUNTIME": "podman"}, "AGE_RUNTIME='podman' is invalid: expected 'local', 'docker' or 'kubernetes'"),
+        ({"AGE_GPUS": "-1"}, "AGE_GPUS='-1' is invalid: expected a number of GPUs or 'all'"),
         ({"AGE_TRAINER_IMAGE": "age-trainer:latest"}, "with its tag, not latest"),
         ({"AGE_TRAINER_IMAGE": "registry:5000/age-trainer"}, "with its tag, not latest"),
         ({"AGE_MEMORY": "16Gi"}, "such as 16g"),
         ({"AGE_KUBERNETES_NODE_SELECTOR": "gpu"}, "such as gpu=a10,pool=training"),
-        ({"AGE_RUNTIME": "kubernetes", "AGE_STORE": "/data/store"}, "set AGE_STORE to s3://bucket/prefix"),
-        ({"AGE_RUNTIME": "docker", "AGE_CACHE_VOLUME": "cache"}, "AGE_CACHE_VOLUME goes with a store on S3"),
+        ({"AGE_RUNTIME": "kubernetes", "AGE_STORE": "/data/store"}, "pods can't reach it; expected s3://bucket/prefix"),
+        (
+            {"AGE_RUNTIME": "docker", "AGE_CACHE_VOLUME": "cache", "AGE_STORE": "/data/store"},
+            "AGE_CACHE_VOLUME='cache' is invalid with AGE_STORE='/data/store'",
+        ),
     ],
 )
 def test_nonsense_is_refused_with_what_would_do(env: dict[str, str], said: str):
     with pytest.raises(SettingsError) as error:
-        RuntimeSettings.from_env(env)
+        RuntimeVariables.from_env(env)
     assert said in str(error.value)

@@ -79,7 +79,7 @@ HOSTILE = "faces/<script>x.jpg</script>/labels.csv"
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A run whose stages left what the report reads: 31 test faces of 20 to 30 years, 8 older ones, one of 85."""
     root = tmp_path_factory.mktemp("report")
-    locations = Locations(HOSTILE, "faces/images", (root / "store").as_uri(), root / "cache")
+    locations = Locations(labels=HOSTILE, images="faces/images", store=(root / "store").as_uri(), cache=root / "cache")
     config = Config()
 
     def stage(name: str, write: Callable[[Path], object] = lambda out: None, **summary: int) -> None:
@@ -291,7 +291,9 @@ def test_text_from_outside_stays_text(published: "Page", run: Run, evaluation: P
 
 
 def test_no_report_before_there_is_something_to_report(evaluation: Path, tmp_path: Path):
-    locations = Locations("labels.csv", "images", (tmp_path / "store").as_uri(), tmp_path / "cache")
+    locations = Locations(
+        labels="labels.csv", images="images", store=(tmp_path / "store").as_uri(), cache=tmp_path / "cache"
+    )
     with open_run("tuesday", locations) as run:
         with pytest.raises(MissingInputError, match="run tuesday"):
             report_from_run(run, evaluation, gate=None)

@@ -23,7 +23,7 @@ HEEDS = Needs(("first",), extra={"approval": lambda run: answer()})
 @pytest.fixture
 def do(tmp_path: Path) -> Callable[..., Record]:
     """Carry out a stage of a run: it writes `text` to out.txt and counts how often it was really done."""
-    locations = Locations("labels.csv", "images", str(tmp_path / "store"), tmp_path / "cache")
+    locations = Locations(labels="labels.csv", images="images", store=str(tmp_path / "store"), cache=tmp_path / "cache")
 
     def carry(key: str, stage: str, needs: Needs, text: str = "same", config: Config | None = None, again=False):
         config = config or Config()

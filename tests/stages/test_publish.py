@@ -18,7 +18,7 @@ from tests.support.builders import FACTS, candidate
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
-    with open_run("tuesday", Locations("", "", (tmp_path / "store").as_uri(), tmp_path / "cache")) as run:
+    with open_run("tuesday", Locations(store=(tmp_path / "store").as_uri(), cache=tmp_path / "cache")) as run:
         yield run
 
 

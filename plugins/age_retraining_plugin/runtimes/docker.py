@@ -15,9 +15,8 @@ from docker.types import DeviceRequest, Mount
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
-from age_retraining_plugin.runtimes.settings import RuntimeSettings
 from age_retraining_plugin.stage_task import SKIPPED_ON, Outcome
-from age_tasks.environment import Locations
+from age_tasks.environment import Locations, RuntimeVariables, WorkflowVariables
 from age_tasks.store.addresses import local_path
 
 CACHE = Path("/cache")
@@ -31,7 +30,7 @@ class DockerStage(Outcome, DockerOperator):
     train beside it.
     """
 
-    def __init__(self, *, stage: str, env: dict[str, str], settings: RuntimeSettings, gpu: bool, **options: Any):
+    def __init__(self, *, stage: str, env: dict[str, str], settings: RuntimeVariables, gpu: bool, **options: Any):
         locations = Locations.from_env()
         volume = settings.cache_volume
         super().__init__(
@@ -152,7 +151,7 @@ def _read_only(locations: Locations) -> list[Mount]:
     """
     labels = [str(local_path(locations.labels).parent)] if _is_local(locations.labels) else []
     images = [str(local_path(locations.images))] if _is_local(locations.images) else []
-    recipe = os.environ.get("AGE_RECIPE", "")
+    recipe = WorkflowVariables.from_env().recipe
     recipes = [str(Path(recipe).absolute())] if recipe.endswith((".yaml", ".yml")) else []
     return [Mount(path, path, "bind", read_only=True) for path in dict.fromkeys([*labels, *images, *recipes])]
 

@@ -6,11 +6,11 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.providers.cncf.kubernetes.secret import Secret
 from kubernetes.client import models as k8s
 
-from age_retraining_plugin.runtimes.settings import RuntimeSettings
 from age_retraining_plugin.stage_task import SKIPPED_ON, Outcome
+from age_tasks.environment import RuntimeVariables
 
 CACHE = "/cache"
-AGE_USER = 50000  # the image's own
+IMAGE_USER = 50000  # the image's own
 IMAGE_AND_NODE_SECONDS = 1800  # an image of gigabytes, on a node that may have to be started first
 
 
@@ -20,7 +20,7 @@ class KubernetesStage(Outcome, KubernetesPodOperator):
     A pod outlives a worker that dies; the operator finds it again on the next try (`durable`).
     """
 
-    def __init__(self, *, stage: str, env: dict[str, str], settings: RuntimeSettings, gpu: bool, **options: Any):
+    def __init__(self, *, stage: str, env: dict[str, str], settings: RuntimeVariables, gpu: bool, **options: Any):
         places = {"AGE_STORE": settings.store, "AGE_CACHE": CACHE}
         places |= {"KERAS_HOME": f"{CACHE}/keras", "MPLCONFIGDIR": f"{CACHE}/matplotlib"}
         secret = settings.kubernetes_secret
@@ -41,9 +41,9 @@ class KubernetesStage(Outcome, KubernetesPodOperator):
                 k8s.V1VolumeMount(name="tmp", mount_path="/tmp"),
             ],
             security_context=k8s.V1PodSecurityContext(
-                run_as_user=AGE_USER,
+                run_as_user=IMAGE_USER,
                 run_as_non_root=True,
-                fs_group=AGE_USER,
+                fs_group=IMAGE_USER,
                 seccomp_profile=k8s.V1SeccompProfile(type="RuntimeDefault"),
             ),
             container_security_context=k8s.V1SecurityContext(
@@ -62,7 +62,7 @@ class KubernetesStage(Outcome, KubernetesPodOperator):
         )
 
 
-def _resources(settings: RuntimeSettings, gpu: bool) -> k8s.V1ResourceRequirements:
+def _resources(settings: RuntimeVariables, gpu: bool) -> k8s.V1ResourceRequirements:
     limits = {"memory": _quantity(settings.memory)} if settings.memory else {}
     if gpu and settings.gpu_count:
         limits["nvidia.com/gpu"] = str(abs(settings.gpu_count))
@@ -74,7 +74,7 @@ def _quantity(size: str) -> str:
     return f"{size[:-1]}{size[-1].upper()}i"
 
 
-def _node_selector(settings: RuntimeSettings) -> dict[str, str]:
+def _node_selector(settings: RuntimeVariables) -> dict[str, str]:
     return dict(pair.split("=") for pair in settings.kubernetes_node_selector.split(",") if pair)
 
 
