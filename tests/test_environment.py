@@ -105,9 +105,7 @@ def test_store_and_cache_are_in_the_checkout():
     assert found.cache == PROJECT / ".age" / "cache"
 
 
-def test_an_installed_package_keeps_its_state_outside_of_site_packages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_installed_package_keeps_its_state_outside_of_site_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(resources, "INSTALLED", True)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
