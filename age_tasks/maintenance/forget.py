@@ -116,7 +116,8 @@ def changes(picture: Picture, store: Store) -> Iterator[tuple[str, Changes]]:
     keys = store.list()
     with tempfile.TemporaryDirectory() as scratch:
         sheet = Path(scratch, "sheet.png")
-        figures.face_sheet([], sheet, title="A face on this sheet was to be forgotten: all were taken out")
+        blank_sheet = figures.face_sheet([], title="A face on this sheet was to be forgotten: all were taken out")
+        figures.save(blank_sheet, sheet)
         blank, blank_uri = sheet.read_bytes(), png_uri(sheet)
         shown = {key for key in keys if _shows(picture, key, store)}
         uris = []

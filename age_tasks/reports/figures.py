@@ -1,19 +1,25 @@
-"""Every plot, as PNG. Ages and errors in years; colours that most colour-blind readers tell apart."""
+"""Every plot, as a Matplotlib figure. Ages and errors in years; colours that most colour-blind readers tell apart.
 
-from collections.abc import Sequence
+save(error_by_age(table), path)
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from matplotlib.typing import RcKeyType
 
 from age_tasks.evaluation.conformal import bounds
 
-HISTOGRAM_REACH = 60  # years; a single absurd prediction must not flatten the rest
+HISTOGRAM_REACH = 60  # years; one extreme prediction must not compress the rest
 BASELINE, FINETUNE, NEUTRAL, ACCENT = "#8da0b3", "#1f6f8b", "#5b6770", "#d1495b"
-STYLE = {
+STYLE: dict[RcKeyType, Any] = {
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
@@ -30,58 +36,66 @@ STYLE = {
 }
 
 
-def learning_curve(history: pd.DataFrame, path: Path, *, title: str) -> None:
-    """Training and validation MAE by epoch, the kept epoch marked, and where the learning rate fell.
+@matplotlib.rc_context(STYLE)
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure as PNG; makes the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+
+
+@matplotlib.rc_context(STYLE)
+def learning_curve(history: pd.DataFrame, *, title: str) -> Figure:
+    """Training and validation MAE by epoch, with the kept epoch and each drop of the learning rate marked.
 
     Args:
         history: columns `epoch`, `mae`, `val_mae` (years) and `learning_rate`.
     """
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(7, 3.6)
-        axes.plot(history["epoch"], history["mae"], color=BASELINE, marker="o", ms=3, label="training")
-        axes.plot(history["epoch"], history["val_mae"], color=FINETUNE, marker="o", ms=3, label="validation")
-        best = history.loc[history["val_mae"].idxmin()]
-        axes.plot(best["epoch"], best["val_mae"], "o", ms=11, mfc="none", mec=ACCENT, mew=1.8)
-        label = f"kept: {best['val_mae']:.2f} years"
-        axes.annotate(
-            label,
-            (best["epoch"], best["val_mae"]),
-            (0, 12),
-            textcoords="offset points",
-            color=ACCENT,
-            ha="center",
-        )
-        for epoch in history.loc[history["learning_rate"].diff() < 0, "epoch"]:
-            axes.axvline(epoch, color=NEUTRAL, lw=0.8, ls=":")
-        axes.set(title=title, xlabel="epoch (dotted: the learning rate fell)", ylabel="MAE (years)")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.margins(y=0.18)
-        axes.legend()
-        _save(figure, path)
+    figure, axes = _figure(7, 3.6)
+    axes.plot(history["epoch"], history["mae"], color=BASELINE, marker="o", ms=3, label="training")
+    axes.plot(history["epoch"], history["val_mae"], color=FINETUNE, marker="o", ms=3, label="validation")
+    best = history.iloc[int(history["val_mae"].argmin())]
+    axes.plot(best["epoch"], best["val_mae"], "o", ms=11, mfc="none", mec=ACCENT, mew=1.8)
+    label = f"kept: {best['val_mae']:.2f} years"
+    axes.annotate(
+        label,
+        (best["epoch"], best["val_mae"]),
+        (0, 12),
+        textcoords="offset points",
+        color=ACCENT,
+        ha="center",
+    )
+    for epoch in history.loc[history["learning_rate"].diff() < 0, "epoch"]:
+        axes.axvline(epoch, color=NEUTRAL, lw=0.8, ls=":")
+    axes.set(title=title, xlabel="epoch (dotted: learning rate reduced)", ylabel="MAE (years)")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axes.margins(y=0.18)
+    axes.legend()
+    return figure
 
 
-def predicted_against_real(predictions: pd.DataFrame, column: str, path: Path) -> None:
-    """A point an image; on the diagonal the prediction is right, within the band by 5 years.
+@matplotlib.rc_context(STYLE)
+def predicted_against_real(predictions: pd.DataFrame, column: str) -> Figure:
+    """One point per image; the diagonal is a correct prediction, the band is an error of at most 5 years.
 
     Args:
         predictions: `real_age` and `column`, in years.
     """
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(5.6, 5.2)
-        top = float(np.nanmax(predictions[["real_age", column]].to_numpy())) + 4
-        line = np.array([0, top])
-        axes.fill_between(line, line - 5, line + 5, color=FINETUNE, alpha=0.12, lw=0, label="within 5 years")
-        axes.plot(line, line, color=NEUTRAL, lw=1)
-        opacity = float(np.clip(150 / max(len(predictions), 1), 0.15, 0.8))
-        axes.scatter(predictions["real_age"], predictions[column], s=14, color=FINETUNE, alpha=opacity, lw=0)
-        axes.set(title="Predicted against real age", xlabel="real age (years)", ylabel="predicted age (years)")
-        axes.set(xlim=(0, top), ylim=(min(0, float(predictions[column].min())), top))
-        axes.legend(loc="upper left")
-        _save(figure, path)
+    figure, axes = _figure(5.6, 5.2)
+    top = float(np.nanmax(predictions[["real_age", column]].to_numpy())) + 4
+    line = np.array([0, top])
+    axes.fill_between(line, line - 5, line + 5, color=FINETUNE, alpha=0.12, lw=0, label="within 5 years")
+    axes.plot(line, line, color=NEUTRAL, lw=1)
+    opacity = float(np.clip(150 / max(len(predictions), 1), 0.15, 0.8))
+    axes.scatter(predictions["real_age"], predictions[column], s=14, color=FINETUNE, alpha=opacity, lw=0)
+    axes.set(title="Predicted against real age", xlabel="real age (years)", ylabel="predicted age (years)")
+    axes.set(xlim=(0, top), ylim=(min(0, float(predictions[column].min())), top))
+    axes.legend(loc="upper left")
+    return figure
 
 
-def error_by_age(by_age: pd.DataFrame, path: Path) -> None:
-    """MAE of each model by age bin and the fine-tuned one's bias, with the number of images behind each.
+@matplotlib.rc_context(STYLE)
+def error_by_age(by_age: pd.DataFrame) -> Figure:
+    """MAE of each model by age bin, and the bias of the fine-tuned model, with the number of images per bin.
 
     Args:
         by_age: columns `bin`, `images`, `baseline_mae`, `finetune_mae`, `finetune_bias`, and `champion_mae` where there
@@ -93,27 +107,27 @@ def error_by_age(by_age: pd.DataFrame, path: Path) -> None:
         ("finetune", FINETUNE, "fine-tuned"),
     )
     models = [look for look in looks if f"{look[0]}_mae" in by_age]
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.4, 5.2), layout="constrained")
-        upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 1.4))
-        places, width = np.arange(len(by_age)), 0.8 / len(models)
-        for number, (name, colour, label) in enumerate(models):
-            offset = (number - (len(models) - 1) / 2) * width
-            _bars(upper, places + offset, by_age[f"{name}_mae"], width * 0.95, colour, "{:.1f}", label=label)
-        _bars(lower, places, by_age["finetune_bias"], 0.5, FINETUNE, "{:+.1f}")
-        lower.axhline(0, color=NEUTRAL, lw=1)
-        lower.margins(y=0.25)
-        lower.set_xticks(places, [f"{row.bin}\nn = {row.images}" for row in by_age.itertuples()], fontsize=9)
-        for axes in (upper, lower):
-            axes.grid(axis="x", visible=False)
-        upper.set(title="Error by real age", ylabel="test MAE (years)")
-        lower.set(title="Bias: above 0 taken for older", ylabel="years")
-        upper.legend()
-        _save(figure, path)
+    figure = Figure(figsize=(7.4, 5.2), layout="constrained")
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 1.4))
+    places, width = np.arange(len(by_age)), 0.8 / len(models)
+    for number, (name, colour, label) in enumerate(models):
+        offset = (number - (len(models) - 1) / 2) * width
+        _bars(upper, places + offset, by_age[f"{name}_mae"], width * 0.95, colour, "{:.1f}", label=label)
+    _bars(lower, places, by_age["finetune_bias"], 0.5, FINETUNE, "{:+.1f}")
+    lower.axhline(0, color=NEUTRAL, lw=1)
+    lower.margins(y=0.25)
+    lower.set_xticks(places, [f"{row.bin}\nn = {row.images}" for row in by_age.itertuples()], fontsize=9)
+    for axes in (upper, lower):
+        axes.grid(axis="x", visible=False)
+    upper.set(title="Error by real age", ylabel="test MAE (years)")
+    lower.set(title="Bias: above 0, predicted too old", ylabel="years")
+    upper.legend()
+    return figure
 
 
-def interval_held(predictions: pd.DataFrame, column: str, groups: Sequence[dict], path: Path) -> None:
-    """Real against predicted age with the interval as a band: which test images lie outside?
+@matplotlib.rc_context(STYLE)
+def interval_held(predictions: pd.DataFrame, column: str, groups: Sequence[Mapping[str, Any]]) -> Figure:
+    """Real against predicted age, with the interval as a band; test images outside it are highlighted.
 
     Args:
         predictions: `real_age` and `column`, in years.
@@ -122,134 +136,141 @@ def interval_held(predictions: pd.DataFrame, column: str, groups: Sequence[dict]
     predicted, real = predictions[column].to_numpy(), predictions["real_age"].to_numpy()
     low, high = bounds(predicted, groups)
     inside = (low <= real) & (real <= high)
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(7.4, 4.2)
-        line = np.linspace(max(predicted.min() - 2, 0), predicted.max() + 2, 500)
-        axes.fill_between(line, *bounds(line, groups), color=FINETUNE, alpha=0.12, lw=0)
-        opacity = float(np.clip(300 / max(len(predictions), 1), 0.3, 0.9))
-        for there, colour, name in ((inside, FINETUNE, "within the interval"), (~inside, ACCENT, "outside")):
-            label = f"{name} ({int(there.sum()):,})"
-            axes.scatter(predicted[there], real[there], s=14, color=colour, alpha=opacity, lw=0, label=label)
-        title = f"The interval held for {100 * inside.mean():.1f} % of the test images"
-        axes.set(title=title, xlabel="predicted age (years)", ylabel="real age (years)")
-        axes.legend(loc="upper left")
-        _save(figure, path)
+    figure, axes = _figure(7.4, 4.2)
+    line = np.linspace(max(predicted.min() - 2, 0), predicted.max() + 2, 500)
+    axes.fill_between(line, *bounds(line, groups), color=FINETUNE, alpha=0.12, lw=0)
+    opacity = float(np.clip(300 / max(len(predictions), 1), 0.3, 0.9))
+    for mask, colour, name in ((inside, FINETUNE, "within the interval"), (~inside, ACCENT, "outside")):
+        label = f"{name} ({int(mask.sum()):,})"
+        axes.scatter(predicted[mask], real[mask], s=14, color=colour, alpha=opacity, lw=0, label=label)
+    title = f"{100 * inside.mean():.1f} % of the test images lie within the interval"
+    axes.set(title=title, xlabel="predicted age (years)", ylabel="real age (years)")
+    axes.legend(loc="upper left")
+    return figure
 
 
-def age_drift(before: pd.Series, now: pd.Series, stability: float, path: Path, *, champion: str) -> None:
-    """The ages of the champion's data beside those of this run's, as shares in bins of 5 years.
+@matplotlib.rc_context(STYLE)
+def age_drift(before: pd.Series, now: pd.Series, stability: float, *, champion: str) -> Figure:
+    """The age distributions of the champion's data and of this run's data, in bins of 5 years.
 
     Args:
+        before, now: ages in years, of the champion's data and of this run's.
         stability: the population stability index between the two.
+        champion: its name.
     """
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(7.4, 3.2)
-        for ages, name, colour, filled in (
-            (before, f"{champion}'s", BASELINE, True),
-            (now, "this run's", FINETUNE, False),
-        ):
-            shares, edges = np.histogram(ages, np.arange(0, 126, 5))
-            label = f"{name} data ({len(ages):,})"
-            alpha = 0.55 if filled else 1
-            axes.stairs(100 * shares / len(ages), edges, lw=1.8, color=colour, fill=filled, alpha=alpha, label=label)
-        axes.set(title=f"Drift of ages: population stability index {stability:.3f}", xlim=(0, 105))
-        axes.set(xlabel="real age (years)", ylabel="share of the images (%)")
-        axes.grid(axis="x", visible=False)
-        axes.legend()
-        _save(figure, path)
+    figure, axes = _figure(7.4, 3.2)
+    for ages, name, colour, filled in (
+        (before, f"{champion}'s", BASELINE, True),
+        (now, "this run's", FINETUNE, False),
+    ):
+        counts, edges = np.histogram(ages, np.arange(0, 126, 5))
+        label = f"{name} data ({len(ages):,})"
+        alpha = 0.55 if filled else 1
+        axes.stairs(100 * counts / len(ages), edges, lw=1.8, color=colour, fill=filled, alpha=alpha, label=label)
+    axes.set(title=f"Drift of ages: population stability index {stability:.3f}", xlim=(0, 105))
+    axes.set(xlabel="real age (years)", ylabel="images (%)")
+    axes.grid(axis="x", visible=False)
+    axes.legend()
+    return figure
 
 
-def difference_by_age(comparison: dict, path: Path) -> None:
-    """How much the candidate's MAE is above the champion's, overall and by age bin, with 95 % intervals.
+@matplotlib.rc_context(STYLE)
+def difference_by_age(comparison: Mapping[str, Any]) -> Figure:
+    """MAE of the candidate less MAE of the champion, overall and by age bin, with 95 % intervals.
 
     Args:
         comparison: `value`, `low`, `high` (years), `images`, and `bins` of the same with `low_age` and `high_age`.
     """
     rows = [("all ages", comparison)]
     rows += [(f"{found['low_age']:g}–{found['high_age']:g}", found) for found in comparison["bins"]]
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(7.4, 0.9 + 0.36 * len(rows))
-        axes.axvline(0, color=NEUTRAL, lw=1)
-        for place, (_, found) in enumerate(rows):
-            better, worse = found["high"] < 0, found["low"] > 0
-            colour = FINETUNE if better else ACCENT if worse else BASELINE
-            axes.plot([found["low"], found["high"]], [place, place], color=colour, lw=4 if place == 0 else 2.2)
-            axes.plot(found["value"], place, "o", color=colour, ms=9 if place == 0 else 6)
-        axes.set_yticks(range(len(rows)), [f"{label}  (n = {found['images']})" for label, found in rows], fontsize=9)
-        axes.invert_yaxis()
-        axes.grid(axis="y", visible=False)
-        reach = max(abs(edge) for edge in axes.get_xlim())
-        axes.set(xlim=(-reach, reach), title="Candidate against champion")
-        axes.set_xlabel("← candidate better    MAE difference (years), 95 % interval    champion better →")
-        _save(figure, path)
+    figure, axes = _figure(7.4, 0.9 + 0.36 * len(rows))
+    axes.axvline(0, color=NEUTRAL, lw=1)
+    for place, (_, found) in enumerate(rows):
+        better, worse = found["high"] < 0, found["low"] > 0
+        colour = FINETUNE if better else ACCENT if worse else BASELINE
+        axes.plot([found["low"], found["high"]], [place, place], color=colour, lw=4 if place == 0 else 2.2)
+        axes.plot(found["value"], place, "o", color=colour, ms=9 if place == 0 else 6)
+    axes.set_yticks(range(len(rows)), [f"{label}  (n = {found['images']})" for label, found in rows], fontsize=9)
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    reach = max(abs(edge) for edge in axes.get_xlim())
+    axes.set(xlim=(-reach, reach), title="Candidate against champion")
+    axes.set_xlabel("← candidate better    MAE difference (years), 95 % interval    champion better →")
+    return figure
 
 
-def error_histogram(predictions: pd.DataFrame, path: Path) -> None:
-    """Signed errors of both models in bins of 2 years; right of 0 the prediction is too old."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(7, 3.4)
-        errors = {name: predictions[name] - predictions["real_age"] for name in ("baseline", "finetune")}
-        largest = max(error.abs().max() for error in errors.values())
-        reach = min(2 * np.ceil(largest / 2) + 2, HISTOGRAM_REACH)
-        errors = {name: error.clip(1 - reach, reach - 1) for name, error in errors.items()}
-        beyond = f"; outermost: {reach - 2:.0f} and more" if largest > reach - 2 else ""
-        bins = np.arange(-reach, reach + 1, 2)
-        axes.hist(errors["baseline"], bins, color=BASELINE, alpha=0.55, label="baseline")
-        axes.hist(errors["finetune"], bins, histtype="step", lw=2, color=FINETUNE, label="fine-tuned")
-        axes.axvline(0, color=NEUTRAL, lw=1)
-        axes.set(title="Errors", xlabel=f"predicted less real age (years{beyond})", ylabel="test images")
-        axes.legend()
-        _save(figure, path)
+@matplotlib.rc_context(STYLE)
+def error_histogram(predictions: pd.DataFrame) -> Figure:
+    """Signed errors of both models in bins of 2 years; above 0 the prediction is too old.
+
+    Errors beyond `HISTOGRAM_REACH` are counted in the outermost bins.
+
+    Args:
+        predictions: columns `real_age`, `baseline`, `finetune`, in years.
+    """
+    figure, axes = _figure(7, 3.4)
+    errors = {name: predictions[name] - predictions["real_age"] for name in ("baseline", "finetune")}
+    largest = max(error.abs().max() for error in errors.values())
+    reach = min(2 * np.ceil(largest / 2) + 2, HISTOGRAM_REACH)
+    errors = {name: error.clip(1 - reach, reach - 1) for name, error in errors.items()}
+    beyond = f"; outermost: {reach - 2:.0f} and more" if largest > reach - 2 else ""
+    bins = np.arange(-reach, reach + 1, 2).tolist()
+    axes.hist(errors["baseline"], bins, color=BASELINE, alpha=0.55, label="baseline")
+    axes.hist(errors["finetune"], bins, histtype="step", lw=2, color=FINETUNE, label="fine-tuned")
+    axes.axvline(0, color=NEUTRAL, lw=1)
+    axes.set(title="Errors", xlabel=f"predicted minus real age (years{beyond})", ylabel="test images")
+    axes.legend()
+    return figure
 
 
-def age_histogram(ages: pd.Series, path: Path, *, title: str) -> None:
+@matplotlib.rc_context(STYLE)
+def age_histogram(ages: pd.Series, *, title: str) -> Figure:
     """Images by age in bins of 5 years, with quartiles."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(7, 3.2)
-        axes.hist(ages, np.arange(0, max(ages.max(), 100) + 5, 5), color=FINETUNE, edgecolor="white", lw=0.6)
-        for quartile, name in zip(
-            ages.quantile([0.25, 0.5, 0.75]), ("first quartile", "median", "third quartile"), strict=True
-        ):
-            axes.axvline(quartile, color=ACCENT, lw=1, ls="--" if name != "median" else "-")
-            axes.text(quartile, axes.get_ylim()[1], f" {quartile:g}", color=ACCENT, va="top", fontsize=8)
-        axes.grid(axis="x", visible=False)
-        axes.set(title=title, xlabel="real age (years); red: quartiles", ylabel="images")
-        _save(figure, path)
+    figure, axes = _figure(7, 3.2)
+    axes.hist(ages, np.arange(0, max(ages.max(), 100) + 5, 5).tolist(), color=FINETUNE, edgecolor="white", lw=0.6)
+    for quartile, name in zip(
+        ages.quantile([0.25, 0.5, 0.75]), ("first quartile", "median", "third quartile"), strict=True
+    ):
+        axes.axvline(quartile, color=ACCENT, lw=1, ls="--" if name != "median" else "-")
+        axes.text(quartile, axes.get_ylim()[1], f" {quartile:g}", color=ACCENT, va="top", fontsize=8)
+    axes.grid(axis="x", visible=False)
+    axes.set(title=title, xlabel="real age (years); red: quartiles", ylabel="images")
+    return figure
 
 
-def split_ages(train: pd.DataFrame, val: pd.DataFrame, test: pd.DataFrame, path: Path) -> None:
-    """The age distribution of each split as shares, one line each: they should lie on each other."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(7, 3.2)
-        for part, name, colour in (
-            (train, "train", NEUTRAL),
-            (val, "validation", BASELINE),
-            (test, "test", ACCENT),
-        ):
-            shares, edges = np.histogram(part["real_age"], np.arange(0, 106, 5))
-            axes.stairs(100 * shares / max(len(part), 1), edges, lw=1.8, color=colour, label=f"{name} ({len(part):,})")
-        axes.set(title="Ages by split", xlabel="real age (years)", ylabel="share of the split (%)")
-        axes.legend()
-        _save(figure, path)
+@matplotlib.rc_context(STYLE)
+def split_ages(train: pd.DataFrame, val: pd.DataFrame, test: pd.DataFrame) -> Figure:
+    """The age distribution of each split, one line each; the lines should coincide."""
+    figure, axes = _figure(7, 3.2)
+    for part, name, colour in (
+        (train, "train", NEUTRAL),
+        (val, "validation", BASELINE),
+        (test, "test", ACCENT),
+    ):
+        counts, edges = np.histogram(part["real_age"], np.arange(0, 106, 5))
+        axes.stairs(100 * counts / max(len(part), 1), edges, lw=1.8, color=colour, label=f"{name} ({len(part):,})")
+    axes.set(title="Ages by split", xlabel="real age (years)", ylabel="images of the split (%)")
+    axes.legend()
+    return figure
 
 
-def face_sheet(faces: Sequence[tuple[np.ndarray, str]], path: Path, *, title: str, columns: int = 8) -> None:
-    """Pictures in rows with a caption under each.
+@matplotlib.rc_context(STYLE)
+def face_sheet(faces: Sequence[tuple[np.ndarray, str]], *, title: str, columns: int = 8) -> Figure:
+    """Images in rows, with a caption under each.
 
     Args:
         faces: (uint8 RGB array of shape (height, width, 3), caption).
     """
     rows = max(-(-len(faces) // columns), 1)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(1.15 * columns, 1.42 * rows + 0.4), layout="constrained")
-        figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
-        grid = figure.subplots(rows, columns, squeeze=False)
-        for axes in grid.flat:
-            axes.axis("off")
-        for axes, (pixels, caption) in zip(grid.flat, faces, strict=False):
-            axes.imshow(pixels)
-            axes.set_title(caption, fontsize=9, fontweight="normal", loc="center", y=-0.24, parse_math=False)
-        _save(figure, path)
+    figure = Figure(figsize=(1.15 * columns, 1.42 * rows + 0.4), layout="constrained")
+    figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, (pixels, caption) in zip(grid.flat, faces, strict=False):
+        axes.imshow(pixels)
+        axes.set_title(caption, fontsize=9, fontweight="normal", loc="center", y=-0.24, parse_math=False)
+    return figure
 
 
 def _bars(
@@ -257,15 +278,10 @@ def _bars(
 ) -> None:
     """Bars with their numbers; none where a height is NaN."""
     bars = axes.bar(places, heights.fillna(0), width, color=colour, label=label)
-    said = ["" if np.isnan(height) else number.format(height) for height in heights]
-    axes.bar_label(bars, said, fontsize=8, padding=1)
+    numbers = ["" if np.isnan(height) else number.format(height) for height in heights]
+    axes.bar_label(bars, numbers, fontsize=8, padding=1)
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
-
-
-def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)

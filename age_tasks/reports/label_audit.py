@@ -17,7 +17,8 @@ def write_audit(labels: pd.DataFrame, out: Path) -> dict:
     found = audit(labels)
     (out / "audit.json").write_text(json.dumps(found, indent=2) + "\n")
     if labels["real_age"].notna().any():
-        figures.age_histogram(labels["real_age"].dropna(), out / "ages.png", title=f"{found['count']:,} labels by age")
+        ages = figures.age_histogram(labels["real_age"].dropna(), title=f"{found['count']:,} labels by age")
+        figures.save(ages, out / "ages.png")
     return found
 
 

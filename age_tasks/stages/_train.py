@@ -69,7 +69,7 @@ def train_and_save(
     if learner is not network:
         network.set_weights(learner.get_weights())
     history.to_csv(run.out / "history.csv", index=False)
-    figures.learning_curve(history, run.out / "learning_curve.png", title=f"Learning curve: {name}")
+    figures.save(figures.learning_curve(history, title=f"Learning curve: {name}"), run.out / "learning_curve.png")
     (with_mirror(model) if config.augmentation.test_time_augmentation else model).save(run.out / "model.keras")
     for split in ("val", "test"):
         ages = predict_ages(model, splits[split], folder, run.cache, config).round(3)

@@ -136,19 +136,23 @@ def compare_with_champion(
 
 
 def _draw(run: Run, predictions: pd.DataFrame, ages: pd.DataFrame, groups: Sequence[dict[str, Any]]) -> None:
-    figures.interval_held(predictions, "finetune", groups, run.out / "interval_held.png")
-    figures.predicted_against_real(predictions, "finetune", run.out / "predicted_against_real.png")
-    figures.error_by_age(ages, run.out / "error_by_age.png")
-    figures.error_histogram(predictions, run.out / "error_histogram.png")
     faces = _faces(largest_errors(predictions), images_of(run), "finetune", "{real:g} → {other:.0f}")
-    figures.face_sheet(faces, run.out / "worst_errors.png", title="Largest errors: real → predicted age")
+    plots = {
+        "interval_held": figures.interval_held(predictions, "finetune", groups),
+        "predicted_against_real": figures.predicted_against_real(predictions, "finetune"),
+        "error_by_age": figures.error_by_age(ages),
+        "error_histogram": figures.error_histogram(predictions),
+        "worst_errors": figures.face_sheet(faces, title="Largest errors: real → predicted age"),
+    }
+    for name, figure in plots.items():
+        figures.save(figure, run.out / f"{name}.png")
 
 
 def _draw_comparison(run: Run, champion: Champion, comparison: dict[str, Any], all_images: pd.DataFrame) -> None:
     before, now = champion.trained_on["real_age"], all_images["real_age"]
-    name, drift = champion.entry.name, comparison["drift"]
-    figures.age_drift(before, now, drift, run.out / "age_drift.png", champion=name)
-    figures.difference_by_age(comparison, run.out / "against_champion.png")
+    drift = figures.age_drift(before, now, comparison["drift"], champion=champion.entry.name)
+    figures.save(drift, run.out / "age_drift.png")
+    figures.save(figures.difference_by_age(comparison), run.out / "against_champion.png")
 
 
 def _write_label_issues(run: Run) -> None:
@@ -159,7 +163,8 @@ def _write_label_issues(run: Run) -> None:
     issues = rank_by_label_error(table).head(LABELS_TO_LOOK_AT)
     (run.out / "labels_to_look_at.csv").write_text(as_csv(issues))
     faces = _faces(first_label_issues(issues), images_of(run), "other_age", "{real:g}, or {other:.0f}?")
-    figures.face_sheet(faces, run.out / "labels_to_look_at.png", title="Labels to look at: label, or other age?")
+    sheet = figures.face_sheet(faces, title="Labels to look at: label, or other age?")
+    figures.save(sheet, run.out / "labels_to_look_at.png")
 
 
 def _faces(rows: pd.DataFrame, folder: ImageFolder, other: str, caption: str) -> list[tuple[np.ndarray, str]]:

@@ -85,5 +85,5 @@ def write_splits(splits: dict[str, pd.DataFrame], settings: SplitSettings, out: 
     for name in SPLITS:
         splits[name].to_csv(out / f"{name}.csv", index=False)
     (out / "split_summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    figures.split_ages(splits["train"], splits["val"], splits["test"], out / "split_ages.png")
+    figures.save(figures.split_ages(splits["train"], splits["val"], splits["test"]), out / "split_ages.png")
     return {name: summary[name]["images"] for name in SPLITS} | counts

@@ -72,7 +72,8 @@ def _previous_ages(run: Run) -> pd.Series | None:
 def _face_sheet(accepted: pd.DataFrame, folder: ImageFolder, run: Run) -> None:
     chosen = sample_faces(accepted)
     faces = [(load_rgb(folder.path(row.file_name), 112), f"{row.real_age:g}") for row in chosen.itertuples()]
-    figures.face_sheet(faces, run.out / "audit" / "faces.png", title="Faces from young to old, with their labels")
+    sheet = figures.face_sheet(faces, title="Faces from young to old, with their labels")
+    figures.save(sheet, run.out / "audit" / "faces.png")
 
 
 def _refusal(run: Run, verdict: Verdict, quarantine: pd.DataFrame) -> str:

@@ -5,12 +5,17 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image, ImageColor
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
+from PIL import Image
 
 from age_tasks.reports import figures
-from age_tasks.reports.figures import ACCENT, BASELINE, FINETUNE
+from age_tasks.reports.figures import ACCENT, BASELINE, FINETUNE, HISTOGRAM_REACH, NEUTRAL
 
-Draw = Callable[[Path], None]
+Draw = Callable[[], Figure]
 
 HISTORY = pd.DataFrame(
     {
@@ -30,7 +35,16 @@ BY_AGE = pd.DataFrame(
         "finetune_bias": [1.5, np.nan, -2.0],
     }
 )
-POINT = "#5793a8"  # a point of the scatter of 200, which is see-through, on white
+COMPARISON = {
+    "images": 60,
+    "value": -0.5,
+    "low": -0.8,
+    "high": -0.2,
+    "bins": [
+        {"low_age": 0, "high_age": 20, "images": 20, "value": 0.1, "low": -0.4, "high": 0.6},
+        {"low_age": 20, "high_age": 120, "images": 40, "value": 0.9, "low": 0.3, "high": 1.5},
+    ],
+}
 RED_FACE = (np.full((112, 112, 3), (220, 20, 60), np.uint8), "31 → 80")
 
 
@@ -44,200 +58,226 @@ def predictions() -> pd.DataFrame:
     )
 
 
-@pytest.fixture(params=["curve", "scatter", "by age", "errors", "ages", "splits", "interval", "drift", "faces"])
+@pytest.fixture(
+    params=["curve", "scatter", "by age", "errors", "ages", "splits", "interval", "drift", "difference", "faces"]
+)
 def draw(request: pytest.FixtureRequest, predictions: pd.DataFrame) -> Draw:
+    real, predicted = predictions["real_age"], predictions["finetune"]
     return {
-        "curve": lambda path: figures.learning_curve(HISTORY, path, title="Learning curve"),
-        "scatter": lambda path: figures.predicted_against_real(predictions, "finetune", path),
-        "by age": lambda path: figures.error_by_age(BY_AGE, path),
-        "errors": lambda path: figures.error_histogram(predictions, path),
-        "ages": lambda path: figures.age_histogram(predictions["real_age"], path, title="Ages"),
-        "splits": lambda path: figures.split_ages(predictions[:140], predictions[140:170], predictions[170:], path),
-        "interval": lambda path: figures.interval_held(predictions, "finetune", GROUPS, path),
-        "drift": lambda path: figures.age_drift(
-            predictions["real_age"], predictions["finetune"], 0.02, path, champion="v4"
-        ),
-        "faces": lambda path: figures.face_sheet([RED_FACE] * 5, path, title="Faces"),
+        "curve": lambda: figures.learning_curve(HISTORY, title="Learning curve"),
+        "scatter": lambda: figures.predicted_against_real(predictions, "finetune"),
+        "by age": lambda: figures.error_by_age(BY_AGE),
+        "errors": lambda: figures.error_histogram(predictions),
+        "ages": lambda: figures.age_histogram(real, title="Ages"),
+        "splits": lambda: figures.split_ages(predictions[:140], predictions[140:170], predictions[170:]),
+        "interval": lambda: figures.interval_held(predictions, "finetune", GROUPS),
+        "drift": lambda: figures.age_drift(real, predicted, 0.02, champion="v4"),
+        "difference": lambda: figures.difference_by_age(COMPARISON),
+        "faces": lambda: figures.face_sheet([RED_FACE] * 5, title="Faces"),
     }[request.param]
 
 
-def test_every_figure_is_a_readable_png_of_moderate_size(draw: Draw, tmp_path: Path):
+def test_a_saved_figure_is_a_readable_png_of_moderate_size(draw: Draw, tmp_path: Path):
     path = tmp_path / "a folder" / "figure.png"
-    draw(path)
-    with Image.open(path) as picture:
-        assert picture.format == "PNG"
-        assert 600 <= picture.width <= 1500
-        assert 200 <= picture.height <= 1200
+    figures.save(draw(), path)
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert 600 <= image.width <= 1500
+        assert 200 <= image.height <= 1200
     assert 3_000 < path.stat().st_size < 300_000
 
 
-def test_drawing_leaves_the_style_of_others_alone(draw: Draw, tmp_path: Path):
+def test_drawing_leaves_the_global_style_alone(draw: Draw, tmp_path: Path):
     theirs = {"font.size": 7.0, "axes.grid": False, "axes.spines.top": True}
     with matplotlib.rc_context(theirs):
-        draw(tmp_path / "figure.png")
+        figures.save(draw(), tmp_path / "figure.png")
         assert {name: matplotlib.rcParams[name] for name in theirs} == theirs
 
 
-def test_a_learning_curve_marks_the_kept_epoch_where_validation_was_best(tmp_path: Path):
-    falls, rises = (HISTORY.assign(val_mae=values) for values in ([9.0, 8.0, 7.0, 6.0], [6.0, 7.0, 8.0, 9.0]))
-    for history, side in ((falls, "right"), (rises, "left")):
-        pixels = drawn(lambda path, history=history: figures.learning_curve(history, path, title=""), tmp_path)
-        across = np.nonzero(near(pixels, ACCENT))[1].mean() / pixels.shape[1]
-        assert across > 0.75 if side == "right" else across < 0.25
+def test_the_learning_curve_marks_the_epoch_with_the_best_validation():
+    curve, marked = lines(figures.learning_curve(HISTORY, title=""))["validation"], kept(HISTORY)
+    assert curve == [(1, 11.0), (2, 9.5), (3, 8.9), (4, 9.1)]
+    assert marked == (3, 8.9)
+    assert kept(HISTORY.assign(val_mae=[6.0, 7.0, 8.0, 9.0])) == (1, 6.0)
 
 
-def test_a_learning_curve_shows_where_the_learning_rate_fell(tmp_path: Path):
+def test_the_learning_curve_shows_where_the_learning_rate_fell():
+    assert dotted_lines(figures.learning_curve(HISTORY, title="")) == []
     halved = HISTORY.assign(learning_rate=[1e-3, 1e-3, 5e-4, 5e-4])
-    steady, fell = (
-        drawn(lambda path, history=history: figures.learning_curve(history, path, title=""), tmp_path)
-        for history in (HISTORY, halved)
-    )
-    changed = np.nonzero((steady != fell).any(axis=2))
-    assert np.ptp(changed[1]) <= 4  # a thin line
-    assert np.ptp(changed[0]) > 0.7 * steady.shape[0]  # from top to bottom
-    assert changed[1].mean() / steady.shape[1] == pytest.approx(0.66, abs=0.05)  # at the third of four epochs
+    assert dotted_lines(figures.learning_curve(halved, title="")) == [3]
 
 
-def test_one_epoch_is_a_learning_curve_too(tmp_path: Path):
-    pixels = drawn(lambda path: figures.learning_curve(HISTORY[:1], path, title="One epoch"), tmp_path)
-    assert near(pixels, ACCENT).any()
+def test_the_learning_curve_of_a_single_epoch_marks_it():
+    assert kept(HISTORY[:1]) == (1, 11.0)
 
 
-def test_bars_are_as_high_as_the_errors(tmp_path: Path):
-    unbiased = BY_AGE.assign(finetune_bias=0.0)
-    pixels = drawn(lambda path: figures.error_by_age(unbiased, path), tmp_path)
-    baseline, finetune = (near(pixels, colour).sum(axis=0) for colour in (BASELINE, FINETUNE))
-    heights = [np.median(columns[columns > 0.2 * len(pixels)]) for columns in (baseline, finetune)]
-    assert heights[0] == pytest.approx(2 * heights[1], rel=0.02)
+def test_bars_are_as_high_as_the_errors():
+    upper, lower = figures.error_by_age(BY_AGE).axes
+    assert bars(upper, BASELINE) == [8, 0, 8]
+    assert bars(upper, FINETUNE) == [4, 0, 4]
+    assert bars(lower, FINETUNE) == [1.5, 0, -2]
+    assert [text.get_text() for text in lower.texts] == ["+1.5", "", "-2.0"]  # an empty bin has its place, no number
+    assert [label.get_text() for label in lower.get_xticklabels()] == [
+        "0–10\nn = 12",
+        "10–20\nn = 0",
+        "over 20\nn = 40",
+    ]
 
 
-def test_an_empty_age_bin_keeps_its_place_and_has_no_bar(tmp_path: Path):
-    pixels = drawn(lambda path: figures.error_by_age(BY_AGE, path), tmp_path)
-    bars = near(pixels, FINETUNE).sum(axis=0) > 0.2 * pixels.shape[0]
-    starts = np.flatnonzero(np.diff(bars.astype(int)) == 1)
-    assert len(starts) == 2
-    assert np.diff(starts)[0] > 0.5 * pixels.shape[1]  # two places apart of three
+def test_the_champion_has_bars_between_the_models():
+    upper, _ = figures.error_by_age(BY_AGE.assign(champion_mae=[5.0, np.nan, 6.0])).axes
+    assert bars(upper, NEUTRAL) == [5, 0, 6]
+    assert [text.get_text() for text in upper.get_legend().get_texts()] == ["baseline", "champion", "fine-tuned"]
 
 
-def test_no_images_at_all_by_age(tmp_path: Path):
-    empty = BY_AGE.assign(images=0, baseline_mae=np.nan, finetune_mae=np.nan)
-    assert (drawn(lambda path: figures.error_by_age(empty, path), tmp_path) != 255).any()
+def test_error_by_age_without_any_image():
+    empty = BY_AGE.assign(images=0, baseline_mae=np.nan, finetune_mae=np.nan, finetune_bias=np.nan)
+    upper, _ = figures.error_by_age(empty).axes
+    assert bars(upper, FINETUNE) == [0, 0, 0]
 
 
-def test_a_perfect_model_lies_on_the_diagonal_and_a_poor_one_does_not(predictions: pd.DataFrame, tmp_path: Path):
-    perfect = predictions.assign(finetune=predictions["real_age"])
-    spread = []
-    for table in (perfect, predictions):
-        pixels = drawn(lambda path, table=table: figures.predicted_against_real(table, "finetune", path), tmp_path)
-        rows, columns = np.nonzero(near(pixels, POINT))
-        spread.append(np.corrcoef(rows, columns)[0, 1])
-    assert spread[0] == pytest.approx(-1, abs=0.01)  # rows count downwards
-    assert spread[0] + 0.005 < spread[1] < 0
+def test_every_prediction_is_a_point_beside_the_diagonal(predictions: pd.DataFrame):
+    axes = only_axes(figures.predicted_against_real(predictions, "finetune"))
+    assert points(axes, FINETUNE) == list(zip(predictions["real_age"], predictions["finetune"], strict=True))
+    (diagonal,) = axes.lines
+    assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
+    assert axes.get_xlim()[1] == axes.get_ylim()[1] > predictions["finetune"].max()
 
 
-def test_a_prediction_below_zero_is_seen(tmp_path: Path):
-    right = pd.DataFrame({"real_age": [50.0] * 200, "finetune": [50.0] * 200})
-    below = right.assign(finetune=right["finetune"].where(right.index != 0, -60.0))
-    seen = []
-    for table in (right, below):
-        pixels = drawn(lambda path, table=table: figures.predicted_against_real(table, "finetune", path), tmp_path)
-        seen.append(near(pixels, POINT)[int(0.8 * len(pixels)) :].any())
-    assert seen == [False, True]
+def test_a_prediction_below_zero_is_within_the_axes():
+    table = pd.DataFrame({"real_age": [50.0, 50.0], "finetune": [50.0, -60.0]})
+    assert only_axes(figures.predicted_against_real(table, "finetune")).get_ylim()[0] == -60
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_few_predictions(count: int, predictions: pd.DataFrame, tmp_path: Path):
     few = predictions[:count]
-    for name, draw_few in (
-        ("scatter", lambda path: figures.predicted_against_real(few, "finetune", path)),
-        ("errors", lambda path: figures.error_histogram(few, path)),
-        ("ages", lambda path: figures.age_histogram(few["real_age"], path, title="Few")),
-        ("splits", lambda path: figures.split_ages(few, few[:0], few[:0], path)),
-    ):
-        assert (drawn(draw_few, tmp_path) != 255).any(), name
+    assert len(points(only_axes(figures.predicted_against_real(few, "finetune")), FINETUNE)) == count
+    assert sum(bars(only_axes(figures.error_histogram(few)), BASELINE)) == count
+    assert sum(bars(only_axes(figures.age_histogram(few["real_age"], title="")), FINETUNE)) == count
+    assert len(steps(figures.split_ages(few, few[:0], few[:0]))) == 3
 
 
-def test_a_model_that_guesses_too_old_errs_to_the_right(predictions: pd.DataFrame, tmp_path: Path):
-    older = predictions.assign(baseline=predictions["real_age"] + 20, finetune=predictions["real_age"] - 20)
-    pixels = drawn(lambda path: figures.error_histogram(older, path), tmp_path)[60:]  # below the legend
-    middle = pixels.shape[1] / 2
-    assert np.nonzero(near(pixels, FINETUNE))[1].mean() < middle
-    assert tallest(pixels[:, int(middle) + 40 :], "#c0cad4", 12) > 0.5 * len(pixels)  # the baseline's colour on white
+def test_a_model_that_predicts_too_old_has_its_errors_right_of_zero(predictions: pd.DataFrame):
+    older = predictions.assign(baseline=predictions["real_age"] + 21, finetune=predictions["real_age"] - 21)
+    axes = only_axes(figures.error_histogram(older))
+    (filled,) = {bar.get_x() for bar in axes.patches if hasattr(bar, "get_x") and bar.get_height()}
+    assert filled == 20  # the bin from 20 to 22
+    (outline,) = [patch for patch in axes.patches if not hasattr(patch, "get_x")]
+    corners = outline.get_xy()
+    assert corners[corners[:, 1] > 0, 0].max() == -20
 
 
-def test_images_outside_the_interval_stand_out(tmp_path: Path):
-    red = []
-    for off in (5.0, 8.0):
-        table = pd.DataFrame({"real_age": [20.0, 30.0], "finetune": [20.0, 30.0 + off]})
-        pixels = drawn(lambda path, table=table: figures.interval_held(table, "finetune", GROUPS, path), tmp_path)
-        red.append(near(pixels, ACCENT, 60)[:, 200:].sum())  # but for the legend
-    assert red[1] > red[0]
+def test_extreme_errors_are_counted_in_the_outermost_bins():
+    table = pd.DataFrame({"real_age": [30.0, 30.0], "baseline": [30.0, 900.0], "finetune": [30.0, 31.0]})
+    axes = only_axes(figures.error_histogram(table))
+    assert sum(bars(axes, BASELINE)) == 2
+    assert axes.get_xlim()[1] < HISTOGRAM_REACH + 10
+    assert "outermost: 58 and more" in axes.get_xlabel()
 
 
-def test_an_age_histogram_shows_every_age_up_to_the_oldest(tmp_path: Path):
-    """A hundred and seventeen is rare, and neither dropped nor drawn outside."""
-    pixels = drawn(lambda path: figures.age_histogram(pd.Series([117.0] * 9), path, title="Old"), tmp_path)
-    across = np.nonzero(near(pixels, FINETUNE))[1].mean() / pixels.shape[1]
-    assert across > 0.85
+def test_images_outside_the_interval_are_highlighted():
+    table = pd.DataFrame({"real_age": [20.0, 30.0], "finetune": [20.0, 38.0]})
+    figure = figures.interval_held(table, "finetune", GROUPS)
+    assert points(only_axes(figure), FINETUNE) == [(20, 20)]
+    assert points(only_axes(figure), ACCENT) == [(38, 30)]
+    assert only_axes(figure).get_title(loc="left") == "50.0 % of the test images lie within the interval"
 
 
-def test_splits_of_one_distribution_lie_on_each_other_whatever_their_size(tmp_path: Path):
+def test_the_age_histogram_includes_the_oldest():
+    axes = only_axes(figures.age_histogram(pd.Series([117.0] * 9), title="Old"))
+    assert [(bar.get_x(), bar.get_height()) for bar in axes.patches if bar.get_height()] == [(115, 9)]
+
+
+def test_splits_of_one_distribution_coincide_at_any_size():
     ages = pd.DataFrame({"real_age": [5.0] * 30 + [25.0] * 60 + [65.0] * 10})
-    apart = ages.assign(real_age=85.0)
-    same, other = (
-        drawn(lambda path, test=test: figures.split_ages(ages, ages[::10], test, path), tmp_path)
-        for test in (ages[::10], apart)
-    )
-    # Test is drawn last: with equal shares nothing of the others is left to see below the legend.
-    assert near(same[150:], BASELINE).sum() < 0.2 * near(other[150:], BASELINE).sum()
+    train, val, test = steps(figures.split_ages(ages, ages[::10], ages[::10]))
+    assert train == val == test
+    assert (train[1], train[5], train[13], sum(train)) == (30, 60, 10, pytest.approx(100))
 
 
-def test_faces_come_with_their_captions_in_rows(tmp_path: Path):
-    one_row, two_rows = (
-        drawn(lambda path, count=count: figures.face_sheet([RED_FACE] * count, path, title="Faces"), tmp_path)
-        for count in (8, 9)
-    )
-    red = near(one_row, "#dc143c")
-    assert runs(red.any(axis=0)) == 8
-    assert runs(red.any(axis=1)) == 1
-    assert runs(near(two_rows, "#dc143c").any(axis=1)) == 2
-    below = one_row[np.nonzero(red)[0].max() + 2 :]
-    assert runs((below < 128).any(axis=2).any(axis=0), gap=30) == 8  # a caption under each
+def test_the_drift_shows_both_age_distributions_in_percent():
+    before, now = pd.Series([2.0, 12.0, 12.0, 12.0]), pd.Series([12.0, 22.0])
+    figure = figures.age_drift(before, now, 0.0214, champion="v4")
+    old, new = steps(figure)
+    assert (old[0], old[2], new[2], new[4]) == (25, 75, 50, 50)
+    assert "population stability index 0.021" in only_axes(figure).get_title(loc="left")
+    assert [text.get_text() for text in only_axes(figure).get_legend().get_texts()] == [
+        "v4's data (4)",
+        "this run's data (2)",
+    ]
+
+
+def test_the_difference_by_age_colours_better_unclear_and_worse():
+    axes = only_axes(figures.difference_by_age(COMPARISON))
+    intervals = [line for line in axes.lines[1:] if len(line.get_xdata()) == 2]
+    assert [tuple(line.get_xdata()) for line in intervals] == [(-0.8, -0.2), (-0.4, 0.6), (0.3, 1.5)]
+    assert [line.get_color() for line in intervals] == [FINETUNE, BASELINE, ACCENT]
+    low, high = axes.get_xlim()
+    assert low == -high
+
+
+def test_faces_come_in_rows_each_with_its_caption():
+    figure = figures.face_sheet([RED_FACE] * 9, title="Faces")
+    shown = [axes for axes in figure.axes if axes.images]
+    assert len(figure.axes) == 16  # two rows of eight
+    assert len(shown) == 9
+    assert {axes.get_title() for axes in shown} == {"31 → 80"}
 
 
 def test_a_face_keeps_its_colours(tmp_path: Path):
-    """Red stays red: no channel is swapped, nothing is scaled."""
-    pixels = drawn(lambda path: figures.face_sheet([RED_FACE], path, title="One", columns=1), tmp_path)
-    assert near(pixels, "#dc143c", 0).sum() > 5_000
+    figures.save(figures.face_sheet([RED_FACE], title="One", columns=1), tmp_path / "one.png")
+    with Image.open(tmp_path / "one.png") as image:
+        assert (np.asarray(image.convert("RGB")) == (220, 20, 60)).all(axis=2).sum() > 5_000
 
 
 @pytest.mark.parametrize("caption", ["$30", "$\\bad$", "{x} & <b>", ""])
-def test_a_caption_is_drawn_as_it_is(caption: str, tmp_path: Path):
-    figures.face_sheet([(RED_FACE[0], caption)], tmp_path / "sheet.png", title="Faces")
+def test_a_caption_is_no_formula(caption: str, tmp_path: Path):
+    figure = figures.face_sheet([(RED_FACE[0], caption)], title="Faces")
+    figures.save(figure, tmp_path / "sheet.png")  # Matplotlib would raise for a broken formula
+    assert figure.axes[0].title.get_text() == caption
+    assert not figure.axes[0].title.get_parse_math()
 
 
-def test_a_sheet_without_faces_is_still_a_picture(tmp_path: Path):
-    assert (drawn(lambda path: figures.face_sheet([], path, title="No faces"), tmp_path) != 255).any()
+def test_a_sheet_without_faces_is_still_an_image(tmp_path: Path):
+    figures.save(figures.face_sheet([], title="No faces"), tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").stat().st_size > 3_000
 
 
-def drawn(draw: Draw, folder: Path) -> np.ndarray:
-    """The figure as uint8 pixels of shape (height, width, 3)."""
-    draw(folder / "figure.png")
-    with Image.open(folder / "figure.png") as picture:
-        return np.asarray(picture.convert("RGB"))
+def only_axes(figure: Figure) -> Axes:
+    (axes,) = figure.axes
+    return axes
 
 
-def near(pixels: np.ndarray, colour: str, tolerance: int = 24) -> np.ndarray:
-    """Where the pixels have the colour, each channel within the tolerance; shape (height, width)."""
-    return (np.abs(pixels.astype(int) - ImageColor.getrgb(colour)) <= tolerance).all(axis=2)
+def lines(figure: Figure) -> dict[str, list[tuple[float, float]]]:
+    """The points of each line, by its label."""
+    return {line.get_label(): list(map(tuple, line.get_xydata())) for line in only_axes(figure).lines}
 
 
-def tallest(pixels: np.ndarray, colour: str, tolerance: int = 24) -> int:
-    """The most pixels of the colour in one column: the height of the highest bar."""
-    return int(near(pixels, colour, tolerance).sum(axis=0).max())
+def kept(history: pd.DataFrame) -> tuple[float, float]:
+    """The epoch and MAE that the learning curve marks."""
+    axes = only_axes(figures.learning_curve(history, title=""))
+    ((place,),) = [line.get_xydata() for line in axes.lines if line.get_markeredgecolor() == ACCENT]
+    return tuple(place)
 
 
-def runs(line: np.ndarray, gap: int = 1) -> int:
-    """How many stretches of True there are, closer than `gap` pixels counting as one."""
-    places = np.flatnonzero(line)
-    return 0 if len(places) == 0 else 1 + int((np.diff(places) > gap).sum())
+def dotted_lines(figure: Figure) -> list[float]:
+    return [line.get_xdata()[0] for line in only_axes(figure).lines if line.get_linestyle() == ":"]
+
+
+def bars(axes: Axes, colour: str) -> list[float]:
+    """The heights of the bars of a colour, from left to right."""
+    found = [bar for bar in axes.patches if hasattr(bar, "get_height") and to_hex(bar.get_facecolor()) == colour]
+    return [bar.get_height() for bar in sorted(found, key=lambda bar: bar.get_x())]
+
+
+def points(axes: Axes, colour: str) -> list[tuple[float, float]]:
+    """The points of the scatters of a colour."""
+    scatters = [dots for dots in axes.collections if isinstance(dots, PathCollection)]
+    found = [dots for dots in scatters if to_hex(dots.get_facecolor()[0]) == colour]
+    return [tuple(map(float, place)) for dots in found for place in dots.get_offsets()]
+
+
+def steps(figure: Figure) -> list[list[float]]:
+    """The heights of each stepped line."""
+    return [list(patch.get_data().values) for patch in only_axes(figure).patches if isinstance(patch, StepPatch)]

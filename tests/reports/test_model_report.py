@@ -195,7 +195,7 @@ def test_every_rule_of_the_gate_has_number_bound_outcome_and_reason(published: "
         "7.07",
         "<= 9.00 years",
         "pass",
-        "The error must be small enough to be of use.",
+        "The error must be small enough for the model to be useful.",
     ]
     assert published.row("better than the baseline")[1:4] == ["7.07", "< 9.05 years", "pass"]
 
@@ -306,7 +306,7 @@ def test_labels_to_look_at_are_shown_where_there_are_any(run: Run, evaluation: P
     assert "Labels to look at" not in published.headings  # the features had no room in the cache
     folder = _with_metrics(evaluation, tmp_path)
     face = np.full((112, 112, 3), 128, np.uint8)
-    figures.face_sheet([(face, "5, or 45?")], folder / "labels_to_look_at.png", title="Labels to look at")
+    figures.save(figures.face_sheet([(face, "5, or 45?")], title="Labels"), folder / "labels_to_look_at.png")
     assert "Labels to look at" in Page(report_from_run(run, folder, gate=None)).headings
 
 
@@ -437,12 +437,12 @@ def _text(html: str) -> str:
 
 def _curve(path: Path, title: str) -> None:
     history = pd.DataFrame({"epoch": [1, 2], "mae": [9.0, 8.0], "val_mae": [9.5, 8.5], "learning_rate": [1e-3, 1e-3]})
-    figures.learning_curve(history, path, title=title)
+    figures.save(figures.learning_curve(history, title=title), path)
 
 
 def _split_ages(path: Path) -> None:
     ages = pd.DataFrame({"real_age": [20.0, 30.0, 40.0]})
-    figures.split_ages(ages, ages, ages, path)
+    figures.save(figures.split_ages(ages, ages, ages), path)
 
 
 def _evaluate(out: Path) -> None:
@@ -453,12 +453,13 @@ def _evaluate(out: Path) -> None:
     ages = by_age(predictions, Config().evaluate.bin_edges, ("baseline", "finetune"))
     ages.to_csv(out / "by_age.csv", index=False)
     (out / "metrics.json").write_text(json.dumps(METRICS))
-    figures.predicted_against_real(predictions, "finetune", out / "predicted_against_real.png")
-    figures.error_by_age(ages, out / "error_by_age.png")
-    figures.error_histogram(predictions, out / "error_histogram.png")
-    figures.interval_held(predictions, "finetune", METRICS["interval"]["groups"], out / "interval_held.png")
+    figures.save(figures.predicted_against_real(predictions, "finetune"), out / "predicted_against_real.png")
+    figures.save(figures.error_by_age(ages), out / "error_by_age.png")
+    figures.save(figures.error_histogram(predictions), out / "error_histogram.png")
+    held = figures.interval_held(predictions, "finetune", METRICS["interval"]["groups"])
+    figures.save(held, out / "interval_held.png")
     face = np.full((112, 112, 3), 128, np.uint8)
-    figures.face_sheet([(face, "85 → 79")], out / "worst_errors.png", title="Largest errors")
+    figures.save(figures.face_sheet([(face, "85 → 79")], title="Largest errors"), out / "worst_errors.png")
 
 
 def _with_metrics(evaluation: Path, folder: Path, **changed: object) -> Path:
@@ -470,9 +471,10 @@ def _with_metrics(evaluation: Path, folder: Path, **changed: object) -> Path:
 
 
 def _against_champion(folder: Path, comparison: dict) -> None:
-    figures.difference_by_age(comparison, folder / "against_champion.png")
+    figures.save(figures.difference_by_age(comparison), folder / "against_champion.png")
     before, now = pd.Series([20.0, 30.0]), pd.Series([20.0, 40.0])
-    figures.age_drift(before, now, comparison["drift"], folder / "age_drift.png", champion=comparison["name"])
+    drift = figures.age_drift(before, now, comparison["drift"], champion=comparison["name"])
+    figures.save(drift, folder / "age_drift.png")
 
 
 def _gate(metrics: dict, max_test_mae: float) -> dict:
