@@ -27,7 +27,7 @@ BATCH = 32
 def main() -> None:
     place, images = Path(sys.argv[1]), sys.argv[2]
     config = config_from_dict(json.loads((place / "config.json").read_text()))
-    table = pd.read_csv(place / "labels.csv").assign(view=0)
+    table = pd.read_csv(place / "labels.csv").assign(view=0, sha256="")
     folder = ImageFolder(images, place)
     model = build_model(config.model, seed=1)
     xla = use_xla(config.compute.xla)

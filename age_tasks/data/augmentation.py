@@ -1,36 +1,43 @@
-"""Views of a picture: itself, its mirror, and further ones that a crop, a small turn and other light make of it."""
+"""Augmentations of an image: the image itself, its mirror, and random variants in crop, rotation and colour.
+
+An augmentation is a pure function of the image's content and the augmentation's number, so that features computed from
+it can be cached under the two.
+"""
 
 import hashlib
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageOps
 
 from age_tasks.data.decoding import load_rgb
 
 PLAIN, MIRROR = 0, 1
-VERSION = "1"  # raise when a view of a picture changes
+VERSION = "2"  # of the random augmentations; increase it whenever one of them changes
 
 
-def load_view(path: Path, size: int, view: int) -> np.ndarray:
-    """The picture as `load_rgb` gives it, seen in one of many ways; the same for the same name and number everywhere.
+def load_augmented(path: Path, size: int, number: int, sha256: str) -> npt.NDArray[np.uint8]:
+    """One augmentation of an image, scaled to a square by `load_rgb`.
 
     Args:
+        path: of the image file.
         size: side of the result in pixels.
-        view: 0 the picture itself, 1 its mirror; others are drawn by lot, every second one mirrored.
+        number: 0 the image itself, 1 its mirror; from 2 on random variants, the odd ones mirrored.
+        sha256: of the file's content; seeds the random variants, whatever the file's name or store.
 
     Returns:
         uint8 array of shape (size, size, 3), values 0–255.
     """
-    if view == PLAIN:
+    if number == PLAIN:
         return load_rgb(path, size)
-    if view == MIRROR:
+    if number == MIRROR:
         return load_rgb(path, size)[:, ::-1]
-    seed = hashlib.sha256(f"{path.name} {view}".encode()).digest()
-    return _varied(load_rgb(path, size * 5 // 4), size, np.random.default_rng(list(seed)), mirrored=view % 2 == 1)
+    seed = hashlib.sha256(f"{sha256} {number}".encode()).digest()
+    return _vary(load_rgb(path, size * 5 // 4), size, np.random.default_rng(list(seed)), mirrored=number % 2 == 1)
 
 
-def _varied(pixels: np.ndarray, size: int, rng: np.random.Generator, mirrored: bool) -> np.ndarray:
+def _vary(pixels: npt.NDArray[np.uint8], size: int, rng: np.random.Generator, mirrored: bool) -> npt.NDArray[np.uint8]:
     image = Image.fromarray(pixels).rotate(rng.normal(0, 6), Image.Resampling.BILINEAR)
     side = image.width * rng.uniform(0.78, 1.0)
     left, top = rng.uniform(0, image.width - side, 2)

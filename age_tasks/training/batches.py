@@ -76,17 +76,17 @@ def streamed_batches(
     Args:
         size: side of the pictures in pixels.
     """
-    names = table["file_name"].to_numpy(dtype="str")
+    names, sha256s = (table[column].to_numpy(dtype="str") for column in ("file_name", "sha256"))
     ages = table["real_age"].to_numpy("float32")
-    rows = tf.data.Dataset.from_tensor_slices((names, _fixed_views(table), targets(ages)))
+    rows = tf.data.Dataset.from_tensor_slices((names, _fixed_views(table), sha256s, targets(ages)))
     if seed is not None:
         rows = rows.shuffle(len(table), seed=seed, reshuffle_each_iteration=True)
     lots = tf.data.Dataset.random(seed=seed or 0, rerandomize_each_iteration=True)
     decode = decoder(folder, size)
 
     def load(row: tuple, lot: tf.Tensor) -> tuple:
-        name, view, target = row
-        return decode(name, lot % views if views > 1 else view), target
+        name, view, sha256, target = row
+        return decode(name, lot % views if views > 1 else view, sha256), target
 
     pairs = tf.data.Dataset.zip(rows, lots)
     return pairs.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).prefetch(tf.data.AUTOTUNE)

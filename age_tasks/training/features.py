@@ -12,7 +12,7 @@ import pandas as pd
 import tensorflow as tf
 
 from age_tasks.config import ComputeSettings
-from age_tasks.data.augmentation import load_view
+from age_tasks.data.augmentation import load_augmented
 from age_tasks.data.image_folder import ImageFolder, require_unchanged
 from age_tasks.progress import Progress
 from age_tasks.store.disk import free_bytes
@@ -84,24 +84,25 @@ def pixels(pictures: pd.DataFrame, folder: ImageFolder, size: int) -> tf.data.Da
     """The pictures one by one, decoded in parallel ahead of their use, JPEG at the smallest scale that will do.
 
     Args:
-        pictures: columns `file_name`, `view`.
+        pictures: columns `file_name`, `sha256`, `view`.
 
     Returns:
         float32 tensors of shape (size, size, 3), RGB values 0–255, in the order of `pictures`.
     """
-    slices = (pictures["file_name"].to_numpy(dtype="str"), pictures["view"].to_numpy(dtype="int64"))
+    names, sha256s = (pictures[column].to_numpy(dtype="str") for column in ("file_name", "sha256"))
+    slices = (names, pictures["view"].to_numpy(dtype="int64"), sha256s)
     decode = decoder(folder, size)
     return tf.data.Dataset.from_tensor_slices(slices).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def decoder(folder: ImageFolder, size: int):
-    """A function of (file name, view) for `tf.data.Dataset.map`; see `pixels`."""
+    """A function of (file name, view, sha256) for `tf.data.Dataset.map`; see `pixels`."""
 
-    def load(name: bytes, view: np.int64) -> np.ndarray:
-        return load_view(folder.path(name.decode()), size, int(view))
+    def load(name: bytes, view: np.int64, sha256: bytes) -> np.ndarray:
+        return load_augmented(folder.path(name.decode()), size, int(view), sha256.decode())
 
-    def decode(name: tf.Tensor, view: tf.Tensor) -> tf.Tensor:
-        picture = tf.numpy_function(load, [name, view], tf.uint8, stateful=False)
+    def decode(name: tf.Tensor, view: tf.Tensor, sha256: tf.Tensor) -> tf.Tensor:
+        picture = tf.numpy_function(load, [name, view, sha256], tf.uint8, stateful=False)
         return tf.cast(tf.ensure_shape(picture, (size, size, 3)), tf.float32)
 
     return decode

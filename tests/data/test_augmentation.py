@@ -3,33 +3,57 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from age_tasks.data.augmentation import MIRROR, PLAIN, load_view
+from age_tasks.data.augmentation import MIRROR, PLAIN, load_augmented
 from age_tasks.data.decoding import load_rgb
+from age_tasks.data.image_folder import ImageFolder
 from age_tasks.demo.synthetic_faces import draw_face
+from age_tasks.store import open_store
+from age_tasks.store.base import file_sha256
+from age_tasks.training.feature_cache import row_key
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image(tmp_path: Path) -> Path:
     draw_face(40, np.random.default_rng(1)).save(tmp_path / "a.png")
     return tmp_path / "a.png"
 
 
-def test_the_first_two_views_are_the_picture_and_its_mirror(picture: Path):
-    plain = load_rgb(picture, 64)
-    assert np.array_equal(load_view(picture, 64, PLAIN), plain)
-    assert np.array_equal(load_view(picture, 64, MIRROR), plain[:, ::-1])
+def test_the_first_two_augmentations_are_the_image_and_its_mirror(image: Path):
+    plain, sha256 = load_rgb(image, 64), file_sha256(image)
+    assert np.array_equal(load_augmented(image, 64, PLAIN, sha256), plain)
+    assert np.array_equal(load_augmented(image, 64, MIRROR, sha256), plain[:, ::-1])
 
 
-def test_further_views_vary_but_stay_the_same_picture(picture: Path):
-    views = [load_view(picture, 64, view) for view in range(2, 8)]
-    assert all(view.shape == (64, 64, 3) and view.dtype == np.uint8 for view in views)
-    assert len({view.tobytes() for view in views}) == len(views)
-    plain = load_rgb(picture, 64)
-    assert all(abs(view.mean() - plain.mean()) < 60 for view in views)
+def test_random_augmentations_differ_but_resemble_the_image(image: Path):
+    augmented = [load_augmented(image, 64, number, file_sha256(image)) for number in range(2, 8)]
+    assert all(each.shape == (64, 64, 3) and each.dtype == np.uint8 for each in augmented)
+    assert len({each.tobytes() for each in augmented}) == len(augmented)
+    plain = load_rgb(image, 64)
+    assert all(abs(each.mean() - plain.mean()) < 60 for each in augmented)
 
 
-def test_a_view_is_the_same_every_time_and_differs_between_pictures(picture: Path):
-    assert np.array_equal(load_view(picture, 64, 3), load_view(picture, 64, 3))
-    other = picture.with_name("b.png")
-    other.write_bytes(picture.read_bytes())
-    assert not np.array_equal(load_view(picture, 64, 3), load_view(other, 64, 3))
+@pytest.mark.parametrize("number", range(6))
+def test_an_augmentation_depends_on_the_content_and_not_on_the_file_name(image: Path, number: int):
+    renamed = image.with_name("b.png")
+    renamed.write_bytes(image.read_bytes())
+    one, other = (load_augmented(path, 64, number, file_sha256(path)) for path in (image, renamed))
+    assert np.array_equal(one, other)
+
+
+def test_an_augmentation_is_the_same_for_a_local_image_and_one_on_s3(image: Path, s3: dict[str, str], tmp_path: Path):
+    open_store("s3://age/augmented").put("a.png", image)
+    fetched = ImageFolder("s3://age/augmented", tmp_path).path("a.png")
+    assert fetched.name != image.name
+    one, other = (load_augmented(path, 64, 3, file_sha256(path)) for path in (image, fetched))
+    assert np.array_equal(one, other)
+
+
+def test_augmentations_of_different_contents_vary_differently(image: Path):
+    one, other = (load_augmented(image, 64, 3, sha256) for sha256 in ("a" * 64, "b" * 64))
+    assert not np.array_equal(one, other)
+
+
+def test_cached_features_of_images_and_mirrors_stay_valid_and_those_of_random_augmentations_do_not():
+    """Rows of version 1 were seeded by the file name; those of images and mirrors were not, and keep their keys."""
+    assert [row_key("abc", number) for number in (PLAIN, MIRROR)] == ["abc", "abc 1.1"]
+    assert row_key("abc", 2) not in {"abc 2", "abc 1.2"}

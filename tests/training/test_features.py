@@ -1,6 +1,7 @@
 import shutil
 import uuid
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 
 from age_tasks.config import ComputeSettings, Config, ModelSettings
-from age_tasks.data.augmentation import load_view
+from age_tasks.data.augmentation import load_augmented
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.errors import LabelsError
@@ -108,13 +109,13 @@ def test_a_picture_replaced_while_it_is_read_is_not_kept(model, table, faces: Sa
     images, cut = tmp_path / "images", cut_point(model)
     shutil.copytree(faces.images, images)
 
-    def replace_after(name: str, view: int, size: int):
+    def replace_after(*arguments: Any):
         other = images / f"{uuid.uuid4()}"  # whole at once: others read while this writes
         shutil.copy(images / "00001.jpg", other)
         other.replace(images / "00000.jpg")
-        return load_view(name, view, size)
+        return load_augmented(*arguments)
 
-    monkeypatch.setattr(features, "load_view", replace_after)
+    monkeypatch.setattr(features, "load_augmented", replace_after)
     with pytest.raises(LabelsError, match=r"00000\.jpg was replaced"):
         cached_features(model, [cut], table, ImageFolder(str(images), tmp_path), tmp_path, ComputeSettings())
     assert not files(tmp_path)
