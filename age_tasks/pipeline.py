@@ -11,14 +11,14 @@ from age_tasks.config import Config
 from age_tasks.registry.approval import answer
 from age_tasks.registry.promotions import Promotion, model_to_beat
 from age_tasks.runs.records import Summary
-from age_tasks.runs.run import Run
+from age_tasks.runs.run import StoredRun, Workspace
 from age_tasks.runs.runner import Needs
 
 
 class StageModule(Protocol):
     """What every module in `age_tasks.stages` offers."""
 
-    def execute(self, run: Run, config: Config) -> Summary: ...
+    def execute(self, run: Workspace, config: Config) -> Summary: ...
 
 
 @dataclass(frozen=True)
@@ -42,20 +42,20 @@ class Stage:
     tensorflow: bool = False
 
 
-def champion_to_beat(run: Run) -> Promotion | None:
+def champion_to_beat(run: StoredRun) -> Promotion | None:
     """The version that this run's fine-tuned model is compared with."""
-    return model_to_beat(run.store, run.finished("finetune")["outputs"]["model.keras"]["sha256"])
+    return model_to_beat(run.store, run.require_record("finetune").outputs["model.keras"].sha256)
 
 
-def _champion_version(run: Run) -> str:
+def _champion_version(run: StoredRun) -> str:
     return entry.version if (entry := champion_to_beat(run)) else ""
 
 
-def _approval_answer(run: Run) -> str:
+def _approval_answer(run: StoredRun) -> str:
     return answer()
 
 
-def _enough_new_labels(run: Run, config: Config) -> None:
+def _enough_new_labels(run: Workspace, config: Config) -> None:
     preconditions = importlib.import_module("age_tasks.stages.preconditions")  # brings pandas
     preconditions.require_new_labels(run, config.data.min_new_labels)
 
@@ -143,4 +143,5 @@ STAGES = tuple(PIPELINE)
 
 def load_stage(name: str) -> StageModule:
     """The stage's module; imported only when asked for, since some bring TensorFlow."""
-    return importlib.import_module(f"age_tasks.stages.{name}")
+    module: StageModule = importlib.import_module(f"age_tasks.stages.{name}")
+    return module

@@ -25,7 +25,7 @@ from age_tasks.config import load_recipe, parse_overrides
 from age_tasks.demo.synthetic_faces import draw_sample
 from age_tasks.environment import Locations
 from age_tasks.runs.listing import newest_run
-from age_tasks.runs.run import Run, open_run
+from age_tasks.runs.run import Workspace, open_run
 from age_tasks.store import open_store
 from benchmarks.report import write_report
 
@@ -207,22 +207,22 @@ def _of_newest_run(locations: Locations) -> dict[str, Any]:
     key = newest_run(open_store(locations.store), ["publish"])
     with open_run(key or "", locations) as run:
         stages = ("snapshot", "validate", "split", "baseline", "finetune", "evaluate")
-        records = {stage: run.finished(stage) for stage in stages}
+        records = {stage: run.require_record(stage) for stage in stages}
         return {
-            "test_mae": records["evaluate"]["summary"]["finetune_mae"],
-            "peak_memory_gb": max(record["peak_memory_gb"] for record in records.values()),
-            "stages": {stage: record["seconds"] for stage, record in records.items()},
+            "test_mae": records["evaluate"].summary["finetune_mae"],
+            "peak_memory_gb": max(record.peak_memory_gb for record in records.values()),
+            "stages": {stage: record.seconds for stage, record in records.items()},
             "epochs": _epochs(run, records),
         }
 
 
-def _epochs(run: Run, records: dict) -> list[dict[str, float]]:
+def _epochs(run: Workspace, records: dict) -> list[dict[str, float]]:
     """Each epoch's end, in seconds since the run began (reading and features included), and its validation MAE."""
-    clock = sum(records[stage]["seconds"] for stage in ("snapshot", "validate", "split"))
+    clock = sum(records[stage].seconds for stage in ("snapshot", "validate", "split"))
     epochs = []
     for stage in ("baseline", "finetune"):
         history = pd.read_csv(run.input(stage, "history.csv"))
-        clock += records[stage]["seconds"] - history["seconds"].sum()
+        clock += records[stage].seconds - history["seconds"].sum()
         for row in history.itertuples():
             clock += row.seconds
             epochs.append({"seconds": round(clock, 1), "val_mae": round(row.val_mae, 3)})

@@ -9,7 +9,7 @@ import pytest
 from age_tasks.cli.app import main
 from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.environment import Locations
-from age_tasks.runs.run import Run, open_run
+from age_tasks.runs.run import Workspace, open_run
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
@@ -24,7 +24,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 
 
 @pytest.fixture(scope="session")
-def finished(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def finished(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """All stages of the demo recipe, quickly, each as `python -m age_tasks <stage>` would."""
     root = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:

@@ -17,7 +17,7 @@ from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.environment import PROJECT, Locations
 from age_tasks.errors import NotFoundError, SettingsError, WeightsError
 from age_tasks.registry.promotions import MANIFEST, VERSIONS, champion, fetch_version, promote, publish_version
-from age_tasks.runs.run import Run, open_run, start_run
+from age_tasks.runs.run import Workspace, open_run, start_run
 from age_tasks.stages.finetune import take_weights
 from age_tasks.store.files import FileStore
 from tests.support.hostile import HUSH, model_with_code
@@ -49,7 +49,7 @@ def test_every_test_that_the_list_of_threats_names_is_there():
 
 
 @pytest.fixture(scope="module")
-def hostile(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def hostile(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """Labels, validated and dealt, in which others chose names and ages: good pictures, copies and broken rows."""
     root = tmp_path_factory.mktemp("hostile")
     images = root / "images"
@@ -96,8 +96,8 @@ class Markup(HTMLParser):
         self.text += data
 
 
-def test_names_and_ages_are_text_on_every_page(hostile: Run):
-    pages = [name for name in hostile.finished("validate")["outputs"] if name.endswith(".html")]
+def test_names_and_ages_are_text_on_every_page(hostile: Workspace):
+    pages = [name for name in hostile.require_record("validate").outputs if name.endswith(".html")]
     assert len(pages) >= 4
     for name in pages:
         page = Markup(hostile.read("validate", name).decode())
@@ -111,7 +111,7 @@ def test_names_and_ages_are_text_on_every_page(hostile: Run):
     )
 
 
-def test_no_cell_of_a_csv_for_people_is_a_formula(hostile: Run):
+def test_no_cell_of_a_csv_for_people_is_a_formula(hostile: Workspace):
     cells = []
     for stage, name in FOR_PEOPLE:
         with hostile.input(stage, name).open(newline="") as file:
@@ -120,7 +120,7 @@ def test_no_cell_of_a_csv_for_people_is_a_formula(hostile: Run):
     assert not [cell for cell in cells if cell[:1] in set("=+-@\t\r") and not cell[1:].isdigit()]
 
 
-def test_the_stages_hand_on_every_name_as_it_is(hostile: Run):
+def test_the_stages_hand_on_every_name_as_it_is(hostile: Workspace):
     accepted = pd.read_csv(hostile.input("validate", "accepted.csv"), keep_default_na=False)["file_name"]
     dealt = [
         pd.read_csv(hostile.input("split", f"{name}.csv"), keep_default_na=False)["file_name"]

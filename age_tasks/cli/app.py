@@ -13,10 +13,11 @@ from age_tasks.config import Config, describe_settings, load_recipe, parse_overr
 from age_tasks.environment import Locations, MLflowVariables, StageVariables
 from age_tasks.errors import AgeTasksError, LabelsError, MissingInputError, SettingsError
 from age_tasks.pipeline import PIPELINE, STAGES, load_stage
+from age_tasks.runs.keys import new_run_key
 from age_tasks.runs.listing import newest_run
-from age_tasks.runs.records import reused_from
-from age_tasks.runs.run import Run, new_run_key, open_run, run_config, start_run
-from age_tasks.runs.runner import carry_out, describe
+from age_tasks.runs.records import describe
+from age_tasks.runs.run import Workspace, open_run, start_run
+from age_tasks.runs.runner import execute_stage
 from age_tasks.store import open_store
 from age_tasks.store.addresses import local_path
 from age_tasks.store.base import Store
@@ -165,17 +166,17 @@ def _stage(options: argparse.Namespace) -> int:
         log.info("%s of run %s", name, run.key)
         again = options.again or variables.again
         try:
-            record = carry_out(name, PIPELINE[name].needs, lambda: load_stage(name).execute, run, config, again)
+            record = execute_stage(name, PIPELINE[name].needs, lambda: load_stage(name).execute, run, config, again)
         except AgeTasksError:
             raise
         except Exception as error:
             log.exception("stage %s failed", name)
             print(f"{name}: {describe(error)}", file=sys.stderr)
             return 1
-        reused = {"reused_from": key} if (key := reused_from(record)) else {}
+        reused = {"reused_from": record.reused_from} if record.reused_from else {}
         if not reused:
-            log.info("stage %s done in %.1f s", name, record["seconds"])
-        said = {"run": run.key, **reused, "seconds": record["seconds"], **record["summary"]}
+            log.info("stage %s done in %.1f s", name, record.seconds)
+        said = {"run": run.key, **reused, "seconds": record.seconds, **record.summary}
         print(json.dumps(said, ensure_ascii=False), flush=True)
     return 0
 
@@ -191,12 +192,12 @@ def _fitting_run(name: str, locations: Locations) -> str:
     return key
 
 
-def _config(run: Run, options: argparse.Namespace) -> Config:
+def _config(run: Workspace, options: argparse.Namespace) -> Config:
     recipe = options.recipe or StageVariables.from_env().recipe
     if recipe or not (PIPELINE[options.name].needs.inputs or run.started()):
         config = load_recipe(recipe or "reference")
     else:
-        config = run_config(run)
+        config = run.config()
     return config.with_overrides(_overrides(options))
 
 
@@ -235,7 +236,7 @@ def _summary(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print_summary(run: Run) -> None:
+def _print_summary(run: Workspace) -> None:
     from age_tasks.reports.run_summary import summary_table
 
     print(summary_table(run))

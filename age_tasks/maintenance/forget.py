@@ -34,8 +34,9 @@ from age_tasks.registry.promotions import MANIFEST, VERSIONS, history
 from age_tasks.reports import figures
 from age_tasks.reports.face_sheets import SHEETS
 from age_tasks.reports.html import png_uri
+from age_tasks.runs.keys import RECORD, record_file
 from age_tasks.runs.listing import Records, runs_in
-from age_tasks.runs.records import RECORD, reused_from
+from age_tasks.runs.records import Output, StageRecord
 from age_tasks.store.base import Store, atomic_write, file_sha256, to_json
 
 FORGOTTEN = "(forgotten)"
@@ -239,13 +240,14 @@ def _put(store: Store, folder: str, changed: Changes, records: Records) -> None:
     if folder.startswith("runs/"):
         _, run, stage = folder.split("/")
         if RECORD in changed:
-            records[run][stage] = json.loads(changed.pop(RECORD))
+            records[run][stage] = StageRecord.parse(changed.pop(RECORD), record_file(run, stage))
         fingerprint = secrets.token_hex(32)  # none of it may stand in for what is made from the same inputs again
         for key, stages in records.items():
             record = stages.get(stage)
-            if record and (key == run or reused_from(record) == run):
-                record |= {"outputs": record["outputs"] | listed, "fingerprint": fingerprint}
-                store.put(f"runs/{key}/{stage}/{RECORD}", to_json(record))
+            if record and (key == run or record.reused_from == run):
+                outputs = record.outputs | {name: Output.model_validate(entry) for name, entry in listed.items()}
+                stages[stage] = record.model_copy(update={"outputs": outputs, "fingerprint": fingerprint})
+                store.put(record_file(key, stage), stages[stage].to_bytes())
     for name, new in changed.items():
         store.put(f"{folder}/{name}", new)
 

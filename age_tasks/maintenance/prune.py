@@ -9,8 +9,9 @@ from pathlib import Path
 from age_tasks.errors import SettingsError
 from age_tasks.pipeline import PIPELINE
 from age_tasks.registry.promotions import history
+from age_tasks.runs.keys import run_of_latest
 from age_tasks.runs.listing import Records, runs_in
-from age_tasks.runs.records import reused_from
+from age_tasks.runs.records import ResultPointer
 from age_tasks.store.base import TEMPORARY, Entry, Store
 
 A_DAY = 86_400  # seconds
@@ -33,7 +34,7 @@ def superfluous(store: Store, keep: int) -> dict[str, list[Entry]]:
     promotions, (created, records) = history(store), runs_in(store)
     needed = set(sorted(created, key=created.__getitem__)[-keep:])
     needed |= {entry.run for entry in promotions if entry.run} | set(_remembered(records))
-    needed |= {reused_from(record) for key in needed for record in records.get(key, {}).values()} - {None}
+    needed |= {record.reused_from for key in needed for record in records.get(key, {}).values()} - {None}
     named = {entry.version for entry in promotions}
     found: dict[str, list[Entry]] = {}
     for entry in store.entries():
@@ -72,9 +73,9 @@ def _remembered(records: Records) -> Iterator[str]:
         newest: dict[str, tuple[str, str]] = {}
         for run, stages in records.items():
             record = stages.get(stage)
-            if record and record["status"] == "done":
-                settings = json.dumps(record["settings"], sort_keys=True)
-                newest[settings] = max(newest.get(settings, ("", "")), (record["finished"], run))
+            if record and record.done:
+                settings = json.dumps(record.settings, sort_keys=True)
+                newest[settings] = max(newest.get(settings, ("", "")), (record.finished, run))
         yield from (run for _, run in newest.values())
 
 
@@ -86,7 +87,9 @@ def _belongs(store: Store, entry: Entry) -> tuple[str, str]:
         case ["reports", name]:
             return name.removesuffix(".html"), ""
         case ["results", _, _]:
-            return json.loads(store.get(entry.key))["run"], ""
+            return ResultPointer.parse(store.get(entry.key), store.where(entry.key)).run, ""
+        case ["latest", _, _]:
+            return run_of_latest(entry.key), ""
         case ["registry", "versions", version, *_]:
             return "", version
     return "", ""

@@ -1,7 +1,6 @@
 """The model report and the model card, from what the stages of a run left behind."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,7 @@ import yaml
 
 from age_tasks.registry.approval import Approval
 from age_tasks.reports.html import png_uri, render
-from age_tasks.runs.records import reused_from
-from age_tasks.runs.run import Run
+from age_tasks.runs.run import Workspace, record_of
 
 FIGURES = ("predicted_against_real", "error_by_age", "error_histogram", "interval_held", "worst_errors")
 WITH_A_CHAMPION = ("against_champion", "age_drift")
@@ -19,7 +17,7 @@ REPORTED = ("snapshot", "validate", "split", "baseline", "finetune", "evaluate",
 
 
 def report_from_run(
-    run: Run, evaluation: Path, gate: dict | None, said: Approval | None = None, export: dict | None = None
+    run: Workspace, evaluation: Path, gate: dict | None, said: Approval | None = None, export: dict | None = None
 ) -> str:
     """The self-contained HTML report.
 
@@ -38,7 +36,7 @@ def report_from_run(
     if champion := facts["metrics"]["champion"]:
         figures |= {name: png_uri(evaluation / f"{name}.png") for name in WITH_A_CHAMPION}
     figures["split_ages"] = png_uri(run.input("split", "split_ages.png"))
-    settings = {"settings": facts["config"], "versions": run.finished("baseline")["versions"]}
+    settings = {"settings": facts["config"], "versions": run.require_record("baseline").versions}
     return render(
         "report.html.j2",
         **facts,
@@ -53,7 +51,7 @@ def report_from_run(
     )
 
 
-def model_card_from_run(run: Run, evaluation: Path, gate: dict, export: dict | None = None) -> str:
+def model_card_from_run(run: Workspace, evaluation: Path, gate: dict, export: dict | None = None) -> str:
     """The model card, Markdown, in the sections that Mitchell et al. (2019) propose.
 
     Args:
@@ -61,7 +59,7 @@ def model_card_from_run(run: Run, evaluation: Path, gate: dict, export: dict | N
     """
     facts = _facts(run, evaluation)
     settings = {name: section for name, section in facts["config"].items() if name in {"model", "baseline", "finetune"}}
-    versions = run.finished("finetune")["versions"]
+    versions = run.require_record("finetune").versions
     settings = yaml.safe_dump(settings, sort_keys=False)
     return render(
         "model_card.md.j2",
@@ -74,36 +72,41 @@ def model_card_from_run(run: Run, evaluation: Path, gate: dict, export: dict | N
     )
 
 
-def _facts(run: Run, evaluation: Path) -> dict[str, Any]:
+def _facts(run: Workspace, evaluation: Path) -> dict[str, Any]:
     settings = run.settings()
     counts: dict[str, Any] = {}
     for stage in ("snapshot", "validate", "split"):
-        counts |= (run.record(stage) or {"summary": {}})["summary"]
+        counts |= record.summary if (record := run.record(stage)) else {}
     return {
         "run_key": run.key,
-        "created": settings["created"][:16].replace("T", " "),
-        "labels": settings["labels"],
-        "config": settings["config"],
+        "created": settings.created[:16].replace("T", " "),
+        "labels": settings.labels,
+        "config": settings.config,
         "data": counts,
         "metrics": json.loads((evaluation / "metrics.json").read_text()),
         "by_age": pd.read_csv(evaluation / "by_age.csv").to_dict("records"),
     }
 
 
-def _lineage(run: Run) -> list[dict[str, Any]]:
+def _lineage(run: Workspace) -> list[dict[str, Any]]:
     """For each stage, what it took in this run, and the run whose result it is."""
     stages = []
     for stage in REPORTED:
         if record := run.record(stage):
-            first = reused_from(record)
-            made = (replace(run, key=first).record(stage) if first else None) or record
-            stages.append(record | {"first": first, "spent": record["seconds"], "saved": first and made["seconds"]})
+            executed = record_of(run.store, record.executed_by, stage) or record
+            first = record.reused_from
+            saved = executed.seconds if first else None
+            stages.append(record.model_dump() | {"first": first, "spent": record.seconds, "saved": saved})
     return stages
 
 
-def _files(run: Run) -> dict[str, str]:
+def _files(run: Workspace) -> dict[str, str]:
     """The sha256 of what the data and the model are known by: the frozen labels, the snapshot, the weights."""
     wanted = {"labels": ("snapshot", "labels.csv"), "snapshot": ("snapshot", "snapshot.csv")}
     wanted["model"] = ("finetune", "model.keras")
-    outputs = {name: ((run.record(stage) or {}).get("outputs", {}), file) for name, (stage, file) in wanted.items()}
-    return {name: found[file]["sha256"] for name, (found, file) in outputs.items() if file in found}
+    records = {name: (run.record(stage), file) for name, (stage, file) in wanted.items()}
+    return {
+        name: record.outputs[file].sha256
+        for name, (record, file) in records.items()
+        if record and file in record.outputs
+    }

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from age_tasks.errors import MissingInputError
 from age_tasks.pipeline import STAGES
 from age_tasks.runs.listing import newest_run
-from age_tasks.runs.records import reused_from
-from age_tasks.runs.run import Run
+from age_tasks.runs.records import StageRecord
+from age_tasks.runs.run import StoredRun
 from age_tasks.store.base import Store
 
 
@@ -21,7 +21,7 @@ def newest_started(store: Store) -> str:
     raise MissingInputError(f"no run in {store.url}; start one with `python -m age_tasks run`")
 
 
-def summary_table(run: Run) -> str:
+def summary_table(run: StoredRun) -> str:
     """Stages with seconds and memory, labels, test MAE, the verdict, and the pages to open.
 
     Raises:
@@ -31,31 +31,31 @@ def summary_table(run: Run) -> str:
     records = {stage: record for stage in STAGES if (record := run.record(stage))}
     lines = [f"Run {run.key}", "", f"{'stage':<10} {'seconds':>8} {'peak GB':>8}"]
     for stage, record in records.items():
-        lines.append(f"{stage:<10} {record['seconds']:>8.1f} {_memory(record):>8}  {_state(record)}".rstrip())
-    total = sum(record["seconds"] for record in records.values())
+        lines.append(f"{stage:<10} {record.seconds:>8.1f} {_memory(record):>8}  {_state(record)}".rstrip())
+    total = sum(record.seconds for record in records.values())
     lines += [f"{'total':<10} {total:>8.1f}", ""]
     lines += [f"{name:<20} {value}" for name, value in results(records)]
     lines += [f"{name:<20} {where}" for name, where in _pages(run, records)]
     return "\n".join(lines)
 
 
-def _memory(record: dict) -> str:
-    return "" if reused_from(record) else f"{record['peak_memory_gb']:.2f}"
+def _memory(record: StageRecord) -> str:
+    return "" if record.reused_from else f"{record.peak_memory_gb:.2f}"
 
 
-def _state(record: dict) -> str:
-    if record["status"] != "done":
-        return f"FAILED: {record['error'].splitlines()[0]}"
-    return f"reused from {key}" if (key := reused_from(record)) else ""
+def _state(record: StageRecord) -> str:
+    if not record.done:
+        return f"FAILED: {(record.error or '').splitlines()[0]}"
+    return f"reused from {key}" if (key := record.reused_from) else ""
 
 
-def results(records: dict[str, dict]) -> Iterator[tuple[str, str]]:
+def results(records: dict[str, StageRecord]) -> Iterator[tuple[str, str]]:
     """What the stages carried out so far have found: labels, test MAE, the gate's verdict, the published model.
 
     Args:
         records: by stage; those of stages that have none may be missing.
     """
-    done = {stage: record["summary"] for stage, record in records.items() if record["summary"]}
+    done = {stage: record.summary for stage, record in records.items() if record.summary}
     if validated := done.get("validate"):
         yield (
             "labels",
@@ -72,10 +72,10 @@ def results(records: dict[str, dict]) -> Iterator[tuple[str, str]]:
         yield "published model", published
 
 
-def _pages(run: Run, records: dict[str, dict]) -> Iterator[tuple[str, str]]:
+def _pages(run: StoredRun, records: dict[str, StageRecord]) -> Iterator[tuple[str, str]]:
     for label, stage, name in (
         ("validation page", "validate", "index.html"),
         ("report", "publish", "report.html"),
     ):
-        if stage in records and name in records[stage]["outputs"]:
+        if stage in records and name in records[stage].outputs:
             yield label, run.where(stage, name)

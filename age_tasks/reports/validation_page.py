@@ -12,7 +12,7 @@ from age_tasks.data.expectations import Finding
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.errors import LabelsError
 from age_tasks.reports.html import png_uri, render
-from age_tasks.runs.run import Run
+from age_tasks.runs.run import Workspace
 
 SHOWN_ROWS = 200
 SHOWN_PAIRS = 60
@@ -20,7 +20,7 @@ THUMBNAIL = 64
 
 
 def validation_page(
-    run: Run,
+    run: Workspace,
     verdict: Any,
     table: pd.DataFrame,
     quarantine: pd.DataFrame,
@@ -41,11 +41,11 @@ def validation_page(
         {**pair, **{side: _thumbnail(pair[f"{side}_file_name"], folder) for side in ("first", "second")}}
         for pair in near.head(SHOWN_PAIRS).to_dict("records")
     ]
-    histogram = run.out / "audit" / "ages.png"
+    histogram = run.output_dir / "audit" / "ages.png"
     return render(
         "validation.html.j2",
         run_key=run.key,
-        labels=run.settings()["labels"],
+        labels=run.settings().labels,
         verdict=verdict,
         total=len(table),
         accepted=len(table) - len(quarantine),
@@ -58,7 +58,7 @@ def validation_page(
         pairs=pairs,
         pair_count=len(near),
         ages=png_uri(histogram) if histogram.exists() else None,
-        faces=png_uri(run.out / "audit" / "faces.png"),
+        faces=png_uri(run.output_dir / "audit" / "faces.png"),
     )
 
 

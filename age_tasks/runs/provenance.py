@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from age_tasks.resources import package_path
 
@@ -26,7 +27,7 @@ RECORDED_PACKAGES = (
 )
 
 
-def fingerprint_of(name: str, code: Sequence[str], settings: dict, inputs: dict) -> str:
+def fingerprint_of(name: str, code: Sequence[str], settings: dict[str, Any], inputs: dict[str, str]) -> str:
     """What a stage's result depends on, as 64 hex digits: its name, the code that shapes it, settings and inputs."""
     parts = [name, code_digest(tuple(code)), settings, inputs]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

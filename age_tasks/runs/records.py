@@ -1,21 +1,80 @@
-"""The record of a stage, and what describes an error in it."""
+"""What a run writes about itself: the record of each stage, and the run's settings."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
-Summary = dict[str, Any]
+from pydantic import BaseModel, ConfigDict, Field
+
+from age_tasks.documents import Document
+from age_tasks.errors import AgeTasksError
+
+Summary = dict[str, Any]  # of a stage, for people, logs and XCom: plain JSON types
 
 
-Record = dict[str, Any]
+class Output(BaseModel):
+    """A file that a stage wrote: sha256 of its content, 64 hex digits, and its size in bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sha256: str
+    bytes: int
 
 
-RECORD = "stage.json"
+class StageRecord(Document):
+    """What a stage did; `stage.json` in its folder, written last.
+
+    `inputs` maps each input to its fingerprint, `outputs` each file to its digest; times are ISO in UTC. The record of
+    a reused stage names the run that executed it in `reused_from`: its outputs are there.
+    """
+
+    stage: str
+    run: str
+    status: Literal["done", "failed"]
+    error: str | None = None
+    started: str
+    finished: str
+    seconds: float
+    peak_memory_gb: float
+    summary: Summary = Field(default_factory=dict)
+    fingerprint: str
+    settings: dict[str, dict[str, Any]]
+    inputs: dict[str, str]
+    outputs: dict[str, Output]
+    versions: dict[str, str]
+    machine: str
+    reused_from: str | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the stage succeeded."""
+        return self.status == "done"
+
+    @property
+    def executed_by(self) -> str:
+        """The key of the run that executed the stage."""
+        return self.reused_from or self.run
 
 
-def reused_from(record: Record | None) -> str | None:
-    """The key of the run whose result a reused stage stands for; None for one that was carried out."""
-    return (record or {}).get("reused_from")
+class RunSettings(Document):
+    """`run.json`: what a run was started with. `config` holds the settings by section; `created` is ISO in UTC."""
+
+    config: dict[str, Any]
+    labels: str
+    images: str
+    created: str
+
+
+class ResultPointer(Document):
+    """Which run executed a stage with a certain fingerprint."""
+
+    run: str
+
+
+def describe(error: BaseException) -> str:
+    """An error for its reader: the message alone for our own errors, with the type for any other."""
+    return str(error) if isinstance(error, AgeTasksError) else f"{type(error).__name__}: {error}"
 
 
 def now() -> str:
+    """The time in UTC as ISO, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,24 +1,27 @@
 """How a stage is executed, recorded and reused."""
 
-import json
 import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from age_tasks.config import Config
-from age_tasks.errors import AgeTasksError, NotFoundError, SettingsError
+from age_tasks.errors import NotFoundError, SettingsError
+from age_tasks.runs.keys import latest_file, record_file, result_file, stage_folder
 from age_tasks.runs.listing import newest_run
-from age_tasks.runs.lock import alone
+from age_tasks.runs.lock import exclusive
 from age_tasks.runs.provenance import fingerprint_of, machine, peak_memory_bytes, versions
-from age_tasks.runs.records import RECORD, Record, Summary, now, reused_from
-from age_tasks.runs.run import Run
-from age_tasks.store.base import file_sha256, to_json
+from age_tasks.runs.records import Output, ResultPointer, StageRecord, Summary, describe, now
+from age_tasks.runs.run import StoredRun, Workspace, record_of
+from age_tasks.store.base import file_sha256
 from age_tasks.store.disk import disk_full, is_full
 
 log = logging.getLogger(__name__)
+
+StageFunction = Callable[[Workspace, Config], Summary]
 
 
 @dataclass(frozen=True)
@@ -32,129 +35,152 @@ class Needs:
         extra: further inputs by name: each a function of the run that gives a text, which becomes part of the
             fingerprint.
         precondition: called before the stage is executed or reused, unless it is asked for `again`; it raises where
-            the stage shall not begin.
+            the stage shall not start.
         follows_previous: whether the stage also reads what it wrote last, in whichever run that was.
     """
 
     inputs: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
-    extra: Mapping[str, Callable[[Run], str]] = field(default_factory=dict)
-    precondition: Callable[[Run, Config], None] | None = None
+    extra: Mapping[str, Callable[[StoredRun], str]] = field(default_factory=dict)
+    precondition: Callable[[Workspace, Config], None] | None = None
     follows_previous: bool = False
 
 
-Work = Callable[[Run, Config], Summary]
+@dataclass(frozen=True)
+class _Task:
+    """A stage with what its fingerprint is made of: settings by section, inputs by name."""
+
+    name: str
+    needs: Needs
+    settings: dict[str, dict[str, Any]]
+    inputs: dict[str, str]
+
+    def fingerprint(self, inputs: dict[str, str]) -> str:
+        return fingerprint_of(self.name, self.needs.code, self.settings, inputs)
 
 
-def carry_out(
+def execute_stage(
     name: str,
     needs: Needs,
-    load: Callable[[], Work],
-    run: Run,
+    load: Callable[[], StageFunction],
+    run: Workspace,
     config: Config,
     again: bool = False,
-) -> Record:
-    """Run one stage and put its outputs into the store, its record last; or find that nothing has changed, and reuse.
+) -> StageRecord:
+    """Execute one stage and put its outputs into the store, its record last; or reuse a result that still holds.
 
     A finished stage with the same fingerprint, in this run or another, is reused unless `again`. A stage that fails
-    keeps what it wrote (its report, say) with a record that names the error; the error is raised on.
+    keeps what it wrote (its report, say) with a record that names the error; the error is raised again.
 
     Args:
         load: gives the stage's function; not called when the stage is reused.
     """
-    inputs = {earlier: run.finished(earlier)["fingerprint"] for earlier in needs.inputs}
+    inputs = {earlier: run.require_record(earlier).fingerprint for earlier in needs.inputs}
     if needs.precondition and not again:
         needs.precondition(run, config)
-    inputs |= {name: read(run) for name, read in needs.extra.items()}
-    settings = {section: config.section(section) for section in needs.settings}
-    run = replace(run, fingerprint=fingerprint_of(name, needs.code, settings, inputs or {"run": run.key}))
+    inputs |= {extra: read(run) for extra, read in needs.extra.items()}
+    task = _Task(name, needs, {section: config.section(section) for section in needs.settings}, inputs)
+    run = replace(run, fingerprint=task.fingerprint(inputs or {"run": run.key}))
     _make_cache(run.cache)
-    with run.full_disks_named(), alone(run.resume):  # who begins the same meanwhile waits, and finds it done
-        if needs.inputs and not again and (found := _reusable(name, run.fingerprint, needs.follows_previous, run)):
-            record = _reuse(name, found, run)
+    # A second run that reaches the same stage waits here, and reuses the result of the first.
+    with run.full_disks_named(), exclusive(run.checkpoint_dir.with_suffix(".lock")):
+        if needs.inputs and not again and (found := _reusable(task, run)):
+            record = _reuse(found, run)
         else:
-            record = _do(name, needs.code, load, run, config, settings, inputs)
-            run.store.put(_pointer(name, record["fingerprint"]), to_json({"run": run.key}))
-        shutil.rmtree(run.resume, ignore_errors=True)
+            record = _execute(task, load, run, config)
+        shutil.rmtree(run.checkpoint_dir, ignore_errors=True)
     return record
 
 
-def _do(
-    name: str, code: tuple[str, ...], load: Callable[[], Work], run: Run, config: Config, settings: dict, inputs: dict
-) -> Record:
-    """Carry the stage out and put its outputs into the store, whatever becomes of it; its record last."""
-    run.store.delete(f"runs/{run.key}/{name}/{RECORD}")
+def _execute(task: _Task, load: Callable[[], StageFunction], run: Workspace, config: Config) -> StageRecord:
+    """Execute the stage; whether it succeeds or fails, put its outputs into the store, its record last."""
+    run.store.delete(record_file(run.key, task.name))
     started, clock = now(), time.perf_counter()
-    record: Record = {"stage": name, "run": run.key, "status": "failed", "started": started, "summary": {}}
+    summary: Summary = {}
+    error: str | None = "interrupted"
     try:
         with run.full_disks_named():
-            record["summary"] = load()(run, config)
-        record |= {"status": "done", "error": None}
-    except BaseException as error:
-        record["error"] = describe(error)
+            summary = load()(run, config)
+        error = None
+    except BaseException as raised:
+        error = describe(raised)
         raise
     finally:
-        outputs, fingerprint = _put_outputs(run, name), run.fingerprint
-        if not inputs:  # the first stage reads the world: its result is what it found there
-            fingerprint = fingerprint_of(
-                name, code, settings, {output: entry["sha256"] for output, entry in outputs.items()}
-            )
-        record |= {
-            "finished": now(),
-            "seconds": round(time.perf_counter() - clock, 2),
-            "peak_memory_gb": round(peak_memory_bytes() / 1e9, 2),
-            "fingerprint": fingerprint,
-            "settings": settings,
-            "inputs": inputs,
-            "outputs": outputs,
-            "versions": versions(),
-            "machine": machine(),
-        }
-        run.store.put(f"runs/{run.key}/{name}/{RECORD}", to_json(record))
+        outputs, fingerprint = _put_outputs(run, task.name), run.fingerprint
+        if not task.inputs:  # the first stage reads the outside world: its result is what it found there
+            fingerprint = task.fingerprint({name: output.sha256 for name, output in outputs.items()})
+        record = StageRecord(
+            stage=task.name,
+            run=run.key,
+            status="done" if error is None else "failed",
+            error=error,
+            started=started,
+            finished=now(),
+            seconds=round(time.perf_counter() - clock, 2),
+            peak_memory_gb=round(peak_memory_bytes() / 1e9, 2),
+            summary=summary,
+            fingerprint=fingerprint,
+            settings=task.settings,
+            inputs=task.inputs,
+            outputs=outputs,
+            versions=versions(),
+            machine=machine(),
+        )
+        _put_record(record, run)
+    run.store.put(result_file(task.name, record.fingerprint), ResultPointer(run=run.key).to_bytes())
     return record
 
 
-def _reusable(name: str, fingerprint: str, follows_previous: bool, run: Run) -> Record | None:
-    """The record of a finished stage with this fingerprint, if all its outputs are still there."""
-    own = run.record(name)
-    if own and own["status"] == "done" and own["fingerprint"] == fingerprint:
+def _reusable(task: _Task, run: Workspace) -> StageRecord | None:
+    """The record of a finished stage with this fingerprint, if all its outputs are still in the store."""
+    own = run.record(task.name)
+    if own and own.done and own.fingerprint == run.fingerprint:
         key: str | None = run.key
-    elif follows_previous:  # what it wrote last is part of what it reads: only its last result can stand for it
-        key = newest_run(run.store, [name])
+    elif task.needs.follows_previous:  # its last result is one of its inputs: only that can be reused
+        key = newest_run(run.store, [task.name])
     else:
-        try:
-            key = json.loads(run.store.get(_pointer(name, fingerprint)))["run"]
-        except NotFoundError:
-            key = None
-    record = replace(run, key=key).record(name) if key else None
-    if not record or record["status"] != "done" or record["fingerprint"] != fingerprint:
+        key = _executed_before(task.name, run)
+    record = record_of(run.store, key, task.name) if key else None
+    if not record or not record.done or record.fingerprint != run.fingerprint:
         return None
-    folder = f"runs/{reused_from(record) or record['run']}/{name}/"
-    there = {entry.key.removeprefix(folder): entry.size for entry in run.store.entries(folder)}
-    whole = all(there.get(output) == entry["bytes"] for output, entry in record["outputs"].items())
-    return record if whole else None
+    folder = stage_folder(record.executed_by, task.name)
+    sizes = {entry.key.removeprefix(folder): entry.size for entry in run.store.entries(folder)}
+    complete = all(sizes.get(name) == output.bytes for name, output in record.outputs.items())
+    return record if complete else None
 
 
-def _reuse(name: str, found: Record, run: Run) -> Record:
-    if found["run"] == run.key:
-        log.info("stage %s had finished in this run, from the same inputs and settings", name)
+def _executed_before(name: str, run: Workspace) -> str | None:
+    key = result_file(name, run.fingerprint)
+    try:
+        return ResultPointer.parse(run.store.get(key), run.store.where(key)).run
+    except NotFoundError:
+        return None
+
+
+def _reuse(found: StageRecord, run: Workspace) -> StageRecord:
+    if found.run == run.key:
+        log.info("stage %s had finished in this run, from the same inputs and settings", found.stage)
         return found
-    at = now()
-    first = reused_from(found) or found["run"]
-    record = found | {"run": run.key, "reused_from": first, "started": at, "finished": at, "seconds": 0.0}
-    run.store.put(f"runs/{run.key}/{name}/{RECORD}", to_json(record))
-    log.info("stage %s reused from run %s: same inputs, settings and code", name, first)
+    time_of_reuse = now()
+    record = found.model_copy(
+        update={
+            "run": run.key,
+            "reused_from": found.executed_by,
+            "started": time_of_reuse,
+            "finished": time_of_reuse,
+            "seconds": 0.0,
+        }
+    )
+    _put_record(record, run)
+    log.info("stage %s reused from run %s: same inputs, settings and code", found.stage, record.reused_from)
     return record
 
 
-def _pointer(name: str, fingerprint: str) -> str:
-    return f"results/{name}/{fingerprint}.json"
-
-
-def describe(error: BaseException) -> str:
-    """An error as its reader should see it: the message alone for our own, with the type for any other."""
-    return str(error) if isinstance(error, AgeTasksError) else f"{type(error).__name__}: {error}"
+def _put_record(record: StageRecord, run: Workspace) -> None:
+    run.store.put(record_file(run.key, record.stage), record.to_bytes())
+    if record.done:  # an index of what the records say, see `newest_run`
+        run.store.put(latest_file(record.stage, run.key, record.finished), b"")
 
 
 def _make_cache(folder: Path) -> None:
@@ -166,10 +192,10 @@ def _make_cache(folder: Path) -> None:
         raise SettingsError(f"AGE_CACHE={folder} can't be a folder: {error.strerror}; choose another") from None
 
 
-def _put_outputs(run: Run, stage: str) -> dict[str, dict]:
+def _put_outputs(run: Workspace, stage: str) -> dict[str, Output]:
     outputs = {}
-    for path in sorted(path for path in run.out.rglob("*") if path.is_file()):
-        name = path.relative_to(run.out).as_posix()
-        run.store.put(f"runs/{run.key}/{stage}/{name}", path)
-        outputs[name] = {"sha256": file_sha256(path), "bytes": path.stat().st_size}
+    for path in sorted(path for path in run.output_dir.rglob("*") if path.is_file()):
+        name = path.relative_to(run.output_dir).as_posix()
+        run.store.put(stage_folder(run.key, stage) + name, path)
+        outputs[name] = Output(sha256=file_sha256(path), bytes=path.stat().st_size)
     return outputs

@@ -14,7 +14,7 @@ from age_tasks.data.splits import SPLITS
 from age_tasks.evaluation.metrics import mae
 from age_tasks.reports import figures
 from age_tasks.runs.records import Summary
-from age_tasks.runs.run import Run
+from age_tasks.runs.run import Workspace
 from age_tasks.stages._inputs import images_of, read_splits
 from age_tasks.training.batches import FeatureBatches, streamed_batches
 from age_tasks.training.features import cached_features
@@ -36,7 +36,7 @@ def train_and_save(
     model: keras.Model,
     settings: TrainingSettings,
     config: Config,
-    run: Run,
+    run: Workspace,
     also_cache: tuple[keras.KerasTensor, ...] = (),
 ) -> Summary:
     """Train the layers of `model` that are not frozen and keep the epoch with the lowest validation MAE.
@@ -65,18 +65,20 @@ def train_and_save(
         compile_for(learner, settings, steps=-(-len(splits["train"]) // settings.batch_size), config=config)
     train = batches("train", settings.seed, config.augmentation.train_augmentations)
     with bfloat16(use_bfloat16(config.compute.mixed_precision)):
-        history = fit(learner, train, batches("val"), settings, run.resume)
+        history = fit(learner, train, batches("val"), settings, run.checkpoint_dir)
     if learner is not network:
         network.set_weights(learner.get_weights())
-    history.to_csv(run.out / "history.csv", index=False)
-    figures.save(figures.learning_curve(history, title=f"Learning curve: {name}"), run.out / "learning_curve.png")
-    (with_mirror(model) if config.augmentation.test_time_augmentation else model).save(run.out / "model.keras")
+    history.to_csv(run.output_dir / "history.csv", index=False)
+    figures.save(
+        figures.learning_curve(history, title=f"Learning curve: {name}"), run.output_dir / "learning_curve.png"
+    )
+    (with_mirror(model) if config.augmentation.test_time_augmentation else model).save(run.output_dir / "model.keras")
     for split in ("val", "test"):
         ages = predict_ages(model, splits[split], folder, run.cache, config).round(3)
         splits[split][["file_name", "sha256"]].assign(age=ages).to_csv(
-            run.out / f"{split}_predictions.csv", index=False
+            run.output_dir / f"{split}_predictions.csv", index=False
         )
-    summary = _summarise(name, ages, splits["test"], history, run.out)
+    summary = _summarise(name, ages, splits["test"], history, run.output_dir)
     return summary | {"images_a_second": round(len(splits["train"]) / history["seconds"].median(), 1)}
 
 

@@ -10,14 +10,14 @@ import pandas as pd
 from age_tasks.config import Config
 from age_tasks.evaluation.label_issues import out_of_fold_ages
 from age_tasks.runs.records import Summary
-from age_tasks.runs.run import Run
+from age_tasks.runs.run import Workspace
 from age_tasks.stages._inputs import images_of, read_splits
 from age_tasks.stages._train import train_and_save
 from age_tasks.training.features import cached_features
 from age_tasks.training.network import build_model, cut_point, freeze, pooled
 
 
-def execute(run: Run, config: Config) -> Summary:
+def execute(run: Workspace, config: Config) -> Summary:
     model = build_model(config.model, config.baseline.seed)
     freeze(model, config.finetune.last_layers)
     finetune_cut = cut_point(model)  # fine-tuning starts there; its features cost nothing more in the same pass
@@ -27,7 +27,7 @@ def execute(run: Run, config: Config) -> Summary:
     return summary
 
 
-def write_out_of_fold_ages(model: keras.Model, config: Config, run: Run) -> None:
+def write_out_of_fold_ages(model: keras.Model, config: Config, run: Workspace) -> None:
     """Ages by which `evaluate` finds labels to look at; none where the features had no room in the cache."""
     table = pd.concat(read_splits(run).values(), ignore_index=True)[["file_name", "sha256", "real_age"]]
     folder = images_of(run)
@@ -37,4 +37,4 @@ def write_out_of_fold_ages(model: keras.Model, config: Config, run: Run) -> None
     ages = out_of_fold_ages(
         lambda rows: cached.rows(table["sha256"].iloc[rows]), table["real_age"].to_numpy(), config.baseline.seed
     )
-    table.assign(other_age=ages.round(2)).to_csv(run.out / "out_of_fold.csv", index=False)
+    table.assign(other_age=ages.round(2)).to_csv(run.output_dir / "out_of_fold.csv", index=False)

@@ -28,7 +28,7 @@ from age_tasks.reports.face_sheets import first_label_issues, largest_errors
 from age_tasks.reports.model_report import report_from_run
 from age_tasks.reports.safe_csv import as_csv
 from age_tasks.runs.records import Summary
-from age_tasks.runs.run import Run
+from age_tasks.runs.run import Workspace
 from age_tasks.stages._inputs import images_of, read_splits, with_ages
 
 
@@ -46,7 +46,7 @@ class Champion:
         return pd.read_csv(self.folder / "trained_on.csv")
 
 
-def execute(run: Run, config: Config) -> Summary:
+def execute(run: Workspace, config: Config) -> Summary:
     splits, settings = read_splits(run), config.evaluate
     all_images = pd.concat(splits.values())
     predictions = splits["test"][["file_name", "sha256", "real_age"]].copy()
@@ -61,14 +61,14 @@ def execute(run: Run, config: Config) -> Summary:
     validation = with_ages(run, "finetune", "val", splits["val"])
     metrics["interval"] = interval(validation, predictions, settings.bin_edges)
     ages = by_age(predictions, settings.bin_edges, models)
-    (run.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    (run.out / "predictions.csv").write_text(as_csv(predictions))
-    ages.to_csv(run.out / "by_age.csv", index=False)
+    (run.output_dir / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    (run.output_dir / "predictions.csv").write_text(as_csv(predictions))
+    ages.to_csv(run.output_dir / "by_age.csv", index=False)
     _draw(run, predictions, ages, metrics["interval"]["groups"])
     if champion:
         _draw_comparison(run, champion, metrics["champion"], all_images)
     _write_label_issues(run)
-    (run.out / "report.html").write_text(report_from_run(run, run.out, gate=None))
+    (run.output_dir / "report.html").write_text(report_from_run(run, run.output_dir, gate=None))
     return _summary(metrics)
 
 
@@ -89,7 +89,7 @@ def interval(validation: pd.DataFrame, test: pd.DataFrame, edges: Sequence[float
     return {"coverage": COVERAGE, "test_coverage": round(float(covered.mean()), 4), "groups": groups}
 
 
-def fetch_champion(run: Run) -> Champion | None:
+def fetch_champion(run: Workspace) -> Champion | None:
     """The version that the candidate is compared with, fetched; None before the first promotion."""
     entry = champion_to_beat(run)
     if entry is None:
@@ -98,7 +98,7 @@ def fetch_champion(run: Run) -> Champion | None:
     return Champion(entry, folder, fetch_version(run.store, entry.version, folder))
 
 
-def score_champion(champion: Champion, images: pd.DataFrame, run: Run, config: Config) -> np.ndarray:
+def score_champion(champion: Champion, images: pd.DataFrame, run: Workspace, config: Config) -> np.ndarray:
     """The champion's predicted ages in years, shape (images,), by the same code as the candidate's."""
     # Imported here, since it brings TensorFlow, which the first run, without a champion, does not need.
     from age_tasks.training.inference import predict_ages
@@ -135,7 +135,7 @@ def compare_with_champion(
     }
 
 
-def _draw(run: Run, predictions: pd.DataFrame, ages: pd.DataFrame, groups: Sequence[dict[str, Any]]) -> None:
+def _draw(run: Workspace, predictions: pd.DataFrame, ages: pd.DataFrame, groups: Sequence[dict[str, Any]]) -> None:
     faces = _faces(largest_errors(predictions), images_of(run), "finetune", "{real:g} → {other:.0f}")
     plots = {
         "interval_held": figures.interval_held(predictions, "finetune", groups),
@@ -145,26 +145,26 @@ def _draw(run: Run, predictions: pd.DataFrame, ages: pd.DataFrame, groups: Seque
         "worst_errors": figures.face_sheet(faces, title="Largest errors: real → predicted age"),
     }
     for name, figure in plots.items():
-        figures.save(figure, run.out / f"{name}.png")
+        figures.save(figure, run.output_dir / f"{name}.png")
 
 
-def _draw_comparison(run: Run, champion: Champion, comparison: dict[str, Any], all_images: pd.DataFrame) -> None:
+def _draw_comparison(run: Workspace, champion: Champion, comparison: dict[str, Any], all_images: pd.DataFrame) -> None:
     before, now = champion.trained_on["real_age"], all_images["real_age"]
     drift = figures.age_drift(before, now, comparison["drift"], champion=champion.entry.name)
-    figures.save(drift, run.out / "age_drift.png")
-    figures.save(figures.difference_by_age(comparison), run.out / "against_champion.png")
+    figures.save(drift, run.output_dir / "age_drift.png")
+    figures.save(figures.difference_by_age(comparison), run.output_dir / "against_champion.png")
 
 
-def _write_label_issues(run: Run) -> None:
+def _write_label_issues(run: Workspace) -> None:
     """The labels that disagree most with their out-of-fold age, for a labeller to check."""
-    if "out_of_fold.csv" not in run.finished("baseline")["outputs"]:
+    if "out_of_fold.csv" not in run.require_record("baseline").outputs:
         return  # its features had no room in the cache
     table = pd.read_csv(run.input("baseline", "out_of_fold.csv"), dtype={"file_name": "str"}, keep_default_na=False)
     issues = rank_by_label_error(table).head(LABELS_TO_LOOK_AT)
-    (run.out / "labels_to_look_at.csv").write_text(as_csv(issues))
+    (run.output_dir / "labels_to_look_at.csv").write_text(as_csv(issues))
     faces = _faces(first_label_issues(issues), images_of(run), "other_age", "{real:g}, or {other:.0f}?")
     sheet = figures.face_sheet(faces, title="Labels to look at: label, or other age?")
-    figures.save(sheet, run.out / "labels_to_look_at.png")
+    figures.save(sheet, run.output_dir / "labels_to_look_at.png")
 
 
 def _faces(rows: pd.DataFrame, folder: ImageFolder, other: str, caption: str) -> list[tuple[np.ndarray, str]]:

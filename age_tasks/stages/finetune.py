@@ -12,14 +12,14 @@ from age_tasks.config import Config
 from age_tasks.errors import SettingsError
 from age_tasks.registry.promotions import Promotion, champion, fetch_version
 from age_tasks.runs.records import Summary
-from age_tasks.runs.run import Run
+from age_tasks.runs.run import Workspace
 from age_tasks.stages._train import train_and_save
 from age_tasks.training.network import freeze, load_network
 
 log = logging.getLogger(__name__)
 
 
-def execute(run: Run, config: Config) -> Summary:
+def execute(run: Workspace, config: Config) -> Summary:
     model = load_network(run.input("baseline", "model.keras"))
     start = champion(run.store) if config.finetune.start_from == "champion" else None
     if start:
@@ -33,7 +33,7 @@ def execute(run: Run, config: Config) -> Summary:
     }
 
 
-def take_weights(model: keras.Model, start: Promotion, run: Run) -> None:
+def take_weights(model: keras.Model, start: Promotion, run: Workspace) -> None:
     """Give `model` the weights of a published version.
 
     Raises:

@@ -6,12 +6,12 @@ import pandas as pd
 
 from age_tasks.errors import TooFewNewError
 from age_tasks.runs.listing import previous_run
-from age_tasks.runs.run import Run
+from age_tasks.runs.run import Workspace
 
 log = logging.getLogger(__name__)
 
 
-def require_new_labels(run: Run, at_least: int) -> None:
+def require_new_labels(run: Workspace, at_least: int) -> None:
     """Go on only if that many accepted pictures were unknown to the newest other run that finished a training.
 
     Raises:
@@ -29,7 +29,7 @@ def require_new_labels(run: Run, at_least: int) -> None:
     log.info("%d new labels since run %s was trained", new, trained.key)
 
 
-def count_new(run: Run, trained: Run) -> int:
+def count_new(run: Workspace, trained: Workspace) -> int:
     """How many different pictures that `run` accepted had never been dealt when `trained` was, by their content."""
     accepted = pd.read_csv(run.input("validate", "accepted.csv"), usecols=["sha256"])["sha256"]
     dealt = pd.read_csv(trained.input("split", "assignments.csv"), usecols=["sha256"])["sha256"]

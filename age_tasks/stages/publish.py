@@ -25,7 +25,7 @@ from age_tasks.registry.promotions import (
 )
 from age_tasks.reports.model_report import model_card_from_run, report_from_run
 from age_tasks.runs.records import Summary
-from age_tasks.runs.run import Run
+from age_tasks.runs.run import Workspace
 from age_tasks.serving.input_checks import usual
 from age_tasks.serving.litert import COMPARED, contract, export_checked
 from age_tasks.stages._inputs import images_of, read_splits
@@ -34,7 +34,7 @@ from age_tasks.store.base import file_sha256
 SAMPLE = 500  # training pictures behind what is said of a new one
 
 
-def execute(run: Run, config: Config) -> Summary:
+def execute(run: Workspace, config: Config) -> Summary:
     gate = json.loads(run.input("gate", "gate.json").read_text())
     files, splits, size = _files(run), read_splits(run), config.model.image_size
     evaluation = files["metrics.json"].parent
@@ -60,14 +60,14 @@ def execute(run: Run, config: Config) -> Summary:
     return summary
 
 
-def _files(run: Run) -> dict[str, Path]:
+def _files(run: Workspace) -> dict[str, Path]:
     """A version's files by name, some yet to be written; the metrics lie beside all that evaluate wrote."""
-    evaluated = {name: run.input("evaluate", name) for name in run.finished("evaluate")["outputs"]}
-    written = {name: run.out / name for name in ("model_card.md", "report.html", "trained_on.csv")}
+    evaluated = {name: run.input("evaluate", name) for name in run.require_record("evaluate").outputs}
+    written = {name: run.output_dir / name for name in ("model_card.md", "report.html", "trained_on.csv")}
     return {"model.keras": run.input("finetune", "model.keras"), "metrics.json": evaluated["metrics.json"], **written}
 
 
-def _track(run: Run, config: Config, files: Mapping[str, Path], evaluation: Path) -> None:
+def _track(run: Workspace, config: Config, files: Mapping[str, Path], evaluation: Path) -> None:
     """Log the version and its figures to MLflow, and who is the champion."""
     from age_tasks.registry.mlflow_mirror import log_champion, log_version
 
@@ -86,20 +86,20 @@ def trained_on(splits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([table[["sha256", "real_age"]].assign(split=name) for name, table in splits.items()])
 
 
-def _export(run: Run, test: pd.DataFrame, size: int) -> dict:
+def _export(run: Workspace, test: pd.DataFrame, size: int) -> dict:
     """The model as LiteRT beside the run's other files, compared on its first test pictures."""
     pictures = [images_of(run).path(name) for name in test["file_name"].head(COMPARED)]
     return export_checked(run.input("finetune", "model.keras"), pictures, size, run.scratch / "model.tflite")
 
 
-def _usual(run: Run, size: int) -> dict[str, float]:
+def _usual(run: Workspace, size: int) -> dict[str, float]:
     """What nearly all training pictures reach, by a sample of them."""
     train, folder = read_splits(run)["train"], images_of(run)
     sample = train["file_name"].sample(min(SAMPLE, len(train)), random_state=0)
     return usual((folder.path(name) for name in sample), size)
 
 
-def promote_candidate(run: Run, files: Mapping[str, Path], facts: dict, said: Approval | None = None) -> Summary:
+def promote_candidate(run: Workspace, files: Mapping[str, Path], facts: dict, said: Approval | None = None) -> Summary:
     """Make the files a version and the champion; a model that was promoted before stays what it is now.
 
     Args:

@@ -14,22 +14,22 @@ from age_tasks.data.labels_file import fetch_labels, note_snapshot
 from age_tasks.data.probes import probe_images
 from age_tasks.progress import Progress
 from age_tasks.runs.records import Summary
-from age_tasks.runs.run import Run
+from age_tasks.runs.run import Workspace
 from age_tasks.stages._inputs import images_of
 
 
-def execute(run: Run, config: Config) -> Summary:
-    location = run.settings()["labels"]
+def execute(run: Workspace, config: Config) -> Summary:
+    location = run.settings().labels
     data = fetch_labels(location)
     note_snapshot(run.store, location, data, run.key)
-    (run.out / "labels.csv").write_bytes(data)
+    (run.output_dir / "labels.csv").write_bytes(data)
     labels = read_labels(data, location)
     probes, images_read = probe_images(images_of(run), labels["file_name"], run.cache, Progress("images read"))
     snapshot = labels.join(pd.DataFrame([vars(probes[name]) for name in labels["file_name"]]))
     for column in ("width", "height", "bytes"):
         snapshot[column] = snapshot[column].where(snapshot[column] > 0).astype("Int64")
     # A name may hold a carriage return, which pandas leaves unquoted by itself; the rest of the row would be another.
-    snapshot.to_csv(run.out / "snapshot.csv", index=False, quoting=csv.QUOTE_NONNUMERIC)
+    snapshot.to_csv(run.output_dir / "snapshot.csv", index=False, quoting=csv.QUOTE_NONNUMERIC)
     return {
         "rows": len(snapshot),
         "images": len(probes),

@@ -28,19 +28,19 @@ from age_tasks.reports import figures
 from age_tasks.reports.safe_csv import as_csv
 from age_tasks.runs.listing import previous_run
 from age_tasks.runs.records import Summary
-from age_tasks.runs.run import Run
+from age_tasks.runs.run import Workspace
 
 log = logging.getLogger(__name__)
 
 
-def execute(run: Run, config: Config) -> Summary:
+def execute(run: Workspace, config: Config) -> Summary:
     text = {"dhash": "str", "file_name": "str"}
     labels = pd.read_csv(run.input("validate", "accepted.csv"), dtype=text, keep_default_na=False)  # "NA" is a name
     known = known_images(run, config.split)
     split = assign(labels, known, config.split)
-    remember(labels, split, known).to_csv(run.out / "assignments.csv", index=False)
+    remember(labels, split, known).to_csv(run.output_dir / "assignments.csv", index=False)
     left_out = labels[split == LEFT_OUT]
-    (run.out / "left_out.csv").write_text(as_csv(left_out[["line", "file_name", "real_age", "sha256"]]))
+    (run.output_dir / "left_out.csv").write_text(as_csv(left_out[["line", "file_name", "real_age", "sha256"]]))
     counts = {
         "known": int(labels["sha256"].isin(known["sha256"]).sum()),
         "left_out": len(left_out),
@@ -48,10 +48,10 @@ def execute(run: Run, config: Config) -> Summary:
     }
     columns = ["file_name", "real_age", "sha256"]
     splits = {name: labels.loc[split == name, columns] for name in SPLITS}
-    return write_splits(splits, config.split, run.out, counts)
+    return write_splits(splits, config.split, run.output_dir, counts)
 
 
-def known_images(run: Run, settings: SplitSettings) -> pd.DataFrame:
+def known_images(run: Workspace, settings: SplitSettings) -> pd.DataFrame:
     """The assignments of the last deal with these settings, from the newest run that dealt so, finished or not."""
     previous = previous_run(run, "split", {"split": settings.model_dump(mode="json")})
     if previous is None:

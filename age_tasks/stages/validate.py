@@ -21,14 +21,14 @@ from age_tasks.reports.safe_csv import as_csv
 from age_tasks.reports.validation_page import validation_page
 from age_tasks.runs.listing import previous_run
 from age_tasks.runs.records import Summary
-from age_tasks.runs.run import Run
+from age_tasks.runs.run import Workspace
 from age_tasks.stages._inputs import images_of, read_snapshot
 
 ACCEPTED = ["line", "file_name", "real_age", "sha256", "dhash", "width", "height", "bytes"]
 QUARANTINE = ["line", "file_name", "age_text", "fault", "reason"]
 
 
-def execute(run: Run, config: Config) -> Summary:
+def execute(run: Workspace, config: Config) -> Summary:
     snapshot = read_snapshot(run)
     table = with_derived_columns(snapshot)
     expectations = Expectations(run.scratch, run.key)
@@ -40,17 +40,19 @@ def execute(run: Run, config: Config) -> Summary:
     bound = config.validate_.max_quarantine_fraction
     verdict = judge(len(table), quarantine, findings, bound)
 
-    accepted[ACCEPTED].to_csv(run.out / "accepted.csv", index=False)
-    (run.out / "quarantine.csv").write_text(as_csv(quarantine))
-    (run.out / "expectations.json").write_text(json.dumps([vars(finding) for finding in findings], indent=2) + "\n")
+    accepted[ACCEPTED].to_csv(run.output_dir / "accepted.csv", index=False)
+    (run.output_dir / "quarantine.csv").write_text(as_csv(quarantine))
+    (run.output_dir / "expectations.json").write_text(
+        json.dumps([vars(finding) for finding in findings], indent=2) + "\n"
+    )
     near = near_duplicates(accepted)
-    (run.out / "near_duplicates.csv").write_text(as_csv(near))
-    audit = write_audit(accepted, run.out / "audit")
+    (run.output_dir / "near_duplicates.csv").write_text(as_csv(near))
+    audit = write_audit(accepted, run.output_dir / "audit")
     folder = images_of(run)
     _face_sheet(accepted, folder, run)
-    expectations.write_data_docs(run.out / "data_docs")
+    expectations.write_data_docs(run.output_dir / "data_docs")
     page = validation_page(run, verdict, table, quarantine, findings, facts, audit, near, bound, folder)
-    (run.out / "index.html").write_text(page)
+    (run.output_dir / "index.html").write_text(page)
     if not verdict.accepted:
         raise LabelsError(_refusal(run, verdict, quarantine))
     return {
@@ -64,21 +66,21 @@ def execute(run: Run, config: Config) -> Summary:
     }
 
 
-def _previous_ages(run: Run) -> pd.Series | None:
+def _previous_ages(run: Workspace) -> pd.Series | None:
     previous = previous_run(run, "validate")
     return pd.read_csv(previous.input("validate", "accepted.csv"))["real_age"] if previous else None
 
 
-def _face_sheet(accepted: pd.DataFrame, folder: ImageFolder, run: Run) -> None:
+def _face_sheet(accepted: pd.DataFrame, folder: ImageFolder, run: Workspace) -> None:
     chosen = sample_faces(accepted)
     faces = [(load_rgb(folder.path(row.file_name), 112), f"{row.real_age:g}") for row in chosen.itertuples()]
     sheet = figures.face_sheet(faces, title="Faces from young to old, with their labels")
-    figures.save(sheet, run.out / "audit" / "faces.png")
+    figures.save(sheet, run.output_dir / "audit" / "faces.png")
 
 
-def _refusal(run: Run, verdict: Verdict, quarantine: pd.DataFrame) -> str:
+def _refusal(run: Workspace, verdict: Verdict, quarantine: pd.DataFrame) -> str:
     lines = [
-        f"the labels {run.settings()['labels']} were refused:",
+        f"the labels {run.settings().labels} were refused:",
         *(f"  {problem}" for problem in verdict.problems),
     ]
     for fault, rows in quarantine.groupby("fault", sort=False):

@@ -21,7 +21,8 @@ from age_tasks.pipeline import STAGES
 from age_tasks.reports.html import render
 from age_tasks.reports.models_page import models_page
 from age_tasks.reports.run_summary import results
-from age_tasks.runs.run import Run, safe_run_key
+from age_tasks.runs.keys import safe_run_key
+from age_tasks.runs.run import StoredRun
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
 
@@ -88,7 +89,7 @@ def wrong_settings(_: Request, error: SettingsError) -> HTMLResponse:
     return _message(503, "The API server's settings are wrong", str(error))
 
 
-def the_run(dag_id: str, run_id: str) -> Run:
+def the_run(dag_id: str, run_id: str) -> StoredRun:
     """The run of a path, to read only."""
     if dag_id != DAG:
         raise HTTPException(404)
@@ -97,10 +98,10 @@ def the_run(dag_id: str, run_id: str) -> Run:
     except SettingsError:
         raise HTTPException(404) from None
     where = Locations.from_env()
-    return Run(key, _store(where.store), where.cache, scratch=where.cache)
+    return StoredRun(key, _store(where.store))
 
 
-RunOfPath = Annotated[Run, Depends(the_run)]
+RunOfPath = Annotated[StoredRun, Depends(the_run)]
 
 
 @app.get("/models")
@@ -136,13 +137,13 @@ def file(run: RunOfPath, stage: str, name: str) -> Response:
     return Response(run.read(stage, name), media_type=kind)
 
 
-def _page_of(run: Run, wanted: str, places: tuple[tuple[str, str], ...]) -> Response:
+def _page_of(run: StoredRun, wanted: str, places: tuple[tuple[str, str], ...]) -> Response:
     """Where the page is, or what the run is doing meanwhile."""
     records = {stage: record for stage in STAGES if (record := run.record(stage))}
     for stage, name in places:
-        if name in records.get(stage, {}).get("outputs", ()):
+        if name in (records[stage].outputs if stage in records else ()):
             return RedirectResponse(f"{stage}/{name}")
-    failed = next((record for record in records.values() if record["status"] != "done"), None)
+    failed = next((record for record in records.values() if not record.done), None)
     page = render(
         "run_progress.html.j2",
         run_key=run.key,

@@ -166,7 +166,7 @@ def records(env: dict[str, str], key: str) -> dict[str, dict | None]:
 
 def test_the_dag_goes_from_labels_to_a_report(airflow: dict[str, str], dag_run: str):
     found = records(airflow, dag_run)
-    assert {stage: record["status"] for stage, record in found.items()} == dict.fromkeys(STAGES, "done")
+    assert {stage: record.status for stage, record in found.items()} == dict.fromkeys(STAGES, "done")
     assert (Path(airflow["AGE_STORE"]) / "reports" / f"{dag_run}.html").exists()
 
 
@@ -175,15 +175,15 @@ def test_every_single_stage_runs_by_tasks_test(airflow: dict[str, str], dag_run:
     done = python(airflow, TASKS_TEST, *STAGES[1:])
     after = records(airflow, dag_run)
     for stage in STAGES[1:]:  # tasks test exits with 0 whatever happens: the record tells
-        assert after[stage]["status"] == "done", done.stdout[-3000:]
-        assert after[stage]["started"] > before[stage]["finished"]
+        assert after[stage].status == "done", done.stdout[-3000:]
+        assert after[stage].started > before[stage].finished
 
 
 def test_a_snapshot_by_tasks_test_starts_a_run(airflow: dict[str, str], dag_run: str):
     python(airflow, TASKS_TEST, "snapshot")
     keys = {path.name for path in (Path(airflow["AGE_STORE"]) / "runs").iterdir()}
     (new,) = keys - {dag_run}
-    assert records(airflow, new)["snapshot"]["status"] == "done"
+    assert records(airflow, new)["snapshot"].status == "done"
 
 
 def test_bad_labels_fail_once_and_leave_their_page(airflow: dict[str, str], tmp_path: Path):
@@ -193,6 +193,6 @@ def test_bad_labels_fail_once_and_leave_their_page(airflow: dict[str, str], tmp_
     assert done.returncode == 1
     (key,) = [path.name for path in (tmp_path / "store" / "runs").iterdir()]
     found = records(env, key)
-    assert found["validate"]["status"] == "failed"
+    assert found["validate"].status == "failed"
     assert found["split"] is None
     assert (tmp_path / "store" / "runs" / key / "validate" / "index.html").exists()

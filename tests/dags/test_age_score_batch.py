@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from age_tasks.demo.synthetic_faces import Sample
-from age_tasks.runs.run import Run
+from age_tasks.runs.run import Workspace
 from tests.support.airflow import airflow_command
 
 
 def test_a_folder_is_scored_and_what_people_type_meets_no_shell(
-    airflow: dict[str, str], finished: Run, sample: Sample, tmp_path: Path
+    airflow: dict[str, str], finished: Workspace, sample: Sample, tmp_path: Path
 ):
     folder = tmp_path / "new $(touch x)'; faces"
     folder.mkdir()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from age_tasks.registry.promotions import champion, history
-from age_tasks.runs.run import Run
+from age_tasks.runs.run import Workspace
 from age_tasks.store.files import FileStore
 from tests.support.airflow import python
 
@@ -73,7 +73,7 @@ print(json.dumps(done))
 
 
 @pytest.fixture(scope="module")
-def store(finished: Run, tmp_path_factory: pytest.TempPathFactory) -> FileStore:
+def store(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> FileStore:
     """The finished run and a copy of it for each scenario; nothing was promoted. One's gate will not have passed."""
     root = tmp_path_factory.mktemp("approval")
     runs = Path(finished.store.where("runs"))

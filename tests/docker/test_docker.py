@@ -139,6 +139,6 @@ def test_a_whole_retraining_in_containers(env: dict[str, str], engine: docker.Do
     assert "hush" not in done.stdout + done.stderr
     (key,) = [path.name for path in (Path(env["AGE_STORE"]) / "runs").iterdir()]
     with open_run(key, Locations.from_env(env)) as run:
-        assert [run.record(stage)["status"] for stage in STAGES] == ["done"] * len(STAGES)
+        assert [run.record(stage).status for stage in STAGES] == ["done"] * len(STAGES)
     assert (Path(env["AGE_STORE"]) / "reports" / f"{key}.html").exists()
     assert not [each for each in engine.containers.list(all=True) if key in each.name]

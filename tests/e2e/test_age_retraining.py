@@ -10,7 +10,8 @@ import pytest
 from age_tasks.demo.synthetic_faces import draw_sample
 from age_tasks.environment import Locations
 from age_tasks.pipeline import STAGES
-from age_tasks.runs.run import open_run, safe_run_key
+from age_tasks.runs.keys import safe_run_key
+from age_tasks.runs.run import open_run
 from tests.support.airflow import Standalone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
@@ -44,7 +45,7 @@ def overhead(airflow: Standalone, run: str) -> float:
     found = airflow.api(f"dags/age_retraining/dagRuns/{quote(run, safe='')}")
     start, end = (datetime.fromisoformat(found[name]).timestamp() for name in ("start_date", "end_date"))
     with open_run(safe_run_key(run), Locations.from_env(airflow.env)) as stages:
-        worked = sum(stages.finished(stage)["seconds"] for stage in STAGES)
+        worked = sum(stages.require_record(stage).seconds for stage in STAGES)
     return (end - start - worked) / len(airflow.tasks("age_retraining", run))
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from age_tasks.environment import PROJECT
 from age_tasks.pipeline import STAGES
-from age_tasks.runs.records import RECORD, Record, reused_from
+from age_tasks.runs.keys import RECORD
+from age_tasks.runs.records import StageRecord
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
 from tests.support.builders import publish
@@ -70,11 +71,11 @@ class Place:
                 os.killpg(process.pid, signal.SIGKILL)
         return Attempt(log.read_text(), killed=process.wait() == ABORTED)
 
-    def records(self) -> dict[str, Record]:
+    def records(self) -> dict[str, StageRecord]:
         return finished(self.store, self.key)
 
 
-def finished(store: Store, key: str) -> dict[str, Record]:
+def finished(store: Store, key: str) -> dict[str, StageRecord]:
     """The records of the stages that are done.
 
     Raises:
@@ -83,11 +84,10 @@ def finished(store: Store, key: str) -> dict[str, Record]:
     records = {}
     for stage in STAGES:
         if store.exists(f"runs/{key}/{stage}/{RECORD}"):
-            record = json.loads(store.get(f"runs/{key}/{stage}/{RECORD}"))
-            made_by = reused_from(record) or key
-            for name, entry in record["outputs"].items():
-                assert sha256(store.get(f"runs/{made_by}/{stage}/{name}")).hexdigest() == entry["sha256"]
-            if record["status"] == "done":
+            record = StageRecord.parse(store.get(f"runs/{key}/{stage}/{RECORD}"), key)
+            for name, output in record.outputs.items():
+                assert sha256(store.get(f"runs/{record.executed_by}/{stage}/{name}")).hexdigest() == output.sha256
+            if record.done:
                 records[stage] = record
     return records
 

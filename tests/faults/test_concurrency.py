@@ -46,11 +46,11 @@ def test_two_runs_at_once_on_one_store_and_one_cache(seed: int, sample: Sample, 
     records = [place.records() for place in (one, two)]
     assert [len(each) for each in records] == [8, 8]
     for name in ("split", "validate"):
-        assert records[0][name]["outputs"] == records[1][name]["outputs"]
-    same = records[0]["finetune"]["outputs"]["model.keras"] == records[1]["finetune"]["outputs"]["model.keras"]
+        assert records[0][name].outputs == records[1][name].outputs
+    same = records[0]["finetune"].outputs["model.keras"] == records[1]["finetune"].outputs["model.keras"]
     assert same == (seed == 42)
-    passed = [each["gate"]["summary"]["passed"] for each in records]
-    assert all(each["gate"]["summary"]["verdict"] for each in records)
+    passed = [each["gate"].summary["passed"] for each in records]
+    assert all(each["gate"].summary["verdict"] for each in records)
     assert len(history(one.store)) == (1 if same else sum(passed))
     fetch_version(one.store, champion(one.store).version, tmp_path / "champion")
     assert whole(tmp_path / "cache" / "features")

@@ -10,7 +10,7 @@ from age_tasks.cli.app import main
 from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.errors import DiskFullError
 from age_tasks.pipeline import STAGES
-from age_tasks.runs.run import Run
+from age_tasks.runs.run import Workspace
 from age_tasks.stages import publish
 from age_tasks.store.base import file_sha256
 from age_tasks.store.files import FileStore
@@ -45,7 +45,7 @@ def test_a_full_disk_is_told_and_room_is_all_it_takes(
     stage: str,
     place: str,
     left: int,
-    finished: Run,
+    finished: Workspace,
     sample: Sample,
     disk: Path,
     tmp_path: Path,
@@ -78,7 +78,7 @@ def test_a_full_disk_is_told_and_room_is_all_it_takes(
     tally("full_disks", tried=1, survived=1)
 
 
-def copy_of(run: Run, folder: Path, stages: tuple[str, ...]) -> FileStore:
+def copy_of(run: Workspace, folder: Path, stages: tuple[str, ...]) -> FileStore:
     """A store with what these stages of a finished run have left."""
     copied = FileStore(folder)
     for key in run.store.list("runs/"):

@@ -30,7 +30,7 @@ from age_tasks.data.probes import probe_file, probe_images
 from age_tasks.data.validation import with_derived_columns
 from age_tasks.demo.synthetic_faces import draw_face
 from age_tasks.errors import AgeTasksError, LabelsError, SettingsError
-from age_tasks.runs.run import safe_run_key
+from age_tasks.runs.keys import safe_run_key
 from tests.faults.measured import measured
 from tests.faults.mutation import mutated
 from tests.support.settings import point_at

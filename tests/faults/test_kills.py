@@ -56,7 +56,7 @@ def objects(store: Store) -> list[str]:
 
 def test_a_run_killed_at_any_moment_goes_on(undisturbed: Place, sample: Sample, tmp_path: Path, tally):
     lots, place = random.Random(SEED), Place(tmp_path, sample.labels)
-    seconds = {stage: record["seconds"] for stage, record in undisturbed.records().items()}
+    seconds = {stage: record.seconds for stage, record in undisturbed.records().items()}
     killed, done, trained = Counter(), {}, Counter()
     for stage, count in KILLS.items():
         while killed[stage] < count:
@@ -122,14 +122,14 @@ def forget(store: Store, *folders: str) -> None:
 
 
 def test_a_stage_killed_at_any_step_of_its_writes_is_done_again(begun: Store, tally):
-    expected = finished(begun, "killed")["gate"]["outputs"]
+    expected = finished(begun, "killed")["gate"].outputs
     for number in itertools.count(1):
         forget(begun, "runs/killed/gate/", "results/gate/")
         if not dies(number, "runs/killed/gate/", main, ["gate", "--run", "killed"]):
             break
         finished(begun, "killed")
         assert main(["gate", "--run", "killed"]) == 0
-        assert finished(begun, "killed")["gate"]["outputs"] == expected
+        assert finished(begun, "killed")["gate"].outputs == expected
     tally("kills", tried=number - 1, survived=number - 1)
     assert number > 5
 
@@ -143,7 +143,7 @@ def test_a_publication_killed_at_any_step_promotes_once(begun: Store, tally):
         finished(begun, "killed")
         assert main(["publish", "--run", "killed"]) == 0
         (entry,) = history(begun)
-        assert finished(begun, "killed")["publish"]["summary"]["promoted"]
+        assert finished(begun, "killed")["publish"].summary["promoted"]
         assert {key.split("/")[2] for key in begun.list("registry/versions/")} == {entry.version}
     tally("kills", tried=len(points), survived=len(points))
 

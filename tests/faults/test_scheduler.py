@@ -17,7 +17,7 @@ import pytest
 from age_tasks.demo.synthetic_faces import draw_sample
 from age_tasks.environment import PROJECT
 from age_tasks.registry.promotions import history
-from age_tasks.runs.run import safe_run_key
+from age_tasks.runs.keys import safe_run_key
 from age_tasks.store import open_store
 from tests.faults.kills import SMALL, finished
 from tests.support.airflow import Standalone

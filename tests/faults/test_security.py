@@ -70,7 +70,7 @@ def the_hostile_name_went_all_the_way(env: dict[str, str], store: Store) -> None
         dealt = "".join(run.input("split", f"{name}.csv").read_text() for name in ("train", "val", "test"))
         assert NAME in dealt
         for stage in STAGES:
-            for name in run.finished(stage)["outputs"]:
+            for name in run.require_record(stage).outputs:
                 if name.endswith(".html"):
                     assert "<img src=x" not in run.read(stage, name).decode()
                 if name in {"predictions.csv", "labels_to_look_at.csv"}:

@@ -18,8 +18,8 @@ from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.errors import NotFoundError, StoreError
 from age_tasks.registry import promotions as registry
 from age_tasks.registry.promotions import champion, fetch_version, history, promote, publish_version
-from age_tasks.runs.records import RECORD
-from age_tasks.runs.run import Run
+from age_tasks.runs.keys import RECORD
+from age_tasks.runs.run import Workspace
 from age_tasks.stages import publish
 from age_tasks.store import open_store
 from age_tasks.store import s3 as stores
@@ -260,7 +260,7 @@ def test_a_snapshot_under_faults_is_right_or_refused(
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(20))
 def test_a_publish_under_faults_publishes_once_and_whole_or_not_at_all(
-    proxy: FaultyProxy, seed: int, finished: Run, sample: Sample, tmp_path: Path, monkeypatch, capsys, tally
+    proxy: FaultyProxy, seed: int, finished: Workspace, sample: Sample, tmp_path: Path, monkeypatch, capsys, tally
 ):
     copied = bucket(f"publish-{seed}")
     for key in finished.store.list("runs/"):

@@ -17,14 +17,14 @@ from age_tasks.errors import SettingsError
 from age_tasks.maintenance.forget import Picture, cached, changes, forget, look_up
 from age_tasks.registry.promotions import VERSIONS, champion, fetch_version
 from age_tasks.reports.html import png_uri
-from age_tasks.runs.run import Run, open_run
+from age_tasks.runs.run import Workspace, open_run
 from age_tasks.store.files import FileStore
 from tests.support.hostile import files_with
 from tests.support.settings import point_at
 
 
 @pytest.fixture
-def copied(finished: Run, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def copied(finished: Workspace, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a copy of the finished run's store and cache, and a run that reuses its results."""
     point_at(monkeypatch, tmp_path, sample.labels)
     shutil.copytree(Path(finished.store.where("runs")).parent, tmp_path / "store")
@@ -39,7 +39,7 @@ def copied(finished: Run, sample: Sample, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-def worst(finished: Run) -> pd.Series:
+def worst(finished: Workspace) -> pd.Series:
     """The test image with the largest error, whose face the report shows: file_name, sha256."""
     table = pd.read_csv(finished.input("evaluate", "predictions.csv"))
     return table.loc[(table["finetune"] - table["real_age"]).abs().idxmax()]
@@ -84,12 +84,12 @@ def test_afterwards_neither_name_nor_face_nor_features_are_left(copied: Path, wo
         look_up(worst.file_name, FileStore(store), cache)
 
 
-def test_all_else_is_as_it_was(copied: Path, finished: Run, worst: pd.Series):
+def test_all_else_is_as_it_was(copied: Path, finished: Workspace, worst: pd.Series):
     assert main(["prune", "--forget", worst.file_name, "--delete"]) == 0
     for key in ("finished", "again"):  # checked against the sha256 in the records
         with open_run(key, Locations.from_env()) as run:
             for stage in ("snapshot", "validate", "split", "baseline", "finetune", "evaluate", "publish"):
-                for name in run.finished(stage)["outputs"]:
+                for name in run.require_record(stage).outputs:
                     run.input(stage, name)
             for stage, name in (("evaluate", "predictions.csv"), ("split", "assignments.csv")):
                 rows = finished.input(stage, name).read_text().splitlines()
@@ -107,14 +107,14 @@ def test_all_else_is_as_it_was(copied: Path, finished: Run, worst: pd.Series):
         assert len(json.loads(index.read_text())) == len(_rows(index))
 
 
-def test_no_result_without_it_stands_in_for_one_with_it(copied: Path, finished: Run, worst: pd.Series):
+def test_no_result_without_it_stands_in_for_one_with_it(copied: Path, finished: Workspace, worst: pd.Series):
     """Labels that still name it are another input: their results are not those that it was taken from."""
     assert main(["prune", "--forget", worst.file_name, "--delete"]) == 0
     for key in ("finished", "again"):
         with open_run(key, Locations.from_env()) as run:
             for stage in ("snapshot", "validate", "split", "evaluate"):
-                assert run.record(stage)["fingerprint"] != finished.record(stage)["fingerprint"]
-            assert run.record("gate")["fingerprint"] == finished.record("gate")["fingerprint"]
+                assert run.record(stage).fingerprint != finished.record(stage).fingerprint
+            assert run.record("gate").fingerprint == finished.record("gate").fingerprint
 
 
 def test_features_of_others_are_kept(copied: Path, worst: pd.Series):
@@ -137,7 +137,7 @@ def _rows(index: Path):
     return np.load(index.with_suffix(".npy"), mmap_mode="r")
 
 
-def test_copies_under_other_names_go_along(copied: Path, finished: Run, capsys: pytest.CaptureFixture[str]):
+def test_copies_under_other_names_go_along(copied: Path, finished: Workspace, capsys: pytest.CaptureFixture[str]):
     assert main(["prune", "--forget", "00000.jpg", "--delete"]) == 0
     assert "00000.jpg, the same picture as g-copy.jpg" in capsys.readouterr().out
     assert files_with("g-copy.jpg", copied) == []
@@ -180,7 +180,7 @@ def test_who_was_interrupted_begins_again(puts: int, copied: Path, worst: pd.Ser
     assert files_with(worst.file_name, copied / "store") == []
     with open_run("again", Locations.from_env()) as run:
         for stage in ("snapshot", "validate", "split", "evaluate"):
-            for name in run.finished(stage)["outputs"]:
+            for name in run.require_record(stage).outputs:
                 run.input(stage, name)
 
 

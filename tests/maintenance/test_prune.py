@@ -1,4 +1,3 @@
-import json
 import os
 import time
 from pathlib import Path
@@ -9,8 +8,10 @@ from age_tasks.cli.app import main
 from age_tasks.errors import SettingsError
 from age_tasks.maintenance.prune import A_DAY, delete, half_written, superfluous
 from age_tasks.registry.promotions import VERSIONS, champion, fetch_version, promote, publish_version
+from age_tasks.runs.records import RunSettings
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
+from tests.support.records import put_record
 
 
 @pytest.fixture
@@ -32,14 +33,15 @@ def runs(tmp_path: Path) -> Store:
 
 
 def started(store: Store, run: str, at: str) -> None:
-    store.put(f"runs/{run}/run.json", json.dumps({"created": at}).encode())
+    store.put(
+        f"runs/{run}/run.json", RunSettings(config={}, labels="labels.csv", images="images", created=at).to_bytes()
+    )
     store.put(f"runs/{run}/finetune/model.keras", b"weights")
     store.put(f"reports/{run}.html", b"report")
 
 
 def record(store: Store, run: str, stage: str, **more: str) -> None:
-    facts = {"status": "done", "finished": run, "settings": {}, **more}
-    store.put(f"runs/{run}/{stage}/stage.json", json.dumps(facts).encode())
+    put_record(store, stage, run, finished=f"2026-01-0{run[-1]}T00:00:00.000+00:00", **more)
 
 
 def version(store: Store, folder: Path, name: str) -> None:

@@ -15,15 +15,17 @@ from fastapi.testclient import TestClient
 
 from age_tasks.environment import PROJECT
 from age_tasks.registry.promotions import promote, rollback
-from age_tasks.runs.run import Run
+from age_tasks.runs.run import Workspace
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
 from tests.support.builders import promoted
+from tests.support.records import put_record
 
 RUN_ID = "manual__2026-11-22T10:15:00+00:00"
 KEY = "manual__2026-11-22T10-15-00-00-00"
 
 Client = Callable[..., TestClient]
+OUTPUT = {"sha256": "0" * 64, "bytes": 1}
 
 
 @pytest.fixture
@@ -42,19 +44,17 @@ def client(api_server: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Client:
 
 
 @pytest.fixture
-def reader(client: Client, finished: Run) -> TestClient:
+def reader(client: Client, finished: Workspace) -> TestClient:
     """Somebody who may read, and a store with a finished run."""
     return client(finished.store)
 
 
 def record(store: Store, stage: str, run: str = KEY, **facts: object) -> None:
-    """A stage's record as `carry_out` writes it."""
-    plain = {"stage": stage, "run": run, "status": "done", "error": None, "summary": {}, "outputs": {}}
-    plain |= {"seconds": 1.5, "peak_memory_gb": 0.2, "finished": "2026-11-22T10:16:00.000+00:00"}
-    store.put(f"runs/{run}/{stage}/stage.json", json.dumps(plain | facts).encode())
+    """A stage's record as the runner writes it."""
+    put_record(store, stage, run, **facts)
 
 
-def test_the_tabs_and_the_navigation_lead_to_the_pages(client: Client, finished: Run):
+def test_the_tabs_and_the_navigation_lead_to_the_pages(client: Client, finished: Workspace):
     (plugin,) = [
         each
         for each in client(finished.store, "admin").get("/api/v2/plugins").json()["plugins"]
@@ -75,26 +75,26 @@ def test_the_tabs_and_the_navigation_lead_to_the_pages(client: Client, finished:
         assert client(finished.store).get(f"/{address}").status_code == 200, address
 
 
-def test_a_run_s_report_is_the_published_one(reader: TestClient, finished: Run):
+def test_a_run_s_report_is_the_published_one(reader: TestClient, finished: Workspace):
     page = reader.get("/age/age_retraining/finished/report")
     assert page.url.path == "/age/age_retraining/finished/publish/report.html"
     assert page.content == finished.store.get("runs/finished/publish/report.html")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
 
 
-def test_the_validation_comes_with_everything_that_it_links_to(reader: TestClient, finished: Run):
+def test_the_validation_comes_with_everything_that_it_links_to(reader: TestClient, finished: Workspace):
     page = reader.get("/age/age_retraining/finished/validation")
     assert "Are these labels fit to train on?" in page.text
-    for name in finished.finished("validate")["outputs"]:
+    for name in finished.require_record("validate").outputs:
         answer = reader.get(str(page.url.join(quote(name))))
         assert answer.status_code == 200, name
         assert answer.content == finished.store.get(f"runs/finished/validate/{name}")
     assert reader.get(str(page.url.join("quarantine.csv"))).headers["content-type"] == "text/csv; charset=utf-8"
 
 
-def test_a_task_s_summary_shows_what_its_xcom_holds(reader: TestClient, finished: Run):
+def test_a_task_s_summary_shows_what_its_xcom_holds(reader: TestClient, finished: Workspace):
     page = reader.get("/age/age_retraining/finished/tasks/evaluate").text
-    summary = finished.finished("evaluate")["summary"]
+    summary = finished.require_record("evaluate").summary
     assert "finetune MAE" in page
     assert f"{summary['finetune_mae']:.4g}" in page
     assert 'href="../report"' in page
@@ -113,7 +113,7 @@ def test_a_task_s_summary_shows_what_its_xcom_holds(reader: TestClient, finished
         "/age/another_dag/finished/publish/report.html",
     ],
 )
-def test_nobody_without_rights_sees_anything(client: Client, finished: Run, path: str):
+def test_nobody_without_rights_sees_anything(client: Client, finished: Workspace, path: str):
     assert client(finished.store, anonymous=True).get(path).status_code == 401
     refused = client(finished.store, role=None).get(path)
     assert refused.status_code == 403
@@ -189,21 +189,21 @@ def test_a_file_of_another_kind_is_not_served(client: Client, tmp_path: Path):
     store = FileStore(tmp_path)
     for name in ("page.svg", "script.js", "page.HTML", "page", "page.html.exe"):
         store.put(f"runs/{KEY}/validate/{name}", b"<script>1</script>")
-        record(store, "validate", outputs={name: {}})
+        record(store, "validate", outputs={name: OUTPUT})
         assert client(store).get(f"/age/age_retraining/{RUN_ID}/validate/{name}").status_code == 404
 
 
 def test_the_run_id_of_airflow_finds_the_run_s_folder(client: Client, store: Store):
     """In a folder, and in S3."""
     store.put(f"runs/{KEY}/validate/index.html", b"<h1>fit</h1>")
-    record(store, "validate", outputs={"index.html": {}})
+    record(store, "validate", outputs={"index.html": OUTPUT})
     page = client(store).get(f"/age/age_retraining/{quote(RUN_ID, safe='')}/validation")
     assert (page.status_code, page.text) == (200, "<h1>fit</h1>")
 
 
 def test_a_reused_stage_shows_what_the_earlier_run_made(client: Client, store: Store):
     store.put("runs/earlier/publish/report.html", b"<h1>made earlier</h1>")
-    record(store, "publish", reused_from="earlier", outputs={"report.html": {}})
+    record(store, "publish", reused_from="earlier", outputs={"report.html": OUTPUT})
     reader = client(store)
     assert reader.get(f"/age/age_retraining/{RUN_ID}/report").text == "<h1>made earlier</h1>"
     assert "those of run earlier" in reader.get(f"/age/age_retraining/{RUN_ID}/tasks/publish").text
@@ -231,14 +231,14 @@ def test_before_the_report_a_page_says_what_has_finished(client: Client, tmp_pat
 def test_before_the_gate_the_report_is_evaluate_s(client: Client, tmp_path: Path):
     store = FileStore(tmp_path)
     store.put(f"runs/{KEY}/evaluate/report.html", b"not judged yet")
-    record(store, "evaluate", outputs={"report.html": {}})
+    record(store, "evaluate", outputs={"report.html": OUTPUT})
     assert client(store).get(f"/age/age_retraining/{RUN_ID}/report").text == "not judged yet"
 
 
 def test_labels_that_were_refused_still_have_their_page(client: Client, tmp_path: Path):
     store = FileStore(tmp_path)
     store.put(f"runs/{KEY}/validate/index.html", b"Refused")
-    record(store, "validate", status="failed", error="too many rows set aside", outputs={"index.html": {}})
+    record(store, "validate", status="failed", error="too many rows set aside", outputs={"index.html": OUTPUT})
     assert client(store).get(f"/age/age_retraining/{RUN_ID}/validation").text == "Refused"
 
 

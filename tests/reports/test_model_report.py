@@ -21,8 +21,8 @@ from age_tasks.evaluation.metrics import by_age
 from age_tasks.reports import figures
 from age_tasks.reports.model_report import model_card_from_run, report_from_run
 from age_tasks.runs.records import Summary
-from age_tasks.runs.run import Run, open_run, start_run
-from age_tasks.runs.runner import Needs, carry_out
+from age_tasks.runs.run import Workspace, open_run, start_run
+from age_tasks.runs.runner import Needs, execute_stage
 
 METRICS = {
     "images": 40,
@@ -76,21 +76,21 @@ HOSTILE = "faces/<script>x.jpg</script>/labels.csv"
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """A run whose stages left what the report reads: 31 test faces of 20 to 30 years, 8 older ones, one of 85."""
     root = tmp_path_factory.mktemp("report")
     locations = Locations(labels=HOSTILE, images="faces/images", store=(root / "store").as_uri(), cache=root / "cache")
     config = Config()
 
     def stage(name: str, write: Callable[[Path], object] = lambda out: None, **summary: int) -> None:
-        def work(run: Run, config: Config) -> Summary:
-            write(run.out)
+        def work(run: Workspace, config: Config) -> Summary:
+            write(run.output_dir)
             return summary
 
         with open_run("monday", locations) as run:
             if name == "snapshot":
                 start_run(run, config, locations)
-            carry_out(name, Needs(), lambda: work, run, config)
+            execute_stage(name, Needs(), lambda: work, run, config)
 
     stage("snapshot", lambda out: (out / "snapshot.csv").write_text("frozen"))
     stage("validate", rows=7591, accepted=7580, quarantined=11, near_duplicates=3)
@@ -105,19 +105,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 @pytest.fixture(scope="module")
-def evaluation(run: Run) -> Path:
-    for name in run.finished("evaluate")["outputs"]:
+def evaluation(run: Workspace) -> Path:
+    for name in run.require_record("evaluate").outputs:
         run.input("evaluate", name)
     return run.input("evaluate", "metrics.json").parent
 
 
 @pytest.fixture(scope="module")
-def published(run: Run, evaluation: Path) -> "Page":
+def published(run: Workspace, evaluation: Path) -> "Page":
     return Page(report_from_run(run, evaluation, _gate(METRICS, max_test_mae=9.0)))
 
 
 @pytest.fixture(scope="module")
-def card(run: Run, evaluation: Path) -> str:
+def card(run: Workspace, evaluation: Path) -> str:
     return model_card_from_run(run, evaluation, _gate(METRICS, max_test_mae=9.0))
 
 
@@ -129,7 +129,7 @@ def test_the_verdict_comes_first(published: "Page"):
     assert "monday" in before
 
 
-def test_a_refusal_names_each_broken_rule_with_its_number_and_bound(run: Run, evaluation: Path):
+def test_a_refusal_names_each_broken_rule_with_its_number_and_bound(run: Workspace, evaluation: Path):
     page = Page(report_from_run(run, evaluation, _gate(METRICS, max_test_mae=6.5)))
     assert page.verdict.startswith("Not published. ")
     assert "7.07" in page.verdict
@@ -139,14 +139,14 @@ def test_a_refusal_names_each_broken_rule_with_its_number_and_bound(run: Run, ev
     assert page.row("better than the baseline")[3] == "pass"
 
 
-def test_before_the_gate_the_report_says_that_nothing_is_decided(run: Run, evaluation: Path):
+def test_before_the_gate_the_report_says_that_nothing_is_decided(run: Workspace, evaluation: Path):
     page = Page(report_from_run(run, evaluation, gate=None))
     assert "before the gate" in page.verdict
     assert "Published" not in page.text
     assert "The gate" not in page.headings
 
 
-def test_the_champion_stands_beside_the_candidate(run: Run, evaluation: Path, tmp_path: Path):
+def test_the_champion_stands_beside_the_candidate(run: Workspace, evaluation: Path, tmp_path: Path):
     folder = _with_metrics(evaluation, tmp_path, champion=CHAMPION)
     _against_champion(folder, CHAMPION)
     page = Page(report_from_run(run, folder, _gate(METRICS | {"champion": CHAMPION}, max_test_mae=9.0)))
@@ -169,7 +169,7 @@ def test_the_interval_and_how_often_it_held(published: "Page"):
     assert "on the test faces it held for 91.0 %" in published.text
 
 
-def test_a_champion_that_has_seen_the_test_faces_is_told_on(run: Run, evaluation: Path, tmp_path: Path):
+def test_a_champion_that_has_seen_the_test_faces_is_told_on(run: Workspace, evaluation: Path, tmp_path: Path):
     seen = CHAMPION | {"seen_in_training": 9, "images": 31, "low": -0.5, "high": 0.2}
     folder = _with_metrics(evaluation, tmp_path, champion=seen)
     _against_champion(folder, seen)
@@ -210,7 +210,7 @@ def test_every_rule_of_the_gate_has_number_bound_outcome_and_reason(published: "
     ids=["better", "worse", "not to be told apart"],
 )
 def test_the_gain_over_the_baseline_in_words(
-    difference: dict, said: str, unsaid: str, run: Run, evaluation: Path, tmp_path: Path
+    difference: dict, said: str, unsaid: str, run: Workspace, evaluation: Path, tmp_path: Path
 ):
     page = Page(report_from_run(run, _with_metrics(evaluation, tmp_path, difference=difference), gate=None))
     (sentence,) = (line for line in page.paragraphs if "than the baseline" in line)
@@ -260,7 +260,7 @@ def test_the_words_are_explained(published: "Page"):
         assert word in published.text
 
 
-def test_the_report_is_complete_in_itself(published: "Page", run: Run, evaluation: Path):
+def test_the_report_is_complete_in_itself(published: "Page", run: Workspace, evaluation: Path):
     assert published.addresses
     assert all(address.startswith("data:image/png;base64,") for address in published.addresses)
     assert not {"script", "link", "iframe", "object"} & published.tags
@@ -270,7 +270,7 @@ def test_the_report_is_complete_in_itself(published: "Page", run: Run, evaluatio
     assert all(len(text) > 15 for text in published.alternatives)
 
 
-def test_the_plots_are_those_of_the_run(published: "Page", run: Run, evaluation: Path):
+def test_the_plots_are_those_of_the_run(published: "Page", run: Workspace, evaluation: Path):
     names = ("predicted_against_real", "error_by_age", "worst_errors", "interval_held", "error_histogram")
     drawn = [evaluation / f"{name}.png" for name in names]
     drawn += [run.input(stage, "learning_curve.png") for stage in ("baseline", "finetune")]
@@ -281,7 +281,7 @@ def test_the_plots_are_those_of_the_run(published: "Page", run: Run, evaluation:
         Image.open(io.BytesIO(content)).verify()
 
 
-def test_text_from_outside_stays_text(published: "Page", run: Run, evaluation: Path):
+def test_text_from_outside_stays_text(published: "Page", run: Workspace, evaluation: Path):
     assert "<script" not in published.html
     assert HOSTILE in published.text  # as the reader sees it
     rule = Rule("<b>MAE</b>", 1.0, "<", 2.0, "years", why="<img src=x>", passed=False)
@@ -302,7 +302,9 @@ def test_no_report_before_there_is_something_to_report(evaluation: Path, tmp_pat
             report_from_run(run, evaluation, gate=None)
 
 
-def test_labels_to_look_at_are_shown_where_there_are_any(run: Run, evaluation: Path, tmp_path: Path, published: "Page"):
+def test_labels_to_look_at_are_shown_where_there_are_any(
+    run: Workspace, evaluation: Path, tmp_path: Path, published: "Page"
+):
     assert "Labels to look at" not in published.headings  # the features had no room in the cache
     folder = _with_metrics(evaluation, tmp_path)
     face = np.full((112, 112, 3), 128, np.uint8)
@@ -357,7 +359,7 @@ def test_the_card_has_the_usual_sections(card: str):
     ],
     ids=["the same ages", "refused"],
 )
-def test_a_file_for_litert_is_reported_and_so_is_its_refusal(found: dict, said: str, run: Run, evaluation: Path):
+def test_a_file_for_litert_is_reported_and_so_is_its_refusal(found: dict, said: str, run: Workspace, evaluation: Path):
     gate, export = _gate(METRICS, max_test_mae=9.0), found | {"bound": 0.05, "images": 64}
     page = Page(report_from_run(run, evaluation, gate, export=export))
     card = model_card_from_run(run, evaluation, gate, export)
@@ -366,19 +368,17 @@ def test_a_file_for_litert_is_reported_and_so_is_its_refusal(found: dict, said: 
     assert (found["problem"] or "at most 0.0001 years") in card
 
 
-def test_a_reused_stage_names_the_run_that_made_it_and_what_it_took_there(run: Run, evaluation: Path):
+def test_a_reused_stage_names_the_run_that_made_it_and_what_it_took_there(run: Workspace, evaluation: Path):
     record = run.record("baseline")
-    first = {"run": "sunday", "seconds": 321.0}
-    run.store.put("runs/sunday/baseline/stage.json", json.dumps(record | first).encode())
-    run.store.put(
-        "runs/monday/baseline/stage.json", json.dumps(record | {"reused_from": "sunday", "seconds": 0.0}).encode()
-    )
-    for name in record["outputs"]:
+    first, again = {"run": "sunday", "seconds": 321.0}, {"reused_from": "sunday", "seconds": 0.0}
+    run.store.put("runs/sunday/baseline/stage.json", record.model_copy(update=first).to_bytes())
+    run.store.put("runs/monday/baseline/stage.json", record.model_copy(update=again).to_bytes())
+    for name in record.outputs:
         run.store.put(f"runs/sunday/baseline/{name}", run.input("baseline", name))
     try:
         page = Page(report_from_run(run, evaluation, gate=None))
     finally:
-        run.store.put("runs/monday/baseline/stage.json", json.dumps(record).encode())
+        run.store.put("runs/monday/baseline/stage.json", record.to_bytes())
     assert page.row("baseline", cells=4)[1:] == ["run sunday, 321.0 s there", "0.0", ""]
     assert "the 1 stage reused from earlier runs took 321 seconds there" in page.text
 

@@ -1,6 +1,4 @@
-import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -8,27 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import sleep
 
-from age_tasks.runs.lock import LOCK, alone
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from age_tasks.runs.lock import alone
-with alone(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(600)
-"""
+from age_tasks.environment import PROJECT
+from age_tasks.runs.lock import exclusive
 
 
-def test_one_at_a_time(tmp_path: Path):
+def test_one_holder_at_a_time(tmp_path: Path):
     inside, most = [], []
 
     def work(number: int) -> None:
-        with alone(tmp_path / "work"):
+        with exclusive(tmp_path / "work.lock"):
             inside.append(number)
             sleep(0.01)
             most.append(len(inside))
-            shutil.rmtree(tmp_path / "work")
             inside.remove(number)
 
     with ThreadPoolExecutor(8) as pool:
@@ -36,29 +25,26 @@ def test_one_at_a_time(tmp_path: Path):
     assert most == [1] * 40
 
 
-def test_what_was_left_in_the_folder_stays_and_an_empty_one_goes(tmp_path: Path):
-    with alone(tmp_path / "kept"):
-        (tmp_path / "kept" / "epoch1").touch()
-    with alone(tmp_path / "empty"):
-        pass
-    assert sorted(tmp_path.rglob("*")) == [tmp_path / "kept", tmp_path / "kept" / "epoch1"]
+def test_the_lock_file_is_removed_at_the_end_also_after_an_error(tmp_path: Path):
+    path = tmp_path / "new" / "work.lock"
+    for error in (None, ValueError):
+        try:
+            with exclusive(path):
+                assert path.exists()
+                if error:
+                    raise error
+        except ValueError:
+            assert error
+    assert list(path.parent.iterdir()) == []
 
 
-def test_a_folder_that_was_removed_and_made_anew_is_the_other_s(tmp_path: Path):
-    folder = tmp_path / "work"
-    with contextlib.ExitStack() as other:
-        with alone(folder):
-            shutil.rmtree(folder)
-            other.enter_context(alone(folder))
-        assert (folder / LOCK).exists()
-    assert not folder.exists()
-
-
-def test_a_killed_process_holds_nothing(tmp_path: Path):
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "work")], stdout=subprocess.PIPE)
+def test_a_killed_process_holds_no_lock(tmp_path: Path):
+    path = tmp_path / "work.lock"
+    command = [sys.executable, "-m", "tests.programs.hold_lock", str(path)]
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT)
     assert holder.stdout.readline() == b"held\n"
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(_enter, tmp_path / "work")
+        waiting = pool.submit(_enter, path)
         sleep(0.3)
         assert not waiting.done()
         os.kill(holder.pid, signal.SIGKILL)
@@ -66,6 +52,6 @@ def test_a_killed_process_holds_nothing(tmp_path: Path):
     holder.communicate()
 
 
-def _enter(folder: Path) -> bool:
-    with alone(folder):
+def _enter(path: Path) -> bool:
+    with exclusive(path):
         return True

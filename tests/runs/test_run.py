@@ -10,10 +10,11 @@ from age_tasks.config import Config
 from age_tasks.environment import Locations
 from age_tasks.errors import LabelsError, MissingInputError
 from age_tasks.registry.approval import answer
+from age_tasks.runs.keys import safe_run_key
 from age_tasks.runs.listing import newest_run
-from age_tasks.runs.records import Record, reused_from
-from age_tasks.runs.run import Run, open_run, safe_run_key, start_run
-from age_tasks.runs.runner import Needs, carry_out
+from age_tasks.runs.records import StageRecord
+from age_tasks.runs.run import Workspace, open_run, start_run
+from age_tasks.runs.runner import Needs, execute_stage
 
 FIRST, SECOND = Needs(), Needs(("first",), ("gate",))
 FOLLOWS = Needs(("first",), follows_previous=True)
@@ -21,23 +22,23 @@ HEEDS = Needs(("first",), extra={"approval": lambda run: answer()})
 
 
 @pytest.fixture
-def do(tmp_path: Path) -> Callable[..., Record]:
+def do(tmp_path: Path) -> Callable[..., StageRecord]:
     """Carry out a stage of a run: it writes `text` to out.txt and counts how often it was really done."""
     locations = Locations(labels="labels.csv", images="images", store=str(tmp_path / "store"), cache=tmp_path / "cache")
 
     def carry(key: str, stage: str, needs: Needs, text: str = "same", config: Config | None = None, again=False):
         config = config or Config()
 
-        def work(run: Run, config: Config) -> dict:
+        def work(run: Workspace, config: Config) -> dict:
             if text == "fails":
                 raise LabelsError("line 7 is wrong")
-            (run.out / "out.txt").write_text(text)
+            (run.output_dir / "out.txt").write_text(text)
             return {"text": text}
 
         with open_run(key, locations) as run:
             if not needs.inputs:
                 start_run(run, config, locations)
-            return carry_out(stage, needs, lambda: work, run, config, again)
+            return execute_stage(stage, needs, lambda: work, run, config, again)
 
     carry.locations = locations
     return carry
@@ -53,9 +54,9 @@ def test_a_stage_with_the_same_inputs_and_settings_is_reused(do):
     made = do("monday", "second", SECOND, "made")
     do("tuesday", "first", FIRST)
     reused = do("tuesday", "second", SECOND, "never made")
-    assert (reused_from(made), reused_from(reused)) == (None, "monday")
-    assert reused["fingerprint"] == made["fingerprint"]
-    assert reused["summary"] == {"text": "made"}
+    assert (made.reused_from, reused.reused_from) == (None, "monday")
+    assert reused.fingerprint == made.fingerprint
+    assert reused.summary == {"text": "made"}
     assert read(do, "tuesday", "second") == "made"
     with open_run("tuesday", do.locations) as run:
         assert "/monday/second/out.txt" in run.where("second", "out.txt")
@@ -65,27 +66,27 @@ def test_reuse_of_a_reused_stage_names_the_run_that_made_it(do):
     for key in ("monday", "tuesday", "wednesday"):
         do(key, "first", FIRST)
         last = do(key, "second", SECOND, key)
-    assert reused_from(last) == "monday"
+    assert last.reused_from == "monday"
 
 
 def test_a_stage_that_finished_in_this_run_is_not_done_twice(do):
     do("monday", "first", FIRST)
     once = do("monday", "second", SECOND, "one")
     assert do("monday", "second", SECOND, "two") == once
-    assert do("monday", "second", SECOND, "two", again=True)["summary"] == {"text": "two"}
+    assert do("monday", "second", SECOND, "two", again=True).summary == {"text": "two"}
 
 
 def test_other_inputs_or_settings_make_it_anew(do):
     do("monday", "first", FIRST)
     do("monday", "second", SECOND, "old")
     do("tuesday", "first", FIRST, "new labels")
-    assert do("tuesday", "second", SECOND, "new")["summary"] == {"text": "new"}
+    assert do("tuesday", "second", SECOND, "new").summary == {"text": "new"}
     do("wednesday", "first", FIRST)
     stricter = Config().with_overrides({"gate.max_test_mae": 5})
-    assert do("wednesday", "second", SECOND, "stricter", stricter)["summary"] == {"text": "stricter"}
+    assert do("wednesday", "second", SECOND, "stricter", stricter).summary == {"text": "stricter"}
     unread = Config().with_overrides({"baseline.epochs": 5})
     do("thursday", "first", FIRST)
-    assert reused_from(do("thursday", "second", SECOND, "x", unread)) == "monday"
+    assert do("thursday", "second", SECOND, "x", unread).reused_from == "monday"
 
 
 def test_a_failure_is_not_reused_and_keeps_its_reason(do):
@@ -93,10 +94,10 @@ def test_a_failure_is_not_reused_and_keeps_its_reason(do):
     with pytest.raises(LabelsError):
         do("monday", "second", SECOND, "fails")
     with open_run("monday", do.locations) as run:
-        assert run.record("second")["error"] == "line 7 is wrong"
+        assert run.record("second").error == "line 7 is wrong"
         with pytest.raises(MissingInputError, match="second failed"):
-            run.finished("second")
-    assert do("monday", "second", SECOND, "works")["summary"] == {"text": "works"}
+            run.require_record("second")
+    assert do("monday", "second", SECOND, "works").summary == {"text": "works"}
 
 
 def test_what_is_no_longer_in_the_store_is_made_anew(do, tmp_path: Path):
@@ -104,7 +105,7 @@ def test_what_is_no_longer_in_the_store_is_made_anew(do, tmp_path: Path):
     do("monday", "second", SECOND, "one")
     (tmp_path / "store" / "runs" / "monday" / "second" / "out.txt").unlink()
     do("tuesday", "first", FIRST)
-    assert do("tuesday", "second", SECOND, "two")["summary"] == {"text": "two"}
+    assert do("tuesday", "second", SECOND, "two").summary == {"text": "two"}
 
 
 def test_a_stage_that_remembers_is_reused_only_from_its_last_result(do):
@@ -113,9 +114,9 @@ def test_a_stage_that_remembers_is_reused_only_from_its_last_result(do):
     do("tuesday", "first", FIRST, "b")
     do("tuesday", "memory", FOLLOWS, "from b")
     do("wednesday", "first", FIRST, "b")
-    assert reused_from(do("wednesday", "memory", FOLLOWS, "x")) == "tuesday"
+    assert do("wednesday", "memory", FOLLOWS, "x").reused_from == "tuesday"
     do("thursday", "first", FIRST, "a")  # the labels of Monday, but what came before them is another
-    assert do("thursday", "memory", FOLLOWS, "from a after b")["summary"] == {"text": "from a after b"}
+    assert do("thursday", "memory", FOLLOWS, "from a after b").summary == {"text": "from a after b"}
 
 
 def test_a_stage_that_heeds_a_person_is_not_reused_after_another_answer(do, monkeypatch: pytest.MonkeyPatch):
@@ -123,9 +124,9 @@ def test_a_stage_that_heeds_a_person_is_not_reused_after_another_answer(do, monk
         do(day, "first", FIRST)
     do("monday", "second", HEEDS, "nobody was asked")
     monkeypatch.setenv("AGE_APPROVAL", '{"asked": true, "approved": false, "who": "ann"}')
-    assert do("tuesday", "second", HEEDS, "ann said no")["summary"] == {"text": "ann said no"}
+    assert do("tuesday", "second", HEEDS, "ann said no").summary == {"text": "ann said no"}
     monkeypatch.setenv("AGE_APPROVAL", '{"asked": false}')
-    assert reused_from(do("wednesday", "second", HEEDS, "x")) == "monday"
+    assert do("wednesday", "second", HEEDS, "x").reused_from == "monday"
 
 
 def test_a_run_that_was_cut_off_goes_on_from_its_last_finished_stage(do):
@@ -134,8 +135,8 @@ def test_a_run_that_was_cut_off_goes_on_from_its_last_finished_stage(do):
     third = Needs(("second",))
     with pytest.raises(LabelsError):
         do("monday", "third", third, "fails")
-    assert do("monday", "second", SECOND, "x")["summary"] == {"text": "kept"}
-    assert do("monday", "third", third, "done")["status"] == "done"
+    assert do("monday", "second", SECOND, "x").summary == {"text": "kept"}
+    assert do("monday", "third", third, "done").status == "done"
 
 
 def test_the_newest_run_is_the_one_whose_stages_finished_last(do):
@@ -160,16 +161,17 @@ def test_an_airflow_run_id_becomes_a_folder_name():
 def test_the_same_work_begun_twice_at_once_is_done_once(do):
     begun, done = threading.Event(), []
 
-    def work(run: Run, config: Config) -> dict:
+    def work(run: Workspace, config: Config) -> dict:
         begun.set()
         time.sleep(0.3)  # the other comes meanwhile
         done.append(run.key)
-        (run.resume / "epoch1").write_text("a training's, which the other must not touch")
+        run.checkpoint_dir.mkdir(parents=True, exist_ok=True)
+        (run.checkpoint_dir / "epoch1").write_text("a training's, which the other must not touch")
         return {}
 
-    def carry(key: str) -> Record:
+    def carry(key: str) -> StageRecord:
         with open_run(key, do.locations) as run:
-            return carry_out("second", SECOND, lambda: work, run, Config())
+            return execute_stage("second", SECOND, lambda: work, run, Config())
 
     for key in ("monday", "tuesday"):
         do(key, "first", FIRST)
@@ -177,5 +179,5 @@ def test_the_same_work_begun_twice_at_once_is_done_once(do):
         first = pool.submit(carry, "monday")
         begun.wait()
         second = pool.submit(carry, "tuesday")
-    assert (reused_from(first.result()), reused_from(second.result())) == (None, "monday")
+    assert (first.result().reused_from, second.result().reused_from) == (None, "monday")
     assert done == ["monday"]

@@ -11,7 +11,7 @@ from age_tasks.cli.app import main
 from age_tasks.errors import LabelsError
 from age_tasks.registry.promotions import VERSIONS, champion
 from age_tasks.reports.predictions import write_table
-from age_tasks.runs.run import Run
+from age_tasks.runs.run import Workspace
 from age_tasks.serving.predict import pictures_in
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
@@ -19,7 +19,7 @@ from tests.support.settings import point_at
 
 
 @pytest.fixture
-def model(finished: Run, sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileStore:
+def model(finished: Workspace, sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileStore:
     """A store with the finished run's version, and nothing else."""
     point_at(monkeypatch, tmp_path, sample.labels)
     root = Path(finished.store.where("registry"))
@@ -27,7 +27,7 @@ def model(finished: Run, sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return FileStore(tmp_path / "store")
 
 
-def test_the_ages_are_those_of_the_run_s_own_evaluation(model: FileStore, finished: Run, sample, capsys):
+def test_the_ages_are_those_of_the_run_s_own_evaluation(model: FileStore, finished: Workspace, sample, capsys):
     tested = pd.read_csv(finished.input("evaluate", "predictions.csv")).head(5)
     pictures = [str(sample.images / name) for name in tested["file_name"]]
     assert main(["predict", "--json", *pictures]) == 0

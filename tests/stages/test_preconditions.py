@@ -9,7 +9,7 @@ from age_tasks.demo.synthetic_faces import draw_sample
 from age_tasks.environment import Locations
 from age_tasks.pipeline import PIPELINE
 from age_tasks.runs.run import open_run
-from age_tasks.runs.runner import carry_out
+from age_tasks.runs.runner import execute_stage
 from tests.support.settings import overrides
 
 WANTED = overrides({"data.min_new_labels": 2, "split.n_bins": 2})
@@ -32,7 +32,7 @@ def train(key: str) -> None:
     """What a finished training leaves behind, without its hours."""
     with open_run(key, Locations.from_env()) as run:
         for stage in ("baseline", "finetune"):
-            carry_out(stage, PIPELINE[stage].needs, lambda: lambda run, config: {}, run, Config())
+            execute_stage(stage, PIPELINE[stage].needs, lambda: lambda run, config: {}, run, Config())
 
 
 def add(faces: Path, count: int, seed: int) -> None:
@@ -53,14 +53,14 @@ def test_a_run_ends_before_the_deal_while_too_few_labels_are_new(faces: Path, ca
     assert main(["split", "--run", "second"]) == 75
     assert "1 new labels since run first was trained; at least 2 are wanted" in capsys.readouterr().err
     with open_run("second", Locations.from_env()) as run:
-        assert (run.finished("validate")["status"], run.record("split")) == ("done", None)
+        assert (run.require_record("validate").status, run.record("split")) == ("done", None)
     assert main(["split", "--run", "second", "--again"]) == 0
 
     add(faces, 1, seed=8)
     prepare("third")
     assert main(["split", "--run", "third"]) == 0, "what was dealt but never trained on is still new"
     with open_run("third", Locations.from_env()) as run:
-        assert run.finished("split")["summary"]["known"] == 105
+        assert run.require_record("split").summary["known"] == 105
 
 
 def test_the_bound_changes_no_result(faces: Path, capsys: pytest.CaptureFixture[str]):

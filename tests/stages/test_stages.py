@@ -20,23 +20,23 @@ from age_tasks.evaluation.label_issues import rank_by_label_error
 from age_tasks.pipeline import STAGES
 from age_tasks.registry.promotions import champion, fetch_version
 from age_tasks.reports.run_summary import summary_table
-from age_tasks.runs.run import Run, open_run
+from age_tasks.runs.run import Workspace, open_run
 from age_tasks.serving.litert import ages
 from age_tasks.stages._inputs import images_of
 from tests.support.settings import QUICK, overrides, point_at
 
 
-def table(run: Run, stage: str, name: str) -> pd.DataFrame:
+def table(run: Workspace, stage: str, name: str) -> pd.DataFrame:
     return pd.read_csv(run.input(stage, name), keep_default_na=False)
 
 
-def test_every_stage_leaves_a_record(finished: Run):
+def test_every_stage_leaves_a_record(finished: Workspace):
     for stage in STAGES:
-        record = finished.finished(stage)
-        assert re.fullmatch("[0-9a-f]{64}", record["fingerprint"])
-        assert record["seconds"] >= 0
-        assert record["peak_memory_gb"] > 0
-        assert "keras" in record["versions"]
+        record = finished.require_record(stage)
+        assert re.fullmatch("[0-9a-f]{64}", record.fingerprint)
+        assert record.seconds >= 0
+        assert record.peak_memory_gb > 0
+        assert "keras" in record.versions
 
 
 def test_only_training_brings_tensorflow():
@@ -45,12 +45,12 @@ def test_only_training_brings_tensorflow():
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"[]\n"
 
 
-def test_snapshot_freezes_the_labels(finished: Run, sample):
+def test_snapshot_freezes_the_labels(finished: Workspace, sample):
     assert finished.input("snapshot", "labels.csv").read_bytes() == sample.labels.read_bytes()
     assert len(table(finished, "snapshot", "snapshot.csv")) == sample.rows
 
 
-def test_validate_sets_aside_each_broken_row_with_its_reason(finished: Run):
+def test_validate_sets_aside_each_broken_row_with_its_reason(finished: Workspace):
     found = table(finished, "validate", "quarantine.csv").set_index("file_name")
     reasons = found["reason"].to_dict()
     assert reasons["f-text.jpg"] == "real_age 'unknown' is not a number"
@@ -65,7 +65,7 @@ def test_validate_sets_aside_each_broken_row_with_its_reason(finished: Run):
     assert len(found) == 17
 
 
-def test_nothing_is_lost_between_snapshot_and_validate(finished: Run):
+def test_nothing_is_lost_between_snapshot_and_validate(finished: Workspace):
     lines = [set(table(finished, "validate", name)["line"]) for name in ("accepted.csv", "quarantine.csv")]
     assert not lines[0] & lines[1]
     assert lines[0] | lines[1] == set(table(finished, "snapshot", "snapshot.csv")["line"])
@@ -74,11 +74,11 @@ def test_nothing_is_lost_between_snapshot_and_validate(finished: Run):
     )
 
 
-def test_pages_are_complete_without_the_network(finished: Run):
+def test_pages_are_complete_without_the_network(finished: Workspace):
     pages = [
         (stage, name)
         for stage in ("validate", "evaluate", "publish")
-        for name in finished.finished(stage)["outputs"]
+        for name in finished.require_record(stage).outputs
         if name.endswith(".html")
     ]
     assert ("validate", "index.html") in pages
@@ -89,29 +89,29 @@ def test_pages_are_complete_without_the_network(finished: Run):
         assert not re.search(r"""<(?:link|script|img|iframe)\b[^>]*(?:src|href)=["']?(?:https?:)?//""", html), name
 
 
-def test_data_docs_show_every_expectation(finished: Run):
-    names = [name for name in finished.finished("validate")["outputs"] if "data_docs/validations/rows" in name]
+def test_data_docs_show_every_expectation(finished: Workspace):
+    names = [name for name in finished.require_record("validate").outputs if "data_docs/validations/rows" in name]
     assert len(names) == 1
     html = finished.input("validate", names[0]).read_text()
     for finding in json.loads(finished.input("validate", "expectations.json").read_text())[:13]:
         assert finding["description"] in html
 
 
-def test_splits_share_no_content(finished: Run):
+def test_splits_share_no_content(finished: Workspace):
     parts = [set(table(finished, "split", f"{name}.csv")["sha256"]) for name in ("train", "val", "test")]
     assert sum(map(len, parts)) == len(set.union(*parts))
     summary = json.loads(finished.input("split", "split_summary.json").read_text())
     assert abs(summary["test"]["share"] - 0.15) < 0.02
 
 
-def test_training_keeps_the_best_epoch(finished: Run):
+def test_training_keeps_the_best_epoch(finished: Workspace):
     for stage in ("baseline", "finetune"):
         history = table(finished, stage, "history.csv")
         metrics = json.loads(finished.input(stage, f"{stage}_test_metrics.json").read_text())
         assert metrics["val_mae"] == pytest.approx(history["val_mae"].min(), abs=1e-3)
 
 
-def test_the_saved_model_agrees_with_the_cached_path_on_raw_pixels(finished: Run):
+def test_the_saved_model_agrees_with_the_cached_path_on_raw_pixels(finished: Workspace):
     predictions = table(finished, "evaluate", "predictions.csv").head(8)
     folder = images_of(finished)
     pixels = np.stack([load_rgb(folder.path(name), 64) for name in predictions["file_name"]]).astype("float32")
@@ -121,7 +121,7 @@ def test_the_saved_model_agrees_with_the_cached_path_on_raw_pixels(finished: Run
         assert np.abs(years - predictions[stage].to_numpy()).max() < 0.05
 
 
-def test_finetuning_changed_the_last_layers_only(finished: Run):
+def test_finetuning_changed_the_last_layers_only(finished: Workspace):
     before, after = (
         keras.models.load_model(finished.input(stage, "model.keras"), safe_mode=True)
         for stage in ("baseline", "finetune")
@@ -135,7 +135,7 @@ def test_finetuning_changed_the_last_layers_only(finished: Run):
     assert not [name for name in changed if name.startswith(("stem", "block0", "block5")) or name.endswith("_bn")]
 
 
-def test_evaluate_agrees_with_training(finished: Run):
+def test_evaluate_agrees_with_training(finished: Workspace):
     metrics = json.loads(finished.input("evaluate", "metrics.json").read_text())
     for stage in ("baseline", "finetune"):
         trained = json.loads(finished.input(stage, f"{stage}_test_metrics.json").read_text())
@@ -143,7 +143,7 @@ def test_evaluate_agrees_with_training(finished: Run):
     assert table(finished, "evaluate", "by_age.csv")["images"].sum() == metrics["images"]
 
 
-def test_labels_most_at_odds_with_their_faces_are_listed(finished: Run):
+def test_labels_most_at_odds_with_their_faces_are_listed(finished: Workspace):
     suspects = table(finished, "evaluate", "labels_to_look_at.csv")
     rows = sum(len(table(finished, "split", f"{name}.csv")) for name in ("train", "val", "test"))
     assert len(suspects) == min(rows, 200)
@@ -152,7 +152,7 @@ def test_labels_most_at_odds_with_their_faces_are_listed(finished: Run):
 
 
 @pytest.fixture
-def elsewhere(finished: Run, sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Locations:
+def elsewhere(finished: Workspace, sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Locations:
     """A copy of the finished run's store, with its cache."""
     point_at(monkeypatch, tmp_path, sample.labels)
     shutil.copytree(finished.store.where("runs").removesuffix("runs"), tmp_path / "store")
@@ -178,10 +178,10 @@ def test_a_rerun_on_unchanged_labels_reuses_every_stage(elsewhere: Locations, ca
 def test_a_warm_start_goes_on_from_the_champion_and_has_to_beat_it(elsewhere: Locations):
     carry_on("warm", "demo", QUICK | {"finetune.start_from": "champion", "finetune.epochs": 1})
     with open_run("warm", elsewhere) as run:
-        assert run.record("baseline")["reused_from"] == "finished"
-        assert run.record("finetune")["summary"]["started_from"] == "v1"
+        assert run.record("baseline").reused_from == "finished"
+        assert run.record("finetune").summary["started_from"] == "v1"
         first = table(run, "finetune", "history.csv").iloc[0]
-        old = Run("finished", run.store, run.cache, run.scratch / "old")
+        old = Workspace("finished", run.store, run.cache, run.scratch / "old")
         before = table(old, "finetune", "history.csv").iloc[0]
         assert first["mae"] < before["mae"]  # in the first epoch the weights are those of a trained model already
         compared = json.loads(run.input("evaluate", "metrics.json").read_text())["champion"]
@@ -191,7 +191,7 @@ def test_a_warm_start_goes_on_from_the_champion_and_has_to_beat_it(elsewhere: Lo
         assert "champion, v1" in run.input("publish", "report.html").read_text()
         rules = json.loads(run.input("gate", "gate.json").read_text())["rules"]
         assert any("champion" in rule["name"] for rule in rules)
-        assert (champion(run.store).run == "warm") == run.finished("gate")["summary"]["passed"]
+        assert (champion(run.store).run == "warm") == run.require_record("gate").summary["passed"]
 
 
 def test_labels_moved_by_forty_years_are_those_to_look_at(elsewhere: Locations, tmp_path: Path, monkeypatch):
@@ -223,7 +223,7 @@ def test_the_strong_recipe_at_small_size(elsewhere: Locations):
     small = {"model.image_size": 64, "baseline.epochs": 3, "finetune.epochs": 1, "augmentation.train_augmentations": 3}
     carry_on("strong", "strong", small | {name: QUICK[name] for name in QUICK if "max" in name or "boot" in name})
     with open_run("strong", elsewhere) as run:
-        assert "reused_from" not in run.record("baseline")
+        assert run.record("baseline").reused_from is None
         model = keras.models.load_model(run.input("finetune", "model.keras"), safe_mode=True)
         predictions, folder = table(run, "evaluate", "predictions.csv").head(8), images_of(run)
         pixels = np.stack([load_rgb(folder.path(name), 64) for name in predictions["file_name"]]).astype("float32")
@@ -239,9 +239,9 @@ def test_the_reference_recipe_with_resnet50_from_a_weights_file(elsewhere: Locat
     given = {"model.weights": str(weights), "model.image_size": 32, "baseline.epochs": 1, "finetune.epochs": 1}
     carry_on("reference", "reference", QUICK | given)
     with open_run("reference", elsewhere) as run:
-        assert run.settings()["config"]["model"]["backbone"] == "resnet50"
-        assert run.finished("publish")["summary"]["report"].endswith("reports/reference.html")
-        config = run.settings()["config"]
+        assert run.settings().config["model"]["backbone"] == "resnet50"
+        assert run.require_record("publish").summary["report"].endswith("reports/reference.html")
+        config = run.settings().config
     assert (config["finetune"]["last_layers"], config["finetune"]["learning_rate"]) == (30, 5e-5)
 
 
@@ -251,9 +251,9 @@ def test_a_deal_with_other_settings_does_not_make_the_first_forgotten(elsewhere:
         assert main(["validate", "--run", key]) == 0
         assert main(["split", "--run", key, "--again"]) == 0
     with open_run("another", elsewhere) as run:
-        assert run.record("split")["summary"]["known"] == 0
+        assert run.record("split").summary["known"] == 0
     with open_run("back", elsewhere) as run:
-        summary = run.record("split")["summary"]
+        summary = run.record("split").summary
         assert summary["known"] == len(table(run, "validate", "accepted.csv"))
 
 
@@ -266,8 +266,8 @@ def test_a_champion_of_another_network_is_refused(elsewhere: Locations, capsys: 
     assert "the champion v1 is another network" in capsys.readouterr().err
 
 
-def test_publish_follows_the_gate(finished: Run):
-    passed = finished.finished("gate")["summary"]["passed"]
+def test_publish_follows_the_gate(finished: Workspace):
+    passed = finished.require_record("gate").summary["passed"]
     entry = champion(finished.store)
     assert (entry is not None) == passed
     assert not passed or (entry.run, entry.why) == ("finished", "gate passed: all 3 rules hold")
@@ -276,18 +276,18 @@ def test_publish_follows_the_gate(finished: Run):
     assert "Age model report" in report
 
 
-def test_the_published_version_comes_as_litert_too_with_the_same_ages(finished: Run, tmp_path: Path):
+def test_the_published_version_comes_as_litert_too_with_the_same_ages(finished: Workspace, tmp_path: Path):
     listed = fetch_version(finished.store, champion(finished.store).version, tmp_path)
     assert (listed["input"]["shape"], listed["input"]["channels"]) == ([None, 64, 64, 3], "RGB")
     assert listed["export"]["largest_difference"] <= listed["export"]["bound"]
-    assert finished.finished("publish")["summary"]["export"].startswith("same ages within 0.0")
+    assert finished.require_record("publish").summary["export"].startswith("same ages within 0.0")
     tested, folder = table(finished, "evaluate", "predictions.csv").head(5), images_of(finished)
     pixels = np.stack([load_rgb(folder.path(name), 64) for name in tested["file_name"]]).astype("float32")
     assert ages(tmp_path / "model.tflite", pixels) == pytest.approx(tested["finetune"].to_numpy(), abs=0.1)
     assert "runs in LiteRT" in finished.input("publish", "report.html").read_text()
 
 
-def test_the_model_card_says_what_goes_in_and_out(finished: Run):
+def test_the_model_card_says_what_goes_in_and_out(finished: Workspace):
     card = finished.input("publish", "model_card.md").read_text()
     assert "(batch, 64, 64, 3)" in card
     assert "safe_mode=True" in card
@@ -301,14 +301,14 @@ def test_too_many_broken_rows_stop_the_run_with_its_page(place: Path, capsys: py
     assert "f-text.jpg" in said
     with open_run("bad", Locations.from_env()) as run:
         record = run.record("validate")
-        assert record["status"] == "failed"
-        assert {"index.html", "quarantine.csv", "data_docs/index.html"} <= set(record["outputs"])
+        assert record.status == "failed"
+        assert {"index.html", "quarantine.csv", "data_docs/index.html"} <= set(record.outputs)
         assert "Refused" in run.store.get("runs/bad/validate/index.html").decode()
     assert main(["split", "--run", "bad"]) == 66
     assert "validate failed" in capsys.readouterr().err
 
 
-def test_labels_that_moved_are_refused(place: Path, finished: Run, monkeypatch: pytest.MonkeyPatch, capsys):
+def test_labels_that_moved_are_refused(place: Path, finished: Workspace, monkeypatch: pytest.MonkeyPatch, capsys):
     lines = (finished.input("validate", "accepted.csv")).read_text().splitlines()
     settings = overrides({"validate.max_quarantine_fraction": 0.9})
     assert main(["snapshot", "--run", "first", "--recipe", "demo", *settings]) == 0
@@ -332,7 +332,7 @@ def test_a_file_name_is_never_markup(place: Path, monkeypatch: pytest.MonkeyPatc
     assert main(["snapshot", "--run", "x", "--recipe", "demo"]) == 0
     assert main(["validate", "--run", "x"]) == 65
     with open_run("x", Locations.from_env()) as run:
-        for name in run.record("validate")["outputs"]:
+        for name in run.record("validate").outputs:
             if name.endswith(".html"):
                 assert "<script>alert" not in run.store.get(f"runs/x/validate/{name}").decode()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from age_tasks.config import AugmentationSettings
 from age_tasks.registry.promotions import promote, publish_version
-from age_tasks.runs.run import Run
+from age_tasks.runs.run import Workspace
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
 
@@ -49,7 +49,7 @@ def _promote(url: str, version: str, folder: Path, start: Barrier) -> None:
     promote(store, version, "gate passed", run=version)
 
 
-def candidate(run: Run, model: bytes, compared_with: str | None) -> dict[str, Path]:
+def candidate(run: Workspace, model: bytes, compared_with: str | None) -> dict[str, Path]:
     """A model and its metrics, as the stages before `publish` left them."""
     (run.scratch / "model.keras").write_bytes(model)
     against = {"version": compared_with} if compared_with else None

@@ -1,0 +1,75 @@
+"""Where the store holds a run's files, and the keys of runs.
+
+runs/<run key>/run.json                  settings and locations, written when the run starts
+runs/<run key>/<stage>/stage.json        the stage's record, written last: without it the stage has not finished
+runs/<run key>/<stage>/...               the stage's outputs
+results/<stage>/<fingerprint>.json       the run that made this result, so that another can reuse it
+latest/<stage>/<time>__<run key>         an empty object for each success, the newest first by name
+"""
+
+import re
+import secrets
+from datetime import UTC, datetime
+
+from age_tasks.errors import SettingsError
+
+RECORD = "stage.json"
+_RUN_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+_END_OF_TIME = 10**14  # milliseconds since 1970; what is left until then sorts the newest first
+
+
+def new_run_key(prefix: str = "hand") -> str:
+    """A unique key: UTC time and a random part, such as `hand__20261122T101500Z-3f9c`."""
+    return f"{prefix}__{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+def safe_run_key(name: str) -> str:
+    """An Airflow run id as a folder name: `manual__2026-11-22T10:15:00+00:00` loses `:` and `+`.
+
+    Raises:
+        SettingsError: nothing usable is left, or it is longer than 200 characters.
+    """
+    key = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)
+    if not _RUN_KEY.fullmatch(key):
+        raise SettingsError(f"run '{name}' can't be a folder name: use letters, digits, '_', '.', '-', at most 200")
+    return key
+
+
+def run_file(run: str) -> str:
+    """The key of `run.json`."""
+    return f"runs/{run}/run.json"
+
+
+def stage_folder(run: str, stage: str) -> str:
+    """The folder of a stage's files, ending in `/`."""
+    return f"runs/{run}/{stage}/"
+
+
+def record_file(run: str, stage: str) -> str:
+    """The key of a stage's record."""
+    return stage_folder(run, stage) + RECORD
+
+
+def result_file(stage: str, fingerprint: str) -> str:
+    """The key of the pointer to the run that made a result."""
+    return f"results/{stage}/{fingerprint}.json"
+
+
+def latest_folder(stage: str) -> str:
+    """The folder of a stage's successes, ending in `/`; the newest comes first in order of name."""
+    return f"latest/{stage}/"
+
+
+def latest_file(stage: str, run: str, finished: str) -> str:
+    """The key of the object that stands for a success.
+
+    Args:
+        finished: ISO time with its offset from UTC.
+    """
+    milliseconds = int(datetime.fromisoformat(finished).timestamp() * 1000)
+    return f"{latest_folder(stage)}{_END_OF_TIME - milliseconds:015d}__{run}"
+
+
+def run_of_latest(key: str) -> str:
+    """The run that a key of `latest_file` stands for."""
+    return key.rpartition("/")[2].partition("__")[2]
