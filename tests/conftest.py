@@ -1,5 +1,6 @@
-"""A small drawn set, a finished run on it, and both kinds of store."""
+"""Fixtures of all tests: drawn labels, a finished run on them, both kinds of store; and which tests are slow."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,33 +10,75 @@ import pytest
 from age_tasks.cli.app import main
 from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.environment import Locations
+from age_tasks.pipeline import STAGES
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
+from tests.support.fast_runs import forbid_imports, is_fast_run, is_slow_module, uses_slow_fixture
 from tests.support.s3_server import NotPossibleHere, serve_s3
 from tests.support.settings import QUICK, overrides, point_at
+from tests.support.shared import built_once
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if is_fast_run(config):
+        forbid_imports()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A fast run does not even import the modules whose tests are all slow."""
+    return True if is_fast_run(config) and is_slow_module(collection_path) else None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if is_slow_module(item.path) or uses_slow_fixture(item):
+        item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules with slow tests first: none is then left for one worker at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
-    """150 faces and every fault."""
-    return draw_sample(tmp_path_factory.mktemp("sample"), 150, seed=3, faults=True)
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this test run, which all its workers share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def finished(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    """All stages of the demo recipe, quickly, each as `python -m age_tasks <stage>` would."""
-    root = tmp_path_factory.mktemp("finished")
+def sample(shared: Path) -> Sample:
+    """150 images of faces, and every fault that labels can have. No test may change them."""
+
+    def draw(folder: Path) -> None:
+        drawn = draw_sample(folder, 150, seed=3, faults=True)
+        (folder / "sample.json").write_text(json.dumps({"rows": drawn.rows, "faults": drawn.faults}))
+
+    folder = built_once(shared / "sample", draw)
+    return Sample(folder / "labels.csv", folder / "images", **json.loads((folder / "sample.json").read_text()))
+
+
+@pytest.fixture(scope="session")
+def finished(sample: Sample, shared: Path) -> Iterator[Workspace]:
+    """A run of all stages with the demo recipe and small settings. No test may change its store or cache."""
     with pytest.MonkeyPatch.context() as patch:
-        point_at(patch, root, sample.labels)
+        point_at(patch, shared / "finished", sample.labels)
         patch.setenv("AGE_RUN", "finished")
-        for stage in ("snapshot", "validate", "split", "baseline", "finetune", "evaluate", "gate", "publish"):
-            given = ["--recipe", "demo", *overrides(QUICK)] if stage == "snapshot" else []
-            assert main([stage, *given]) == 0
+        built_once(shared / "finished", lambda _: _run_all_stages())
         locations = Locations.from_env()
     with open_run("finished", locations) as run:
         yield run
+
+
+def _run_all_stages() -> None:
+    for stage in STAGES:
+        given = ["--recipe", "demo", *overrides(QUICK)] if stage == "snapshot" else []
+        assert main([stage, *given]) == 0
 
 
 @pytest.fixture

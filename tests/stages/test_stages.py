@@ -153,10 +153,10 @@ def test_labels_most_at_odds_with_their_faces_are_listed(finished: Workspace):
 
 @pytest.fixture
 def elsewhere(finished: Workspace, sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Locations:
-    """A copy of the finished run's store, with its cache."""
+    """A copy of the finished run's store and cache."""
     point_at(monkeypatch, tmp_path, sample.labels)
     shutil.copytree(finished.store.where("runs").removesuffix("runs"), tmp_path / "store")
-    monkeypatch.setenv("AGE_CACHE", str(finished.cache))
+    shutil.copytree(finished.cache, tmp_path / "cache")
     return Locations.from_env()
 
 
