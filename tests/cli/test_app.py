@@ -52,7 +52,7 @@ def test_audit_and_split_work_on_a_labels_file_alone(tmp_path: Path, capsys: pyt
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["snapshot", "--recipe", "none"], "there are demo, reference, strong"),
+        (["snapshot", "--recipe", "none"], "choose demo, reference, strong"),
         (["snapshot", "--set", "finetune.epoch=3"], "'finetune' has: epochs"),
         (["snapshot", "--set", "finetune.epochs=0"], "finetune.epochs = 0: Input should be greater than"),
         (["split", "--labels", "x.csv"], "--labels needs --out"),
@@ -72,6 +72,7 @@ def test_settings_from_the_environment_must_be_json(place: Path, monkeypatch: py
     assert 'write {"finetune.epochs": 3}' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_stops_at_the_stage_that_fails_and_says_where(place: Path):
     command = [sys.executable, "-m", "age_tasks", "run", "--run", "x", "--recipe", "demo"]
     refused = ["--set", "validate.max_quarantine_fraction=0.01"]
@@ -81,6 +82,7 @@ def test_a_run_stops_at_the_stage_that_fails_and_says_where(place: Path):
     assert "split" not in done.stderr.replace("splits", "")
 
 
+@pytest.mark.slow
 def test_the_error_that_ends_a_run_is_the_last_thing_said(place: Path, tmp_path: Path):
     (tmp_path / "labels.csv").write_text("file,age\n")
     env = dict(os.environ, AGE_LABELS=str(tmp_path / "labels.csv"))

@@ -37,6 +37,7 @@ def test_a_command_has_its_own_environment_and_tells_its_exit_code(
     assert os.environ.get("AGE_STORE") != env["AGE_STORE"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FORKS, reason="libraries are loaded ahead only where a fork is safe afterwards")
 def test_a_training_begins_with_tensorflow_loaded(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(processes, "_command", _tell_tensorflow)
