@@ -3,11 +3,13 @@
 `tests/docs/test_generated.py` fails when a page is stale.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from age_tasks.config import Config, Settings, describe_settings, load_recipe, recipe_names
+from age_tasks.environment import GROUPS, Variable, Variables, describe_environment
 from age_tasks.errors import AgeTasksError
 from age_tasks.pipeline import PIPELINE, Stage
 
@@ -23,6 +25,16 @@ OTHER_CODES = (
     (130, "interrupted (Ctrl-C)", "yes"),
     (137, "killed: out of memory, or stopped by the system", "yes"),
     (143, "terminated by a signal, such as a timeout of the task", "yes"),
+)
+# Read by libraries that are used here, not by the project's own code.
+OTHER_VARIABLES = (
+    ("`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`", "", "the keys of an S3 store"),
+    ("`AWS_ENDPOINT_URL`, `AWS_DEFAULT_REGION`", "", "the address and region of an S3 store other than AWS's own"),
+    ("`AIRFLOW_HOME`", "`.airflow` in the checkout", "database, logs and passwords of `age-tasks up`"),
+    ("`AIRFLOW__API__PORT`", "`8080`", "the port of the UI of `age-tasks up`"),
+    ("`AIRFLOW_CONN_SMTP_DEFAULT`", "", "the mail server of notices, as an Airflow connection"),
+    ("`KERAS_HOME`", "`~/.keras`", "where Keras keeps downloaded weights"),
+    ("`TMPDIR`", "`/tmp`", "scratch folder of a stage at work"),
 )
 
 
@@ -57,6 +69,31 @@ def settings_page() -> str:
     ]
     for section, rows in _by_section().items():
         parts += [f"## {section}", _section_text(section), _table(("setting", "default", "allowed", "meaning"), rows)]
+    return _page(parts)
+
+
+def environment_page() -> str:
+    """Every environment variable, by the group that reads it."""
+    variables = {variable.name: variable for variable in describe_environment()}
+    parts = [
+        "# Environment variables",
+        NOTE,
+        "An empty variable counts as none. A value that is not allowed is refused with the variable's name, the value "
+        "and what is expected. `age-tasks environment` prints this list and checks the values that are set.",
+    ]
+    for group in GROUPS:
+        names = [group.variable(field) for field in group.model_fields]
+        rows = [_variable_row(variables.pop(name)) for name in names if name in variables]
+        parts += [
+            f"## {_heading(group)}",
+            f"Read by {group.read_by}.",
+            _table(("variable", "default", "meaning"), rows),
+        ]
+    parts += [
+        "## Others",
+        "`AGE_DATA` belongs to `docker-compose.yaml`; libraries and Airflow read the others.",
+        _table(("variable", "default", "meaning"), [*map(_variable_row, variables.values()), *OTHER_VARIABLES]),
+    ]
     return _page(parts)
 
 
@@ -127,6 +164,7 @@ def readme() -> str:
 
 PAGES: dict[Path, Callable[[], str]] = {
     DOCS / "settings.md": settings_page,
+    DOCS / "environment.md": environment_page,
     DOCS / "stages.md": stages_page,
     DOCS / "exit-codes.md": exit_codes_page,
     README: readme,
@@ -137,6 +175,16 @@ def main() -> None:
     for path, page in PAGES.items():
         path.write_text(page())
         print(path.relative_to(DOCS.parent))
+
+
+def _variable_row(variable: Variable) -> tuple[str, ...]:
+    prose = re.search("[a-z] [a-z]", variable.default)
+    default = variable.default if prose or not variable.default else f"`{variable.default}`"
+    return f"`{variable.name}`", default, variable.description
+
+
+def _heading(group: type[Variables]) -> str:
+    return _first_line(group).rstrip(".").partition(";")[0]
 
 
 def _by_section() -> dict[str, list[tuple[str, ...]]]:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from age_tasks.config import describe_settings, recipe_names
-from age_tasks.environment import PROJECT
+from age_tasks.environment import PROJECT, describe_environment
 from age_tasks.errors import AgeTasksError
 from age_tasks.pipeline import STAGES
-from docs.generate import PAGES, README, exit_codes_page, settings_page, stages_page
+from docs.generate import PAGES, README, environment_page, exit_codes_page, settings_page, stages_page
 
 DOCS = PROJECT / "docs"
 MESSAGES_OF_OTHERS = {"could not select device driver"}  # Docker
@@ -25,6 +25,11 @@ def test_every_setting_and_recipe_is_documented():
     page = settings_page()
     assert all(f"| `{name}` |" in page and text for name, _, text in describe_settings())
     assert all(f"| `{name}` |" in page for name in recipe_names())
+
+
+def test_every_environment_variable_is_documented():
+    page = environment_page()
+    assert all(f"| `{variable.name}` |" in page and variable.description for variable in describe_environment())
 
 
 def test_every_stage_is_documented():
