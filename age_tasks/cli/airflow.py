@@ -1,4 +1,4 @@
-"""Airflow inside the checkout: `python -m age_tasks airflow ...` is any airflow command with these settings."""
+"""Airflow in the checkout: `age-tasks airflow …` is any airflow command with these settings."""
 
 import fcntl
 import json
@@ -13,12 +13,16 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from age_tasks.cli.command import AIRFLOW, command
 from age_tasks.environment import PROJECT
 from age_tasks.resources import state_folder
 
 HOME = state_folder(".airflow")
-# The pool in which trainings take turns; made once, so that slots added for more GPUs stay.
+# The pool that limits how many trainings run at a time; created once, so that slots added for more GPUs stay.
 PREPARE = """
 from airflow.cli.cli_parser import get_parser
 for words in (["db", "migrate"], ["pools", "set", "gpu", "1", "trainings at a time"]):
@@ -27,8 +31,25 @@ for words in (["db", "migrate"], ["pools", "set", "gpu", "1", "trainings at a ti
 """
 
 
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+
+    @command(app, "up", AIRFLOW)
+    def up() -> int:
+        """Start Airflow with its UI in this checkout, and print where to log in."""
+        return serve()
+
+    # `main` hands all of its arguments to Airflow before they are parsed here; this is its line in the help.
+    @command(app, "airflow", AIRFLOW, add_help_option=False)
+    def airflow(
+        arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGS...", help="Any airflow command.")] = None,
+    ) -> int:
+        """Run any airflow command with this checkout's settings, such as `dags list` or `tasks test`."""
+        return exec_airflow(arguments or [])
+
+
 def environment(given: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The process environment for Airflow: ours, where the user has not set a variable already."""
+    """The environment of Airflow's processes: the project's values for variables that the user has not set."""
     home = Path(given.get("AIRFLOW_HOME", HOME))
     port = given.get("AIRFLOW__API__PORT", "8080")
     settings = {
@@ -36,7 +57,7 @@ def environment(given: Mapping[str, str] = os.environ) -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__PARALLELISM": "4",  # idle workers are forked ahead
+        "AIRFLOW__CORE__PARALLELISM": "4",  # each idle worker is a process
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{port}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
@@ -50,21 +71,21 @@ def environment(given: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def exec_airflow(arguments: Sequence[str]) -> int:
-    """Run an airflow command in place of this process; the database is made on first use.
+    """Replace this process by an airflow command; Airflow's database is created on first use.
 
     Returns:
-        Only if the database can't be made: the exit code.
+        The exit code, if the database can't be created; else it does not return.
     """
     env = environment()
     if code := prepare(env):
         return code
     if list(arguments[:2]) == ["dags", "test"]:
-        env.pop("AGE_DEADLINE_HOURS", None)  # Airflow's test of a DAG with a deadline breaks off at the end
+        env.pop("AGE_DEADLINE_HOURS", None)  # `dags test` of a DAG with a deadline fails at its end
     os.execvpe(sys.executable, [sys.executable, "-m", "airflow", *arguments], env)
 
 
 def serve() -> int:
-    """Start Airflow with its UI, say where to log in once it answers, and stay until it stops.
+    """Start Airflow with its UI, print where to log in once it answers, and wait until it stops.
 
     Returns:
         The exit code of `airflow standalone`.
@@ -80,15 +101,15 @@ def serve() -> int:
         threading.Thread(target=_welcome, args=(server, address, _password(env)), daemon=True).start()
         try:
             return server.wait()
-        except KeyboardInterrupt:  # the terminal has sent it to Airflow too
+        except KeyboardInterrupt:  # the terminal sent it to Airflow too
             return server.wait()
 
 
 def prepare(env: Mapping[str, str]) -> int:
-    """Make Airflow's database and the pool of trainings, once.
+    """Create Airflow's database and the pool of trainings, once.
 
     Returns:
-        0, or the exit code of what went wrong, which is printed.
+        0, or the exit code of the command that failed; its output is printed.
     """
     home = Path(env["AIRFLOW_HOME"])
     home.mkdir(parents=True, exist_ok=True)
@@ -97,7 +118,7 @@ def prepare(env: Mapping[str, str]) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if done.exists():
             return 0
-        print(f"making Airflow's database in {home}", file=sys.stderr)
+        print(f"creating Airflow's database in {home}", file=sys.stderr)
         result = subprocess.run([sys.executable, "-c", PREPARE], env=env, capture_output=True, text=True)
         if result.returncode:
             print(result.stdout[-4000:], result.stderr[-4000:], file=sys.stderr)
@@ -106,26 +127,26 @@ def prepare(env: Mapping[str, str]) -> int:
     return 0
 
 
-def _welcome(server: subprocess.Popen, address: str, password: str) -> None:
+def _welcome(server: subprocess.Popen[bytes], address: str, password: str) -> None:
     while server.poll() is None and not _answers(f"{address}/api/v2/monitor/health"):
         time.sleep(1)
     if server.poll() is None:
-        _answers(f"{address}/execution/health")  # built lazily; the first task need not wait for it
+        _answers(f"{address}/execution/health")  # built on the first request; the first task would wait for it
         print(f"Open {address} and log in as admin with the password {password}. Ctrl-C stops it.", flush=True)
 
 
 def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=20) as response:
-            return response.status == 200
+            return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
 
 
 def _password(env: Mapping[str, str]) -> str:
-    """Airflow's simple auth manager reads the passwords from this file; it is ours to make."""
+    """The password of `admin`, drawn once; Airflow's simple auth manager reads it from the same file."""
     path = Path(env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
     if not path.exists():
         path.touch(mode=0o600)
         path.write_text(json.dumps({"admin": secrets.token_urlsafe(12)}))
-    return json.loads(path.read_text())["admin"]
+    return str(json.loads(path.read_text())["admin"])

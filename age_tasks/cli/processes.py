@@ -1,47 +1,51 @@
-"""Each stage in a process of its own; TensorFlow is loaded for all of them at once, while the first ones work."""
+"""Commands in child processes; TensorFlow is loaded for all of them at once, while the first ones work."""
 
 import contextlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import forkserver, get_context
 from pathlib import Path
 
-from age_tasks.pipeline import STAGES
+from age_tasks.pipeline import PIPELINE, STAGES
 
-LOADED = STAGES[STAGES.index("baseline") :]
-# As Python's own default: on macOS, system libraries don't bear a fork after they were loaded.
+Main = Callable[[list[str]], int]
+
+# From the first stage that imports TensorFlow on, all are forked from a process that has imported it: a fork is quick,
+# also for those in between that don't need it.
+PRELOADED = STAGES[next(place for place, stage in enumerate(PIPELINE.values()) if stage.tensorflow) :]
+# As Python's own default: on macOS, system libraries don't survive a fork after they were loaded.
 FORKS = sys.platform == "linux"
 
 
-def load_ahead() -> None:
-    """Begin to load, in the background, what the stages from the baseline on import: seconds for each of them."""
+def preload() -> None:
+    """Begin to import, in the background, what the stages in `PRELOADED` need: seconds for each of them."""
     if FORKS:
         get_context("forkserver").set_forkserver_preload(["age_tasks.cli.preload"])
         forkserver.ensure_running()
 
 
-def run_command(arguments: Sequence[str], env: Mapping[str, str]) -> int:
-    """Do `python -m age_tasks` with these arguments and environment in a process of its own, its result unprinted.
+def run_isolated(function: Main, arguments: Sequence[str], env: Mapping[str, str]) -> int:
+    """Call a function in a child process with its own environment and with stdout discarded.
 
     Args:
+        function: a function of a module; its result is the exit code.
         arguments: a stage's name and its options.
+        env: the whole environment of the child process.
 
     Returns:
-        Its exit code; negative where a signal ended it.
+        The exit code; negative where a signal ended the process.
     """
-    process = get_context("forkserver" if FORKS and arguments[0] in LOADED else "spawn").Process(
-        target=_command, args=(list(arguments), dict(env))
-    )
+    method = "forkserver" if FORKS and arguments[0] in PRELOADED else "spawn"
+    process = get_context(method).Process(target=_call, args=(function, list(arguments), dict(env)))
     process.start()
     process.join()
+    assert process.exitcode is not None  # it has been joined
     return process.exitcode
 
 
-def _command(arguments: list[str], env: dict[str, str]) -> None:
-    from age_tasks.cli.app import main
-
+def _call(function: Main, arguments: list[str], env: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(env)
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-        sys.exit(main(arguments))
+        sys.exit(function(arguments))

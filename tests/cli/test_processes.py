@@ -1,4 +1,4 @@
-"""Commands in processes of their own."""
+"""Commands in child processes."""
 
 import os
 import signal
@@ -9,50 +9,64 @@ from pathlib import Path
 
 import pytest
 
-from age_tasks.cli import processes
-from age_tasks.cli.processes import FORKS, LOADED, load_ahead, run_command
+from age_tasks.cli.app import main
+from age_tasks.cli.processes import FORKS, PRELOADED, preload, run_isolated
+from age_tasks.pipeline import PIPELINE
 
 IS_LOADED = 42  # an exit code that no failure has
 
 
 @pytest.fixture(autouse=True)
-def none_loaded() -> Iterator[None]:
-    """No process that an earlier test had libraries loaded in."""
+def no_preloaded_process() -> Iterator[None]:
+    """No process in which an earlier test has loaded libraries."""
     forkserver.set_forkserver_preload([])
     forkserver._forkserver._stop()
     yield
     forkserver._forkserver._stop()
 
 
+def test_every_stage_with_tensorflow_is_forked_from_the_preloaded_process():
+    assert {name for name, stage in PIPELINE.items() if stage.tensorflow} <= set(PRELOADED)
+    assert PIPELINE[PRELOADED[0]].tensorflow
+
+
 @pytest.mark.parametrize("command", ["snapshot", "gate"])
-def test_a_command_has_its_own_environment_and_tells_its_exit_code(
+def test_a_command_has_its_own_environment_and_returns_its_exit_code(
     command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
     env = dict(os.environ, AGE_STORE=str(tmp_path / "store"), AGE_LABELS=str(tmp_path / "none.csv"))
-    assert run_command([command, "--run", "mine"], env) > 0
-    said = capfd.readouterr()
-    assert f"{command}: " in said.err
-    assert str(tmp_path) in said.err
-    assert said.out == ""
+    assert run_isolated(main, [command, "--run", "mine"], env) > 0
+    shown = capfd.readouterr()
+    assert f"{command}: " in shown.err
+    assert str(tmp_path) in shown.err
     assert os.environ.get("AGE_STORE") != env["AGE_STORE"]
 
 
+def test_stdout_of_a_command_is_discarded(capfd: pytest.CaptureFixture[str]):
+    assert run_isolated(_print, ["snapshot"], os.environ) == 3
+    assert capfd.readouterr().out == ""
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not FORKS, reason="libraries are loaded ahead only where a fork is safe afterwards")
-def test_a_training_begins_with_tensorflow_loaded(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(processes, "_command", _tell_tensorflow)
-    load_ahead()
-    assert run_command(["finetune"], dict(os.environ)) == IS_LOADED
+@pytest.mark.skipif(not FORKS, reason="libraries are preloaded only where a fork is safe afterwards")
+def test_a_training_starts_with_tensorflow_loaded():
+    preload()
+    assert run_isolated(_is_tensorflow_loaded, ["finetune"], os.environ) == IS_LOADED
 
 
-def test_a_command_that_is_killed_has_failed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(processes, "_command", _die)
-    assert run_command([LOADED[0]], dict(os.environ)) == -signal.SIGKILL
+def test_a_killed_command_returns_its_signal():
+    assert run_isolated(_kill_itself, [PRELOADED[0]], os.environ) == -signal.SIGKILL
 
 
-def _tell_tensorflow(arguments: list[str], env: dict[str, str]) -> None:
-    sys.exit(IS_LOADED if "tensorflow" in sys.modules else 0)
+def _print(arguments: list[str]) -> int:
+    print(*arguments)
+    return 3
 
 
-def _die(arguments: list[str], env: dict[str, str]) -> None:
+def _is_tensorflow_loaded(arguments: list[str]) -> int:
+    return IS_LOADED if "tensorflow" in sys.modules else 0
+
+
+def _kill_itself(arguments: list[str]) -> int:
     os.kill(os.getpid(), signal.SIGKILL)
+    return 0

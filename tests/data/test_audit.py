@@ -12,7 +12,7 @@ PUBLISHED = SHARED / "appa_real_labels.csv"
 
 def test_an_audit_counts_what_is_odd(tmp_path: Path):
     (tmp_path / "labels.csv").write_text("file_name,real_age\na.jpg,10\na.jpg,30\nb.jpg,old\nc.jpg,20\n")
-    assert main(["audit", "--labels", str(tmp_path / "labels.csv"), "--out", str(tmp_path / "out")]) == 0
+    assert main(["labels", "audit", "--labels", str(tmp_path / "labels.csv"), "--out", str(tmp_path / "out")]) == 0
     found = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert (found["count"], found["without_age"], found["duplicate_names"]) == (4, 1, 1)
     assert (found["min"], found["mean"], found["max"]) == (10, 20, 30)

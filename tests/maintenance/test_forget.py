@@ -51,7 +51,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_at_first_it_is_only_listed(copied: Path, worst: pd.Series, capsys: pytest.CaptureFixture[str]):
     before = contents(copied)
-    assert main(["prune", "--forget", worst.file_name]) == 0
+    assert main(["forget", worst.file_name]) == 0
     said = capsys.readouterr().out
     assert contents(copied) == before
     for trace in (
@@ -73,7 +73,7 @@ def test_afterwards_neither_name_nor_face_nor_features_are_left(copied: Path, wo
     sheet = store / "runs" / "finished" / "evaluate" / "worst_errors.png"
     face = png_uri(sheet)
     assert len(files_with(face, store)) == 4  # of evaluate and publish, in reports, in the version
-    assert main(["prune", "--forget", worst.file_name, "--delete"]) == 0
+    assert main(["forget", worst.file_name, "--delete"]) == 0
     assert files_with(worst.file_name, copied) == []
     assert files_with(face, copied) == []
     assert png_uri(sheet) != face
@@ -85,7 +85,7 @@ def test_afterwards_neither_name_nor_face_nor_features_are_left(copied: Path, wo
 
 
 def test_all_else_is_as_it_was(copied: Path, finished: Workspace, worst: pd.Series):
-    assert main(["prune", "--forget", worst.file_name, "--delete"]) == 0
+    assert main(["forget", worst.file_name, "--delete"]) == 0
     for key in ("finished", "again"):  # checked against the sha256 in the records
         with open_run(key, Locations.from_env()) as run:
             for stage in ("snapshot", "validate", "split", "baseline", "finetune", "evaluate", "publish"):
@@ -109,7 +109,7 @@ def test_all_else_is_as_it_was(copied: Path, finished: Workspace, worst: pd.Seri
 
 def test_no_result_without_it_stands_in_for_one_with_it(copied: Path, finished: Workspace, worst: pd.Series):
     """Labels that still name it are another input: their results are not those that it was taken from."""
-    assert main(["prune", "--forget", worst.file_name, "--delete"]) == 0
+    assert main(["forget", worst.file_name, "--delete"]) == 0
     for key in ("finished", "again"):
         with open_run(key, Locations.from_env()) as run:
             for stage in ("snapshot", "validate", "split", "evaluate"):
@@ -126,7 +126,7 @@ def test_features_of_others_are_kept(copied: Path, worst: pd.Series):
         return found
 
     before = features()
-    assert main(["prune", "--forget", worst.file_name, "--delete"]) == 0
+    assert main(["forget", worst.file_name, "--delete"]) == 0
     assert features() == {key: row for key, row in before.items() if not key[1].startswith(worst.sha256)}
     assert len(features()) < len(before)
 
@@ -138,13 +138,13 @@ def _rows(index: Path):
 
 
 def test_copies_under_other_names_go_along(copied: Path, finished: Workspace, capsys: pytest.CaptureFixture[str]):
-    assert main(["prune", "--forget", "00000.jpg", "--delete"]) == 0
+    assert main(["forget", "00000.jpg", "--delete"]) == 0
     assert "00000.jpg, the same picture as g-copy.jpg" in capsys.readouterr().out
     assert files_with("g-copy.jpg", copied) == []
 
 
 def test_what_nearly_shows_the_same_is_named(copied: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(["prune", "--forget", "g-near.jpg"]) == 0
+    assert main(["forget", "g-near.jpg"]) == 0
     said = capsys.readouterr().out
     assert "nearly the same picture, and to be named by itself: 00003.jpg" in said
     assert "v1: trained on it, and kept: a model can't forget" in said
@@ -154,7 +154,7 @@ def test_what_nearly_shows_the_same_is_named(copied: Path, capsys: pytest.Captur
 def test_a_broken_row_goes_from_the_quarantine_and_its_page(copied: Path):
     page = copied / "store" / "runs" / "finished" / "validate" / "index.html"
     rows = page.read_text().count("<tr>")
-    assert main(["prune", "--forget", "f-999.jpg", "--delete"]) == 0
+    assert main(["forget", "f-999.jpg", "--delete"]) == 0
     assert files_with("f-999.jpg", copied) == []
     assert page.read_text().count("<tr>") == rows - 1
     assert "f-text.jpg" in page.read_text()
@@ -176,7 +176,7 @@ def test_who_was_interrupted_begins_again(puts: int, copied: Path, worst: pd.Ser
         with pytest.raises(KeyboardInterrupt):
             list(going)
     fetch_version(store, champion(store).version, copied / "version")
-    assert main(["prune", "--forget", worst.file_name, "--delete"]) == 0
+    assert main(["forget", worst.file_name, "--delete"]) == 0
     assert files_with(worst.file_name, copied / "store") == []
     with open_run("again", Locations.from_env()) as run:
         for stage in ("snapshot", "validate", "split", "evaluate"):
@@ -185,7 +185,7 @@ def test_who_was_interrupted_begins_again(puts: int, copied: Path, worst: pd.Ser
 
 
 def test_a_name_that_nobody_knows_is_said(copied: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(["prune", "--forget", "../00001.jpg", "--delete"]) == SettingsError.exit_code
+    assert main(["forget", "../00001.jpg", "--delete"]) == SettingsError.exit_code
     assert "write it as labels.csv does" in capsys.readouterr().err
 
 

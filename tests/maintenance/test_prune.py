@@ -93,7 +93,7 @@ def test_half_written_files_go_once_nobody_can_be_writing_them(runs: Store, tmp_
     for name in ("store", "cache"):
         monkeypatch.setenv(f"AGE_{name.upper()}", str(tmp_path / name))
     assert main(["prune"]) == 0
-    assert f"0.0 MB  {left}, half written" in capsys.readouterr().out
+    assert f"0.0 MB  {left}, incomplete write" in capsys.readouterr().out
     assert left.exists()
     assert main(["prune", "--delete"]) == 0
     assert (left.exists(), at_work.exists()) == (False, True)

@@ -1,0 +1,57 @@
+"""Tools for a labels file alone, and the synthetic faces to try everything with."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from age_tasks.cli.command import LABELS, OUT, command, group
+from age_tasks.cli.settings import Assignments, Recipe, recipe_config
+
+log = logging.getLogger(__name__)
+
+LabelsFile = Annotated[str, typer.Option(metavar="CSV", help="A labels file: a path or an s3:// address.")]
+OutFolder = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder for the result.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    labels_app = group("Work on a labels file alone, without images and without a run.")
+
+    @command(labels_app, "split", LABELS, title="labels split", fills=(OUT,))
+    def split(labels: LabelsFile, out: OutFolder, recipe: Recipe = None, assignments: Assignments = None) -> int:
+        """Split a labels file into train.csv, val.csv and test.csv, stratified by age."""
+        from age_tasks.stages.split import split_file
+
+        print(json.dumps(split_file(labels, recipe_config(recipe, assignments).split, out)))
+        return 0
+
+    @command(labels_app, "audit", LABELS, title="labels audit", fills=(OUT,))
+    def audit(labels: LabelsFile, out: OutFolder) -> int:
+        """Describe a labels file: count, duplicates, percentiles, histogram."""
+        from age_tasks.reports.label_audit import audit_file
+
+        print(json.dumps(audit_file(labels, out)))
+        return 0
+
+    app.add_typer(labels_app, name="labels", rich_help_panel=LABELS)
+
+    @command(app, "sample", LABELS, fills=(OUT,))
+    def sample(
+        out: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder for labels.csv and images/.")],
+        count: Annotated[int, typer.Option(help="The number of faces.")] = 600,
+        seed: Annotated[int, typer.Option(help="The same seed draws the same faces.")] = 42,
+        faults: Annotated[
+            bool, typer.Option("--faults", help="Add the faults that real labels and images have.")
+        ] = False,
+    ) -> int:
+        """Draw a labelled set of synthetic faces whose look depends on age."""
+        from age_tasks.demo.synthetic_faces import draw_sample
+
+        drawn = draw_sample(out, count, seed, faults)
+        for kind, rows in drawn.faults.items():
+            log.info("fault added: %s (%d)", kind, rows)
+        print(json.dumps({"labels": str(drawn.labels), "images": str(drawn.images), "rows": drawn.rows}))
+        return 0

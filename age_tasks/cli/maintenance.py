@@ -1,0 +1,55 @@
+"""Commands that remove what is no longer needed, and what is stored of a person's image."""
+
+from typing import Annotated
+
+import typer
+
+from age_tasks.cli.command import CACHE, MAINTENANCE, command
+from age_tasks.environment import Locations
+from age_tasks.store import open_store
+from age_tasks.store.addresses import local_path
+
+Delete = Annotated[bool, typer.Option("--delete", help="Remove what is listed; default: only list it.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+
+    @command(app, "prune", MAINTENANCE)
+    def prune(
+        keep: Annotated[int, typer.Option(metavar="RUNS", help="The number of newest runs to keep.")] = 10,
+        delete: Delete = False,
+    ) -> int:
+        """List what store and cache no longer need; remove it with --delete."""
+        from age_tasks.maintenance import prune
+
+        locations = Locations.from_env()
+        store = open_store(locations.store)
+        found = prune.superfluous(store, keep)
+        on_disk = [local_path(store.url)] if store.url.startswith("file:") else []
+        unfinished = prune.half_written({locations.cache, *on_disk})
+        sizes = {name: sum(entry.size for entry in entries) for name, entries in found.items()}
+        sizes |= {f"{path}, incomplete write": size for path, size in unfinished.items()}
+        for name, size in sizes.items():
+            print(f"{size / 1e6:10.1f} MB  {name}")
+        if delete:
+            prune.delete(store, found)
+            for path in unfinished:
+                path.unlink(missing_ok=True)
+        verdict = "removed" if delete else "could be removed; nothing was: add --delete"
+        print(f"{sum(sizes.values()) / 1e6:10.1f} MB  {verdict}")
+        return 0
+
+    @command(app, "forget", MAINTENANCE, fills=(CACHE,))
+    def forget(
+        file_name: Annotated[str, typer.Argument(metavar="FILE_NAME", help="The image's name in the labels.")],
+        delete: Delete = False,
+    ) -> int:
+        """List what is stored of one image: its rows, thumbnails and cached features; erase it with --delete."""
+        from age_tasks.maintenance.forget import forget, look_up
+
+        locations = Locations.from_env()
+        store, cache = open_store(locations.store), locations.cache
+        for line in forget(look_up(file_name, store, cache), store, cache, delete):
+            print(line, flush=True)
+        return 0

@@ -1,0 +1,82 @@
+"""Commands around published models: predictions, the champion, the promotion log."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from age_tasks.cli.command import CACHE, MODELS, OUT, command
+from age_tasks.environment import Locations, MLflowVariables
+from age_tasks.errors import LabelsError
+from age_tasks.store import open_store
+
+log = logging.getLogger(__name__)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+
+    @command(app, "predict", MODELS, fills=(CACHE, OUT))
+    def predict(
+        images: Annotated[list[Path], typer.Argument(help="Images, folders, or CSV files with a column file_name.")],
+        version: Annotated[
+            str | None, typer.Option(metavar="N", help="The version's number in `history`; default: the champion.")
+        ] = None,
+        json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+        out: Annotated[
+            str | None,
+            typer.Option(metavar="CSV", help="Write a table: file, age, low, high, …; a path or an s3:// address."),
+        ] = None,
+    ) -> int:
+        """Predict the ages of images with the champion, each with an interval."""
+        from age_tasks.reports import predictions
+        from age_tasks.serving import predict
+
+        locations = Locations.from_env()
+        paths = predict.pictures_in(images)
+        name, table = predict.predict(paths, open_store(locations.store), locations.cache, version)
+        readable = table["problem"] == ""
+        if out:
+            predictions.write_table(table, out)
+            log.info("%d images by %s, %d unreadable: %s", len(table), name, (~readable).sum(), out)
+        else:
+            print(predictions.as_json(name, table) if json else predictions.as_text(name, table))
+        return 0 if readable.any() else LabelsError.exit_code
+
+    @command(app, "champion", MODELS)
+    def champion() -> int:
+        """Show the champion: its number, test MAE, files, and who promoted it and why."""
+        from age_tasks.reports.history_text import describe_champion
+
+        print(describe_champion(open_store(Locations.from_env().store)))
+        return 0
+
+    @command(app, "history", MODELS)
+    def history() -> int:
+        """List every promotion and rollback, newest first."""
+        from age_tasks.reports.history_text import history_table
+
+        print(history_table(open_store(Locations.from_env().store)))
+        return 0
+
+    @command(app, "rollback", MODELS)
+    def rollback(
+        reason: Annotated[str, typer.Option(help="A sentence for those who read the history.")],
+        to: Annotated[
+            str | None,
+            typer.Option(metavar="N", help="The version's number in `history`; default: the one before the champion."),
+        ] = None,
+    ) -> int:
+        """Make an earlier version the champion again: one more entry in the promotion log, nothing is deleted."""
+        from age_tasks.registry import promotions
+        from age_tasks.reports.history_text import describe_champion
+
+        store = open_store(Locations.from_env().store)
+        entry = promotions.rollback(store, reason, to)
+        if MLflowVariables.from_env().uri:
+            from age_tasks.registry.mlflow_mirror import log_champion
+
+            log_champion(entry.version)
+        print(describe_champion(store))
+        return 0

@@ -1,0 +1,129 @@
+"""The stages as commands: one after another on the same run, in any process."""
+
+import ast
+import json
+import logging
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from age_tasks.cli import settings
+from age_tasks.cli.command import CACHE, STAGES, command
+from age_tasks.config import Config
+from age_tasks.environment import Locations, StageVariables
+from age_tasks.errors import AgeTasksError, MissingInputError, TooFewNewError
+from age_tasks.pipeline import PIPELINE, load_stage
+from age_tasks.resources import package_path
+from age_tasks.runs.keys import new_run_key
+from age_tasks.runs.listing import newest_run
+from age_tasks.runs.records import StageRecord, describe
+from age_tasks.runs.run import Workspace, open_run, start_run
+from age_tasks.runs.runner import execute_stage
+from age_tasks.store import open_store
+
+log = logging.getLogger(__name__)
+
+Again = Annotated[
+    bool, typer.Option("--again", help="Execute it even if an earlier result could be reused. [env var: AGE_AGAIN]")
+]
+RunKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        help="The run to work in; default: the newest run that has the inputs, or a new run for `snapshot`. "
+        "[env var: AGE_RUN]",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add a command for each stage."""
+    for name, stage in PIPELINE.items():
+        command(app, name, STAGES, fills=(CACHE,), help=_docstring(name), short_help=stage.does.capitalize() + ".")(
+            _stage_command(name)
+        )
+
+
+def progress(stage: str, state: str) -> None:
+    """Log the state of a stage as a line that `make demo` shows; it finds the line by the equals signs."""
+    log.info("== stage %s: %s ==", stage, state)
+
+
+def _stage_command(name: str) -> Callable[..., int]:
+    def run_stage(
+        run: RunKey = None,
+        recipe: settings.Recipe = None,
+        assignments: settings.Assignments = None,
+        again: Again = False,
+    ) -> int:
+        variables, locations = StageVariables.from_env(), Locations.from_env()
+        key = run or variables.run or _default_run(name, locations)
+        with open_run(key, locations) as opened:
+            config = _config(name, opened, recipe, assignments)
+            if not PIPELINE[name].needs.inputs:
+                start_run(opened, config, locations)
+            log.info("%s of run %s", name, opened.key)
+            return _execute(name, opened, config, again or variables.again)
+
+    return run_stage
+
+
+def _execute(name: str, run: Workspace, config: Config, again: bool) -> int:
+    """Execute the stage and print its summary, a line of JSON; returns the exit code.
+
+    Raises:
+        AgeTasksError: as the stage does.
+    """
+    try:
+        record = execute_stage(name, PIPELINE[name].needs, lambda: load_stage(name).execute, run, config, again)
+    except TooFewNewError:
+        progress(name, "skipped")
+        raise
+    except AgeTasksError:
+        progress(name, "failed")
+        raise
+    except Exception as error:
+        log.exception("%s: unexpected error", name)
+        progress(name, "failed")
+        print(f"{name}: {describe(error)}", file=sys.stderr)
+        return 1
+    reused = record.reused_from
+    progress(name, f"reused from run {reused}" if reused else f"done in {record.seconds:.1f} s")
+    print(json.dumps(_summary(run.key, record), ensure_ascii=False), flush=True)
+    return 0
+
+
+def _summary(key: str, record: StageRecord) -> dict[str, object]:
+    reused = {"reused_from": record.reused_from} if record.reused_from else {}
+    return {"run": key, **reused, "seconds": record.seconds, **record.summary}
+
+
+def _default_run(name: str, locations: Locations) -> str:
+    """The key of the newest run that has the stage's inputs, or of a new run.
+
+    Raises:
+        MissingInputError: no run has the inputs.
+    """
+    needed = PIPELINE[name].needs.inputs
+    if not needed:
+        return new_run_key()
+    key = newest_run(open_store(locations.store), needed)
+    if key is None:
+        raise MissingInputError(f"no run in {locations.store} has finished {', '.join(needed)}; start with 'snapshot'")
+    log.info("no run was chosen: using the newest one with %s, %s", ", ".join(needed), key)
+    return key
+
+
+def _config(name: str, run: Workspace, recipe: str | None, assignments: list[str] | None) -> Config:
+    """The settings of the chosen recipe, else those that the run was started with, with replacements."""
+    if settings.chosen_recipe(recipe) or not (PIPELINE[name].needs.inputs or run.started()):
+        return settings.recipe_config(recipe, assignments)
+    return settings.with_overrides(run.config(), assignments)
+
+
+def _docstring(stage: str) -> str:
+    """The stage's documentation, read without importing it: some import TensorFlow."""
+    source = package_path(f"stages/{stage}.py").read_text()
+    return ast.get_docstring(ast.parse(source)) or stage
