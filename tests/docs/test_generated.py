@@ -69,6 +69,13 @@ def test_commands_that_pages_and_workflows_name_are_in_the_makefile():
     assert named <= targets
 
 
+def test_every_package_is_in_the_architecture():
+    page = (DOCS / "architecture.md").read_text()
+    packages = {path.parent.name for path in (PROJECT / "age_tasks").glob("*/__init__.py")}
+    modules = {path.name for path in (PROJECT / "age_tasks").glob("[a-z]*.py")}
+    assert [name for name in sorted(packages | modules) if f"`{name}`" not in page] == []
+
+
 def test_every_page_is_in_the_navigation():
     navigation = (PROJECT / "mkdocs.yml").read_text()
     assert all(str(path.relative_to(DOCS)) in navigation for path in DOCS.rglob("*.md"))
