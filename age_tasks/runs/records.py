@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from age_tasks.documents import Document
 from age_tasks.errors import AgeTasksError
+from age_tasks.store.documents import Document
 
 Summary = dict[str, Any]  # of a stage, for people, logs and XCom: plain JSON types
 

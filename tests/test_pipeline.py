@@ -1,0 +1,138 @@
+"""Facts about the stages: their order, and the code that shapes each result."""
+
+import ast
+import shutil
+from pathlib import Path
+
+import pytest
+
+from age_tasks import resources
+from age_tasks.pipeline import PIPELINE, STAGES, load_stage
+from age_tasks.runs.provenance import code_digest
+
+# No part of these shapes what a stage computes: they store it, or say where it goes and what a person chose. The
+# settings' values are part of the fingerprint themselves.
+NO_PART_OF_RESULTS = {
+    "cli", "config", "environment", "errors", "pipeline", "progress", "registry", "resources", "runs", "store",
+}  # fmt: skip
+PAGES = {"reports"}  # of these stages, a page is a result; of the others it only shows one
+WITH_PAGES = {"evaluate", "publish"}
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the package and its expectations whose files may be changed."""
+    copy = tmp_path / "checkout" / "age_tasks"
+    shutil.copytree(resources.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(resources.package_path("expectations"), copy.parent / "expectations")
+    monkeypatch.setattr(resources, "PACKAGE", copy)
+    code_digest.cache_clear()
+    yield copy
+    code_digest.cache_clear()
+
+
+def digests() -> dict[str, str]:
+    code_digest.cache_clear()
+    return {stage: code_digest(PIPELINE[stage].needs.code) for stage in STAGES}
+
+
+def changed_by(file: Path) -> set[str]:
+    """The stages that are executed again after a comment was added to a file."""
+    before, content = digests(), file.read_bytes()
+    file.write_bytes(content + b"\n# a remark\n")
+    after = digests()
+    file.write_bytes(content)
+    return {stage for stage in STAGES if before[stage] != after[stage]}
+
+
+def test_every_stage_comes_after_its_inputs():
+    for stage in STAGES:
+        assert all(STAGES.index(earlier) < STAGES.index(stage) for earlier in PIPELINE[stage].needs.inputs), stage
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if not PIPELINE[stage].tensorflow])
+def test_a_stage_s_module_can_be_executed(stage: str):
+    assert callable(load_stage(stage).execute)
+
+
+def test_a_change_of_pages_or_the_command_line_trains_nothing_again(package: Path):
+    for file in ("reports/figures.py", "reports/templates/report.html.j2", "reports/html.py"):
+        assert changed_by(package / file) == WITH_PAGES, file
+    for file in (
+        "cli/app.py",
+        "maintenance/prune.py",
+        "demo/synthetic_faces.py",
+        "config.py",
+        "registry/promotions.py",
+    ):
+        assert changed_by(package / file) == set(), file
+
+
+@pytest.mark.parametrize(
+    ("file", "stages"),
+    [
+        ("data/labels.py", {"snapshot", "validate", "split", "baseline", "finetune", "evaluate", "publish"}),
+        ("../expectations/suites/rows.json", {"validate", "split"}),
+        ("training/fit.py", {"baseline", "finetune", "evaluate", "publish"}),
+        ("evaluation/gate.py", {"evaluate", "gate", "publish"}),
+        ("evaluation/label_issues.py", {"baseline", "finetune", "evaluate", "gate", "publish"}),
+        ("serving/litert.py", {"evaluate", "publish"}),
+        *((f"stages/{stage}.py", {stage}) for stage in STAGES),
+    ],
+)
+def test_a_change_of_code_repeats_the_stages_whose_results_it_shapes(file: str, stages: set[str], package: Path):
+    assert changed_by(package / file) == stages
+
+
+def test_the_digest_knows_a_file_by_its_name_too(package: Path):
+    before = digests()
+    (package / "data" / "labels.py").rename(package / "data" / "label_table.py")
+    assert digests()["snapshot"] != before["snapshot"]
+
+
+def test_compiled_python_and_hidden_files_change_no_digest(package: Path):
+    before = digests()
+    (package / "data" / "__pycache__").mkdir()
+    (package / "data" / "__pycache__" / "labels.cpython-311.pyc").touch()
+    (package / "data" / ".labels.py.swp").touch()
+    assert digests() == before
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_digest_covers_all_that_a_stage_imports(stage: str):
+    passed_over = NO_PART_OF_RESULTS | (set() if stage in WITH_PAGES else PAGES)
+    shaping = {
+        name
+        for name in imported_by(f"stages/{stage}.py", passed_over)
+        if Path(name).parts[0].removesuffix(".py") not in passed_over
+    }
+    covered = PIPELINE[stage].needs.code
+    assert {name for name in shaping if not any(Path(name).is_relative_to(each) for each in covered)} == set()
+
+
+def imported_by(file: str, passed_over: set[str]) -> set[str]:
+    """The modules that a module imports, directly or through others, as paths in the package; itself included."""
+    found, waiting = set(), [file]
+    while waiting:
+        name = waiting.pop()
+        if name in found or Path(name).parts[0].removesuffix(".py") in passed_over:
+            continue
+        found.add(name)
+        tree = ast.parse((resources.PACKAGE / name).read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("age_tasks"):
+                waiting += [path for each in node.names if (path := module_file(node.module, each.name))]
+    return {name for name in found if not name.endswith("__init__.py")}
+
+
+def module_file(module: str, name: str) -> str | None:
+    """The file of `from module import name`, relative to the package."""
+    folder = Path(*module.split(".")[1:])
+    for candidate in (
+        folder / f"{name}.py",
+        folder.with_suffix(".py") if folder.parts else folder,
+        folder / "__init__.py",
+    ):
+        if (resources.PACKAGE / candidate).is_file():
+            return candidate.as_posix()
+    return None
