@@ -68,7 +68,7 @@ _EVALUATION = ("data", "training", "evaluation", "reports", "serving", "stages/_
 
 PIPELINE: dict[str, Stage] = {
     "snapshot": Stage(
-        Needs(code=("data", "stages/snapshot.py")),
+        Needs(code=("data", "stages/_inputs.py", "stages/snapshot.py")),
         does="freezes the labels and reads every image once",
         writes=("labels.csv", "snapshot.csv"),
         when_it_fails="the log names the file and line to correct",

@@ -11,7 +11,6 @@ import pandas as pd
 
 from age_tasks.config import AugmentationSettings, Config, TrainingSettings
 from age_tasks.data.splits import SPLITS
-from age_tasks.evaluation.metrics import mae
 from age_tasks.reports import figures
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
@@ -93,7 +92,7 @@ def pictures(splits: Splits, settings: AugmentationSettings) -> pd.DataFrame:
 def _summarise(name: str, ages: np.ndarray, test: pd.DataFrame, history: pd.DataFrame, out: Path) -> Summary:
     best = history.loc[history["val_mae"].idxmin()]
     summary = {
-        "test_mae": round(mae(test["real_age"].to_numpy(), ages), 3),
+        "test_mae": round(float(np.abs(ages - test["real_age"].to_numpy()).mean()), 3),
         "test_images": len(test),
         "val_mae": round(float(best["val_mae"]), 3),
         "best_epoch": int(best["epoch"]),
