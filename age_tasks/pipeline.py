@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from age_tasks.config import Config
-from age_tasks.registry.approval import answer
+from age_tasks.registry.approval import approval_answer
 from age_tasks.registry.promotions import Promotion, model_to_beat
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import StoredRun, Workspace
@@ -52,7 +52,7 @@ def _champion_version(run: StoredRun) -> str:
 
 
 def _approval_answer(run: StoredRun) -> str:
-    return answer()
+    return approval_answer()
 
 
 def _enough_new_labels(run: Workspace, config: Config) -> None:

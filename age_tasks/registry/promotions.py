@@ -1,11 +1,11 @@
-"""Versions of the model in the store, and the promotion log that says which one is in use.
+"""Published versions of the model, and the promotion log, which names the champion.
 
-    registry/versions/<version>/...                  a version's files; its manifest, with their sha256, comes last
-    registry/promotions/<number>-<time>-<lot>.json   an entry a promotion, never changed
+    registry/versions/<version>/...                     a version's files; its manifest, with their sha256, comes last
+    registry/promotions/<number>-<time>-<suffix>.json   one entry per promotion, never changed
 
-The champion is the version that the last entry by name promotes. Two runs that race both write an entry of their own:
-both stay in the history, which says so, and every reader agrees on the winner. No entry needs a conditional write,
-which stores that speak S3 can't be trusted with.
+The champion is the version that the last entry by name promotes. Two runs that promote at the same time write two
+entries: both stay in the history, marked as raced, and every reader sees the same champion. No entry needs a
+conditional write, which not every S3-compatible store implements correctly.
 """
 
 import getpass
@@ -18,8 +18,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from age_tasks.environment import StageVariables
 from age_tasks.errors import NotFoundError, SettingsError, StoreError
@@ -29,22 +29,22 @@ log = logging.getLogger(__name__)
 
 VERSIONS, PROMOTIONS = "registry/versions/", "registry/promotions/"
 MANIFEST = "manifest.json"
-SHOWN_AFTER = (0, 1, 2, 4, 8, 16, 32)  # seconds between looks for a new entry
+LISTING_PAUSES = (0, 1, 2, 4, 8, 16, 32)  # seconds before each look for a new entry
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """One entry of the log, with what its place in the log says."""
+    """One entry of the promotion log."""
 
     key: str
     version: str
-    number: int  # of the version, which people call v1, v2, …: the order of first promotions
+    number: int  # of the version (v1, v2, …), in the order of first promotions
     at: str
     who: str
     why: str
     run: str | None  # None for a rollback
     replaces: str | None  # the entry that was last when this one was written
-    raced: bool  # it was not any more
+    raced: bool  # another entry was written after the one that this entry replaces
 
     @property
     def name(self) -> str:
@@ -52,13 +52,13 @@ class Promotion:
         return f"v{self.number}"
 
 
-def publish_version(store: Store, version: str, files: Mapping[str, Path], facts: dict) -> str:
-    """Put a version's files and then its manifest; returns the version's address. One that is there stays as it is.
+def publish_version(store: Store, version: str, files: Mapping[str, Path], facts: Mapping[str, Any]) -> str:
+    """Put a version's files and then its manifest; returns the version's address. An existing version is not changed.
 
     Args:
-        version: a key of its own.
+        version: a unique key.
         files: name in the version → local file.
-        facts: what else the manifest says (metrics, run).
+        facts: further entries of the manifest (run, metrics).
     """
     if not store.exists(f"{VERSIONS}{version}/{MANIFEST}"):
         for name, path in files.items():
@@ -68,24 +68,25 @@ def publish_version(store: Store, version: str, files: Mapping[str, Path], facts
     return store.where(VERSIONS + version)
 
 
-def manifest(store: Store, version: str) -> dict:
-    """What a published version consists of.
+def manifest(store: Store, version: str) -> dict[str, Any]:
+    """The manifest of a published version.
 
     Raises:
-        NotFoundError: no such version, or only a part of one.
+        NotFoundError: no such version, or an incomplete one.
     """
     try:
-        return json.loads(store.get(f"{VERSIONS}{version}/{MANIFEST}"))
+        found: dict[str, Any] = json.loads(store.get(f"{VERSIONS}{version}/{MANIFEST}"))
     except NotFoundError:
         raise NotFoundError(f"no version {version} in {store.url}") from None
+    return found
 
 
-def fetch_version(store: Store, version: str, folder: Path) -> dict:
+def fetch_version(store: Store, version: str, folder: Path) -> dict[str, Any]:
     """Fetch a version's files into `folder`; returns its manifest.
 
     Raises:
         NotFoundError: no such version.
-        StoreError: a file is not what the manifest says.
+        StoreError: a file's sha256 differs from the manifest's.
     """
     found = manifest(store, version)
     for name, listed in found["files"].items():
@@ -99,7 +100,7 @@ def fetch_version(store: Store, version: str, folder: Path) -> dict:
 def history(store: Store) -> list[Promotion]:
     """The promotion log, oldest entry first."""
     keys = store.list(PROMOTIONS)
-    before = dict(pairwise([None, *keys][::-1]))
+    before = dict(zip(keys, [None, *keys], strict=False))
     numbers: dict[str, int] = {}
     promotions = []
     for key in keys:
@@ -110,21 +111,22 @@ def history(store: Store) -> list[Promotion]:
 
 
 def champion(store: Store) -> Promotion | None:
-    """The entry that names the version in use; None before the first promotion."""
+    """The last entry of the log; None before the first promotion."""
     return next(reversed(history(store)), None)
 
 
 def model_to_beat(store: Store, model_sha256: str) -> Promotion | None:
-    """The version that a candidate has to beat: the champion, or the one before it where the candidate is that itself.
+    """The version that a candidate has to beat: the last promoted one that is not the candidate itself.
 
-    So an unchanged run is measured against what it was measured against at first, and has nothing to do.
+    So a repeated run, whose model is the champion already, is compared with the same version as before, and its stages
+    are reused.
     """
     others = (entry for entry in reversed(history(store)) if _model(store, entry) != model_sha256)
     return next(others, None)
 
 
 def published_before(store: Store, model_sha256: str) -> Promotion | None:
-    """The last promotion of this very model."""
+    """The last promotion of a model with this sha256; None if there was none."""
     same = (entry for entry in reversed(history(store)) if _model(store, entry) == model_sha256)
     return next(same, None)
 
@@ -140,14 +142,15 @@ def promote(
     """Append an entry that makes `version` the champion.
 
     Args:
-        why: a sentence for those who read the history.
-        run: the run that decided so; None for a person.
-        who: the person who agreed to what a run decided; None: whoever acts here.
-        seen: the log by which it was decided; what was written since counts as a race. None: as it is now.
+        why: the reason, a sentence for the history.
+        run: the run that promotes; None for a person.
+        who: the person who approved; None: `AGE_WHO`, or the user of this machine.
+        seen: the log that the decision was based on; an entry written since then counts as a race. None: the log as it
+            is now.
 
     Raises:
         NotFoundError: the version was never published.
-        StoreError: the store keeps the entry but does not list it.
+        StoreError: the store has the entry but does not list it.
     """
     manifest(store, version)
     keys = store.list(PROMOTIONS) if seen is None else [entry.key for entry in seen]
@@ -157,9 +160,9 @@ def promote(
     entry = {"version": version, "at": now.isoformat(timespec="seconds"), "who": who or _who(), "why": why, "run": run}
     entry["replaces"] = keys[-1] if keys else None
     store.put(key, to_json(entry))
-    promotions = _showing(store, key)
+    promotions = _log_with(store, key)
     if any(other.raced for other in promotions if other.key not in keys):
-        log.warning("another promotion was written at the same time; %s holds", promotions[-1].name)
+        log.warning("another promotion was written at the same time; the champion is %s", promotions[-1].name)
     return next(each for each in promotions if each.key == key)
 
 
@@ -167,21 +170,21 @@ def rollback(store: Store, why: str, to: str | None = None) -> Promotion:
     """Append an entry that makes an earlier version the champion again.
 
     Args:
-        to: a number as in the history (`v12` or `12`); None: the version that the champion replaced at first.
+        to: a version's number (`v12` or `12`); None: the version before the champion.
 
     Raises:
-        SettingsError: no such number, or nothing to go back to.
+        SettingsError: no such number, or no earlier version.
     """
     promotions = history(store)
     if not promotions:
-        raise SettingsError(f"nothing was ever promoted in {store.url}")
+        raise SettingsError(f"no model has been promoted in {store.url}")
     now = promotions[-1]
     if to is not None:
         wanted = find(promotions, to)
     elif now.number > 1:
         wanted = find(promotions, str(now.number - 1))
     else:
-        raise SettingsError(f"the champion, {now.name}, is the first version: there is none before it")
+        raise SettingsError(f"the champion, {now.name}, is the first version: there is no earlier one")
     if wanted.version == now.version:
         raise SettingsError(f"{now.name} is the champion already")
     return promote(store, wanted.version, why, seen=promotions)
@@ -191,35 +194,35 @@ def find(promotions: Sequence[Promotion], name: str) -> Promotion:
     """The last entry of a version, by its number (`v12` or `12`) or its key.
 
     Raises:
-        SettingsError: there is none; lists those there are.
+        SettingsError: there is none; the message lists the versions.
     """
     number = re.fullmatch(r"v?(\d+)", name)
     for each in reversed(promotions):
         if each.version == name or (number and each.number == int(number[1])):
             return each
-    there = ", ".join(dict.fromkeys(each.name for each in promotions)) or "none"
-    raise SettingsError(f"no version {name!r} was ever promoted; there are: {there}")
+    known = ", ".join(dict.fromkeys(each.name for each in promotions)) or "none"
+    raise SettingsError(f"no version {name!r} has been promoted; there are: {known}")
 
 
-def _showing(store: Store, key: str) -> list[Promotion]:
-    """The log, when it shows the entry `key`: some stores list an object a while after they have it."""
-    for pause in SHOWN_AFTER:
+def _log_with(store: Store, key: str) -> list[Promotion]:
+    """The log with the entry `key`: some stores list a new object only after a while."""
+    for pause in LISTING_PAUSES:
         time.sleep(pause)
         promotions = history(store)
         if any(entry.key == key for entry in promotions):
             return promotions
     raise StoreError(
-        f"{store.where(key)} is written, but the store has not listed it within {sum(SHOWN_AFTER)} seconds; it holds "
-        "once it does: see `python -m age_tasks history` before you try again"
+        f"{store.where(key)} is written, but the store has not listed it within {sum(LISTING_PAUSES)} seconds; the "
+        "promotion takes effect when it does: check `age-tasks history` before you try again"
     )
 
 
 def _model(store: Store, entry: Promotion) -> str:
-    return manifest(store, entry.version)["files"]["model.keras"]["sha256"]
+    return str(manifest(store, entry.version)["files"]["model.keras"]["sha256"])
 
 
 def _who() -> str:
-    """Who acts: `AGE_WHO`, which Airflow's tasks set, or the user of this machine."""
+    """The person who acts: `AGE_WHO`, which Airflow's tasks set, or the user of this machine."""
     try:
         return StageVariables.from_env().who or getpass.getuser()
     except (KeyError, OSError):  # a user without a name, as in some containers

@@ -54,7 +54,7 @@ def predict(paths: Sequence[Path], store: Store, cache: Path, version: str | Non
         `warning` where it is unlike the training pictures, and `problem` where it can't be read at all.
 
     Raises:
-        NotFoundError: nothing was ever promoted.
+        NotFoundError: no model has been promoted.
         SettingsError: no such version.
         StoreError: a file of the version was changed.
         WeightsError: the model is refused.

@@ -148,7 +148,7 @@ def test_no_answer_is_no_approval(runs: dict[str, dict], store: FileStore):
     assert runs["unanswered"]["states"]["publish"] == "success"
     summary, verdict = published(store, "unanswered")
     assert summary["published"] is False
-    assert summary["approval"].startswith("nobody had approved it at 20")
+    assert summary["approval"].startswith("not approved: no answer by 20")
     assert "Not published. " in verdict
     assert "Nobody had approved it" in verdict
 

@@ -145,7 +145,7 @@ def test_a_clock_that_is_off_is_told_by_the_real_server(s3, minutes: int, tmp_pa
 
 def test_a_promotion_waits_until_the_listing_shows_it(proxy: FaultyProxy, tmp_path: Path, monkeypatch):
     store = bucket(tmp_path.name)
-    monkeypatch.setattr(registry, "SHOWN_AFTER", (0, 0.3, 0.6, 1.2, 2.4))
+    monkeypatch.setattr(registry, "LISTING_PAUSES", (0, 0.3, 0.6, 1.2, 2.4))
     published(store, tmp_path, "one")
     proxy.lag = 1.0
     promoted = promote(store, "one", "gate passed", run="one")
@@ -156,7 +156,7 @@ def test_a_promotion_waits_until_the_listing_shows_it(proxy: FaultyProxy, tmp_pa
 
 def test_a_listing_that_does_not_catch_up_is_told(proxy: FaultyProxy, tmp_path: Path, monkeypatch):
     store = bucket(tmp_path.name)
-    monkeypatch.setattr(registry, "SHOWN_AFTER", (0, 0.1))
+    monkeypatch.setattr(registry, "LISTING_PAUSES", (0, 0.1))
     published(store, tmp_path, "one")
     proxy.lag = 3600
     with pytest.raises(StoreError, match=r"promotions/000001-.* is written, but .*age_tasks history"):
@@ -268,7 +268,7 @@ def test_a_publish_under_faults_publishes_once_and_whole_or_not_at_all(
             copied.put(key, finished.store.get(key))
     point_at(monkeypatch, tmp_path, sample.labels)
     monkeypatch.setenv("AGE_STORE", copied.url)
-    monkeypatch.setattr(registry, "SHOWN_AFTER", (0, 0.5, 1, 2))
+    monkeypatch.setattr(registry, "LISTING_PAUSES", (0, 0.5, 1, 2))
     monkeypatch.setattr(publish, "_export", lambda *_: NOT_EXPORTED)
     for attempt, rate in enumerate((random.Random(seed).choice((0.05, 0.2, 0.6)), 0.0)):
         proxy.plan, proxy.lag = some(rate, FAULTS, seed), (0.0, 1.0)[seed % 2]

@@ -1,4 +1,4 @@
-"""What is published, in MLflow: beside a real server, which needs an environment of its own."""
+"""The mirror in MLflow, against a real server in its own virtual environment."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import requests
 
-from age_tasks.registry.mlflow_mirror import flat, log_champion, log_version, numbers
+from age_tasks.registry.mlflow_mirror import flatten, log_champion, log_version, numeric_metrics
 from tests.support.ports import free_ports
 
 SETTINGS = {"recipe": "demo", "finetune": {"epochs": 3, "learning_rate": 5e-5}, "card": {"owner": "us"}}
@@ -49,7 +49,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.e2e
 @pytest.mark.timeout(900)
-def test_a_version_its_curves_and_who_is_champion(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_versions_curves_and_the_champion_are_logged(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     (tmp_path / "report.html").write_text("<h1>Age model report</h1>")
     (tmp_path / "model.keras").write_bytes(b"weights")
@@ -85,24 +85,24 @@ def test_a_server_that_is_down_is_a_warning_without_its_password(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://team:s3cret@{host}")
     log_version("monday-0a1b", SETTINGS, METRICS, {"finetune": HISTORY}, {})
     (warning,) = caplog.messages
-    assert f"MLflow (http://{host}) can't be reached" in warning
+    assert f"MLflow (http://{host}) is unreachable" in warning
     assert "s3cret" not in caplog.text
 
 
-def test_an_address_that_is_none_is_a_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+def test_an_invalid_address_is_a_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     log_champion("monday-0a1b")
     assert "not logged there" in caplog.text
 
 
-def test_publishing_brings_no_client_along():
+def test_publish_imports_no_http_client():
     program = "import sys, age_tasks.stages.publish; print([m for m in ('requests', 'mlflow') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"[]\n"
 
 
-def test_settings_and_metrics_lie_flat():
-    assert flat(SETTINGS)["finetune.epochs"] == 3
-    assert numbers(METRICS) == {
+def test_settings_and_metrics_are_flattened():
+    assert flatten(SETTINGS)["finetune.epochs"] == 3
+    assert numeric_metrics(METRICS) == {
         "images": 40,
         "finetune.mae.value": 6.5,
         "finetune.mae.low": 6.1,

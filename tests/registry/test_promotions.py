@@ -78,14 +78,14 @@ def test_a_rollback_goes_one_version_back_or_where_it_is_told(store: Store, tmp_
 
 
 def test_a_rollback_that_makes_no_sense_says_why(store: Store, tmp_path: Path):
-    with pytest.raises(SettingsError, match="nothing was ever promoted"):
+    with pytest.raises(SettingsError, match="no model has been promoted"):
         rollback(store, "why")
     promoted(store, tmp_path, "one")
     with pytest.raises(SettingsError, match="v1, is the first version"):
         rollback(store, "why")
     with pytest.raises(SettingsError, match="v1 is the champion already"):
         rollback(store, "why", to="1")
-    with pytest.raises(SettingsError, match="no version 'v7' was ever promoted; there are: v1"):
+    with pytest.raises(SettingsError, match="no version 'v7' has been promoted; there are: v1"):
         rollback(store, "why", to="v7")
     assert len(history(store)) == 1
 

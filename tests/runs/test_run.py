@@ -9,7 +9,7 @@ import pytest
 from age_tasks.config import Config
 from age_tasks.environment import Locations
 from age_tasks.errors import LabelsError, MissingInputError
-from age_tasks.registry.approval import answer
+from age_tasks.registry.approval import approval_answer
 from age_tasks.runs.keys import safe_run_key
 from age_tasks.runs.listing import newest_run
 from age_tasks.runs.records import StageRecord
@@ -18,7 +18,7 @@ from age_tasks.runs.runner import Needs, execute_stage
 
 FIRST, SECOND = Needs(), Needs(("first",), ("gate",))
 FOLLOWS = Needs(("first",), follows_previous=True)
-HEEDS = Needs(("first",), extra={"approval": lambda run: answer()})
+HEEDS = Needs(("first",), extra={"approval": lambda run: approval_answer()})
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def test_a_changed_byte_is_refused_by_name(model: FileStore, sample, capsys: pyt
     ("arguments", "said"),
     [
         (["nothing.jpg"], "nothing.jpg: no such picture, folder or CSV file"),
-        (["{images}/00003.jpg", "--version", "9"], "no version '9' was ever promoted; there are: v1"),
+        (["{images}/00003.jpg", "--version", "9"], "no version '9' has been promoted; there are: v1"),
     ],
 )
 def test_mistakes_are_told_in_a_line(model: FileStore, sample, arguments, said, capsys: pytest.CaptureFixture[str]):
