@@ -1,0 +1,122 @@
+"""What evaluation and gate hand on: `metrics.json` and `gate.json`. Ages and errors in years."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from age_tasks.store.documents import Document
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Estimate(_Part):
+    """A number with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ModelMetrics(_Part):
+    """A model on the test images; `cs5` is the fraction (0–1) of predictions within 5 years."""
+
+    mae: Estimate
+    rmse: Estimate
+    bias: Estimate
+    cs5: Estimate
+
+
+class ConstantMetrics(_Part):
+    """The MAE of predicting one age for everyone."""
+
+    mae: float
+
+
+class Mistaken(_Part):
+    """Images of a group of people, and the fraction (0–1) predicted to be outside it; None without images."""
+
+    images: int
+    mistaken: float | None
+
+
+class BinDifference(Estimate):
+    """MAE of the candidate less MAE of the champion on the test images of an age bin."""
+
+    low_age: float
+    high_age: float
+    images: int
+
+
+class ChampionComparison(Estimate):
+    """MAE of the candidate less MAE of the champion on the same test images, with what the gate asks besides.
+
+    `drift` is the population stability index of the ages; `new_images` have never been seen by the champion.
+    """
+
+    version: str
+    name: str
+    seen_in_training: int
+    new_images: int
+    drift: float
+    images: int
+    candidate_mae: float
+    champion_mae: float
+    p_value: float
+    bins: tuple[BinDifference, ...]
+
+
+class IntervalGroup(_Part):
+    """The 90 % interval around the predicted ages between `low` and `high`; None where the group is open."""
+
+    low: float | None
+    high: float | None
+    half_width: float
+    images: int
+    test_images: int | None = None
+    test_coverage: float | None = None
+
+
+class PredictionInterval(_Part):
+    """The interval that holds for a fraction `coverage` of images, and how often it held on the test images."""
+
+    coverage: float
+    test_coverage: float
+    groups: tuple[IntervalGroup, ...]
+
+
+class Metrics(Document):
+    """`metrics.json`: each model's metrics on the test images; `champion` is None before the first promotion."""
+
+    images: int
+    median_age: float
+    predict_the_median: ConstantMetrics
+    baseline: ModelMetrics
+    finetune: ModelMetrics
+    difference: Estimate
+    minors: Mistaken
+    adults: Mistaken
+    champion: ChampionComparison | None
+    interval: PredictionInterval
+
+
+class Rule(_Part):
+    """One promotion rule, applied to a candidate: a value, a bound, and the result."""
+
+    name: str
+    value: float
+    comparison: Literal["<=", "<"]  # between value and bound
+    bound: float
+    unit: str
+    why: str
+    passed: bool
+    sentence: str  # the result in words
+
+
+class GateResult(Document):
+    """`gate.json`: whether all rules hold, in a sentence, and each rule."""
+
+    passed: bool
+    verdict: str
+    rules: tuple[Rule, ...]
