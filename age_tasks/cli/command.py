@@ -22,13 +22,16 @@ CACHE, OUT = "AGE_CACHE", "--out"
 
 
 class GroupedHelp(TyperGroup):
-    """Help as plain text of any width, with the commands in groups; quick, since nothing is imported for it."""
+    """Help as plain text of any width, with the commands in groups; quick, since nothing is imported for it.
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:
+    The types of contexts and formatters are private to typer.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
         """The commands in the order of their registration."""
         return list(self.commands)
 
-    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each group."""
         groups: dict[str, list[tuple[str, str]]] = {}
         width = max(map(len, self.commands))

@@ -36,8 +36,8 @@ def run_isolated(function: Main, arguments: Sequence[str], env: Mapping[str, str
     Returns:
         The exit code; negative where a signal ended the process.
     """
-    method = "forkserver" if FORKS and arguments[0] in PRELOADED else "spawn"
-    process = get_context(method).Process(target=_call, args=(function, list(arguments), dict(env)))
+    context = get_context("forkserver") if FORKS and arguments[0] in PRELOADED else get_context("spawn")
+    process = context.Process(target=_call, args=(function, list(arguments), dict(env)))
     process.start()
     process.join()
     assert process.exitcode is not None  # it has been joined
