@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 class Progress:
     """Call it with (done, total): it logs how much is done, items per second and the seconds left."""
 
-    def __init__(self, what: str, every_seconds: float = 5.0):
+    def __init__(self, what: str, every_seconds: float = 5.0) -> None:
         """Start the clock.
 
         Args:

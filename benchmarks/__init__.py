@@ -1,0 +1,1 @@
+"""Measurements of speed and accuracy, and of the promotion rules."""

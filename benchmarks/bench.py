@@ -73,7 +73,7 @@ def _options() -> argparse.Namespace:
 class Bench:
     """All measurements of one backbone, in a folder of their own."""
 
-    def __init__(self, work: Path, images: Path, overrides: list[str]):
+    def __init__(self, work: Path, images: Path, overrides: list[str]) -> None:
         self._work, self._images, self._overrides = work, images, overrides
 
     def measure(self, labels: pd.DataFrame, options: argparse.Namespace) -> dict[str, Any]:

@@ -21,7 +21,7 @@ Image.MAX_IMAGE_PIXELS = None
 
 
 class TooManyPixels(LabelsError):
-    def __init__(self, size: tuple[int, int]):
+    def __init__(self, size: tuple[int, int]) -> None:
         super().__init__(
             f"{size[0] * size[1] / 1e6:,.0f} million pixels; at most {MAX_PIXELS / 1e6:.0f} (decompression bomb)"
         )

@@ -37,7 +37,7 @@ class Finding:
 class Expectations:
     """A private copy of `expectations/` in `workspace`, whose Data Docs collect every suite that is checked."""
 
-    def __init__(self, workspace: Path, run_name: str):
+    def __init__(self, workspace: Path, run_name: str) -> None:
         os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
         logging.getLogger("great_expectations").setLevel(logging.WARNING)
         import great_expectations as gx

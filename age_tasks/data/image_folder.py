@@ -17,7 +17,7 @@ READERS = 8
 class ImageFolder:
     """The images folder: a path, or an `s3://` address whose files are fetched once into the cache."""
 
-    def __init__(self, location: str, cache: Path):
+    def __init__(self, location: str, cache: Path) -> None:
         self.location = location
         self._remote: Store | None = open_store(location) if location.startswith("s3://") else None
         self._entries: dict[str, Entry] = {}

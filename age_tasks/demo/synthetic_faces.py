@@ -81,7 +81,7 @@ def draw_face(age: float, rng: np.random.Generator) -> Image.Image:
 class _Face:
     """Draws onto a canvas. Coordinates are fractions of the side; `_at` turns them into pixels."""
 
-    def __init__(self, canvas: Image.Image, age: float, rng: np.random.Generator):
+    def __init__(self, canvas: Image.Image, age: float, rng: np.random.Generator) -> None:
         self._pen, self._age, self._rng = ImageDraw.Draw(canvas), age, rng
         self._youth = float(np.exp(-age / 9))  # 1 for a newborn, near 0 for adults
         self._old = float(np.clip((age - 25) / 60, 0, 1.1))  # wrinkles, sag

@@ -41,7 +41,7 @@ class Server:
         shown: its address without user and password, for messages.
     """
 
-    def __init__(self, given: MLflowVariables):
+    def __init__(self, given: MLflowVariables) -> None:
         parts = urlsplit(given.uri)
         port = f":{parts.port}" if parts.port else ""
         self.shown = f"{parts.scheme}://{parts.hostname}{port}"

@@ -88,7 +88,10 @@ def _value(name: str, text: str) -> str:
 
 
 def peak_memory_bytes() -> int:
-    """The most memory this process has held at once. (`ru_maxrss` would include the parent it was forked from.)"""
+    """The most memory this process has held at once, in bytes.
+
+    It is read from /proc: `ru_maxrss` would include the parent process that this one was forked from.
+    """
     try:
         (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024

@@ -13,7 +13,7 @@ from age_tasks.store.disk import disk_full, is_full
 class FileStore:
     """A folder; its files are the objects, their paths the keys. See `Store` for the methods."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path) -> None:
         self._root = root.expanduser().absolute()
         self.url = self._root.as_uri()
 

@@ -47,7 +47,7 @@ class S3Store:
     Endpoint, keys and region come from the usual AWS variables, such as AWS_ENDPOINT_URL.
     """
 
-    def __init__(self, bucket: str, prefix: str):
+    def __init__(self, bucket: str, prefix: str) -> None:
         self._bucket = bucket
         self._prefix = f"{check_key(prefix)}/" if prefix else ""
         self.url = f"s3://{bucket}/{prefix}".rstrip("/")

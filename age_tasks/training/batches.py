@@ -33,7 +33,7 @@ class FeatureBatches(keras.utils.PyDataset):
         targets: Targets,
         seed: int | None = None,
         views: int = 1,
-    ):
+    ) -> None:
         super().__init__(workers=1, max_queue_size=8)
         self._cache, self._targets, self._batch_size = cache, targets, batch_size
         self._sha256s, self._ages = table["sha256"].tolist(), table["real_age"].to_numpy("float32")

@@ -18,7 +18,7 @@ REMEMBERED = ("wait", "best", "cooldown_counter", "stopped_epoch", "_ema_weights
 class EpochLog(keras.callbacks.Callback):
     """A row an epoch, in years, and a line of progress."""
 
-    def __init__(self, epochs: int):
+    def __init__(self, epochs: int) -> None:
         super().__init__()
         self.rows: list[dict[str, float]] = []
         self._epochs = epochs
@@ -51,7 +51,7 @@ class KeepBest(keras.callbacks.Callback):
     `ModelCheckpoint` writes over the file in place: killed meanwhile, it leaves a training without its best weights.
     """
 
-    def __init__(self, path: Path, monitor: str):
+    def __init__(self, path: Path, monitor: str) -> None:
         super().__init__()
         self.best = float("inf")
         self._path, self._monitor = path, monitor
@@ -71,7 +71,7 @@ class Resume(keras.callbacks.Callback):
         callbacks: whose counters and rows are part of the state.
     """
 
-    def __init__(self, folder: Path, callbacks: list[keras.callbacks.Callback]):
+    def __init__(self, folder: Path, callbacks: list[keras.callbacks.Callback]) -> None:
         super().__init__()
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._callbacks = folder, callbacks

@@ -109,7 +109,7 @@ def incomplete_files(cache: Path) -> list[Path]:
 class FeatureCache:
     """Rows of features by key, of one prefix. What others have added since it was opened is not seen."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         """
         Args:
             folder: `features_folder(cache) / <prefix digest>`.

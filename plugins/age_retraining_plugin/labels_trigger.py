@@ -89,7 +89,7 @@ class NewLabelsTrigger(BaseEventTrigger):
         poll_seconds: float,
         settle_seconds: float,
         once_more_seconds: float = ONCE_MORE_SECONDS,
-    ):
+    ) -> None:
         super().__init__()
         self.labels, self.store = labels, store
         self.poll_seconds, self.settle_seconds = poll_seconds, settle_seconds

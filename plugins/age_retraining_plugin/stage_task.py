@@ -84,7 +84,7 @@ class CommandOperator(Outcome, BashOperator):
 
     ui_color = "#dcebf0"
 
-    def __init__(self, *, command: str, env: dict[str, str], **options: Any):
+    def __init__(self, *, command: str, env: dict[str, str], **options: Any) -> None:
         super().__init__(
             bash_command=f"exec {shlex.quote(sys.executable)} -m age_tasks {command}",
             cwd=str(working_folder()),

@@ -30,7 +30,9 @@ class DockerStage(Outcome, DockerOperator):
     train beside it.
     """
 
-    def __init__(self, *, stage: str, env: dict[str, str], settings: RuntimeVariables, gpu: bool, **options: Any):
+    def __init__(
+        self, *, stage: str, env: dict[str, str], settings: RuntimeVariables, gpu: bool, **options: Any
+    ) -> None:
         locations = Locations.from_env()
         volume = settings.cache_volume
         super().__init__(

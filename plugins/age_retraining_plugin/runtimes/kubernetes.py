@@ -20,7 +20,9 @@ class KubernetesStage(Outcome, KubernetesPodOperator):
     A pod outlives a worker that dies; the operator finds it again on the next try (`durable`).
     """
 
-    def __init__(self, *, stage: str, env: dict[str, str], settings: RuntimeVariables, gpu: bool, **options: Any):
+    def __init__(
+        self, *, stage: str, env: dict[str, str], settings: RuntimeVariables, gpu: bool, **options: Any
+    ) -> None:
         places = {"AGE_STORE": settings.store, "AGE_CACHE": CACHE}
         places |= {"KERAS_HOME": f"{CACHE}/keras", "MPLCONFIGDIR": f"{CACHE}/matplotlib"}
         secret = settings.kubernetes_secret
