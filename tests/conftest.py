@@ -7,18 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from age_tasks.cli.app import main
 from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.environment import Locations
-from age_tasks.pipeline import STAGES
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
 from tests.support.fast_runs import forbid_imports, is_fast_run, is_slow_module, uses_slow_fixture
 from tests.support.s3_server import NotPossibleHere, serve_s3
-from tests.support.settings import QUICK, overrides, point_at
-from tests.support.shared import built_once
+from tests.support.settings import QUICK, point_at
+from tests.support.shared import once
+from tests.support.stages import run_stages
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,31 +53,34 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def sample(shared: Path) -> Sample:
     """150 images of faces, and every fault that labels can have. No test may change them."""
+    facts = shared / "sample.json"
 
-    def draw(folder: Path) -> None:
-        drawn = draw_sample(folder, 150, seed=3, faults=True)
-        (folder / "sample.json").write_text(json.dumps({"rows": drawn.rows, "faults": drawn.faults}))
+    def draw() -> None:
+        drawn = draw_sample(shared / "sample", 150, seed=3, faults=True)
+        facts.write_text(json.dumps({"rows": drawn.rows, "faults": drawn.faults}))
 
-    folder = built_once(shared / "sample", draw)
-    return Sample(folder / "labels.csv", folder / "images", **json.loads((folder / "sample.json").read_text()))
+    once(shared / "sample.done", draw)
+    return Sample(shared / "sample" / "labels.csv", shared / "sample" / "images", **json.loads(facts.read_text()))
 
 
 @pytest.fixture(scope="session")
-def finished(sample: Sample, shared: Path) -> Iterator[Workspace]:
-    """A run of all stages with the demo recipe and small settings. No test may change its store or cache."""
+def prepared(sample: Sample, shared: Path) -> Iterator[Workspace]:
+    """The run `finished` up to `split`: without a training. No test may change its store or cache."""
     with pytest.MonkeyPatch.context() as patch:
-        point_at(patch, shared / "finished", sample.labels)
-        patch.setenv("AGE_RUN", "finished")
-        built_once(shared / "finished", lambda _: _run_all_stages())
+        point_at(patch, shared, sample.labels)
+        once(shared / "prepared.done", lambda: run_stages("finished", "demo", QUICK, last="split"))
         locations = Locations.from_env()
     with open_run("finished", locations) as run:
         yield run
 
 
-def _run_all_stages() -> None:
-    for stage in STAGES:
-        given = ["--recipe", "demo", *overrides(QUICK)] if stage == "snapshot" else []
-        assert main([stage, *given]) == 0
+@pytest.fixture(scope="session")
+def finished(prepared: Workspace, sample: Sample, shared: Path) -> Workspace:
+    """A run of all stages with the demo recipe and small settings. No test may change its store or cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        point_at(patch, shared, sample.labels)
+        once(shared / "finished.done", lambda: run_stages("finished", "demo", QUICK, first="baseline"))
+    return prepared
 
 
 @pytest.fixture

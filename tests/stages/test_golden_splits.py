@@ -15,8 +15,8 @@ from age_tasks.config import SplitSettings
 from age_tasks.data.splits import assign, no_known, remember
 from age_tasks.environment import Locations
 from age_tasks.runs.run import open_run
-from tests.conftest import overrides
 from tests.data.test_splits import faces
+from tests.support.settings import overrides
 
 # Of these columns only: the bytes of drawn images, and so their sha256, depend on the build of the JPEG encoder.
 COLUMNS = ["line", "file_name", "real_age", "age_text"]

@@ -1,19 +1,27 @@
+"""The stage `publish`."""
+
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from age_tasks.data.decoding import load_rgb
 from age_tasks.environment import Locations
 from age_tasks.errors import MissingInputError
 from age_tasks.registry.approval import Approval
 from age_tasks.registry.promotions import champion, fetch_version, history, publish_version, rollback
 from age_tasks.runs.run import Workspace, open_run
+from age_tasks.serving.litert import ages
 from age_tasks.stages import publish
+from age_tasks.stages._inputs import images_of
 from age_tasks.stages.publish import promote_candidate, trained_on
 from age_tasks.store.base import Store
 from tests.support.builders import FACTS, candidate
+from tests.support.settings import QUICK
+from tests.support.stages import run_stages, table
 
 
 @pytest.fixture
@@ -91,3 +99,37 @@ def test_a_version_remembers_the_images_of_its_splits():
         {"sha256": "train", "real_age": 30.0, "split": "train"},
         {"sha256": "test", "real_age": 30.0, "split": "test"},
     ]
+
+
+def test_a_run_that_passed_the_gate_is_promoted(finished: Workspace):
+    assert finished.require_record("gate").summary["passed"]
+    entry = champion(finished.store)
+    assert (entry.run, entry.why) == ("finished", "gate passed: all 3 rules hold")
+    report = finished.store.get("reports/finished.html").decode()
+    assert "Age model report" in report
+    assert "Not published." not in report
+
+
+def test_a_run_that_failed_the_gate_gets_a_report_and_changes_no_champion(copied: Locations):
+    run_stages("refused", "demo", QUICK | {"gate.max_test_mae": 0.01})
+    with open_run("refused", copied) as run:
+        assert not run.require_record("gate").summary["passed"]
+        assert [entry.run for entry in history(run.store)] == ["finished"]
+        assert "Not published." in run.store.get("reports/refused.html").decode()
+
+
+def test_the_litert_file_of_a_version_predicts_the_same_ages(finished: Workspace, tmp_path: Path):
+    listed = fetch_version(finished.store, champion(finished.store).version, tmp_path)
+    assert (listed["input"]["shape"], listed["input"]["channels"]) == ([None, 64, 64, 3], "RGB")
+    assert listed["export"]["largest_difference"] <= listed["export"]["bound"]
+    assert finished.require_record("publish").summary["export"].startswith("same ages within 0.0")
+    tested, folder = table(finished, "evaluate", "predictions.csv").head(5), images_of(finished)
+    pixels = np.stack([load_rgb(folder.path(name), 64) for name in tested["file_name"]]).astype("float32")
+    assert ages(tmp_path / "model.tflite", pixels) == pytest.approx(tested["finetune"].to_numpy(), abs=0.1)
+    assert "runs in LiteRT" in finished.input("publish", "report.html").read_text()
+
+
+def test_the_model_card_states_input_shape_and_how_to_load(finished: Workspace):
+    card = finished.input("publish", "model_card.md").read_text()
+    assert "(batch, 64, 64, 3)" in card
+    assert "safe_mode=True" in card

@@ -1,0 +1,54 @@
+"""What holds for every stage."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from age_tasks.environment import Locations
+from age_tasks.pipeline import STAGES
+from age_tasks.reports.run_summary import summary_table
+from age_tasks.runs.run import Workspace, open_run
+from tests.support.settings import QUICK
+from tests.support.stages import run_stages
+
+
+def test_every_stage_leaves_a_record(finished: Workspace):
+    for stage in STAGES:
+        record = finished.require_record(stage)
+        assert re.fullmatch("[0-9a-f]{64}", record.fingerprint)
+        assert record.seconds >= 0
+        assert record.peak_memory_gb > 0
+        assert "keras" in record.versions
+
+
+def test_only_the_training_stages_import_tensorflow():
+    modules = [f"age_tasks.stages.{stage}" for stage in STAGES if stage not in {"baseline", "finetune"}]
+    program = f"import sys, {', '.join(modules)}; print([m for m in ('tensorflow', 'keras') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"[]\n"
+
+
+def test_a_rerun_on_unchanged_labels_reuses_every_stage(copied: Locations, capsys: pytest.CaptureFixture[str]):
+    run_stages("again", "demo", QUICK)
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [each.get("reused_from") for each in said] == [None, *["finished"] * 7]
+    with open_run("again", copied) as run:
+        assert run.input("finetune", "model.keras").stat().st_size > 1_000_000
+        assert "reused from finished" in summary_table(run)
+
+
+def test_pages_need_no_network(finished: Workspace):
+    pages = [
+        (stage, name)
+        for stage in ("validate", "evaluate", "publish")
+        for name in finished.require_record(stage).outputs
+        if name.endswith(".html")
+    ]
+    assert ("validate", "index.html") in pages
+    assert ("validate", "data_docs/index.html") in pages
+    assert len(pages) >= 7
+    for stage, name in pages:
+        html = finished.input(stage, name).read_text()
+        assert not re.search(r"""<(?:link|script|img|iframe)\b[^>]*(?:src|href)=["']?(?:https?:)?//""", html), name

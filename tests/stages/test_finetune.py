@@ -1,0 +1,56 @@
+"""The stage `finetune`."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from age_tasks.cli.app import main
+from age_tasks.environment import Locations
+from age_tasks.registry.promotions import champion
+from age_tasks.runs.run import Workspace, open_run
+from tests.support.settings import QUICK, overrides
+from tests.support.stages import run_stages, table
+
+
+def test_finetuning_changes_the_last_layers_only(finished: Workspace):
+    before, after = (
+        keras.models.load_model(finished.input(stage, "model.keras"), safe_mode=True)
+        for stage in ("baseline", "finetune")
+    )
+    changed = [
+        one.name
+        for one, other in zip(before.layers, after.layers, strict=True)
+        if any(not np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
+    ]
+    assert "top" in changed
+    assert not [name for name in changed if name.startswith(("stem", "block0", "block5")) or name.endswith("_bn")]
+
+
+def test_a_warm_start_begins_with_the_champion_s_weights_and_is_compared_with_it(copied: Locations):
+    run_stages("warm", "demo", QUICK | {"finetune.start_from": "champion", "finetune.epochs": 1})
+    with open_run("warm", copied) as run:
+        assert run.record("baseline").reused_from == "finished"
+        assert run.record("finetune").summary["started_from"] == "v1"
+        first = table(run, "finetune", "history.csv").iloc[0]
+        old = Workspace("finished", run.store, run.cache, run.scratch / "old")
+        before = table(old, "finetune", "history.csv").iloc[0]
+        assert first["mae"] < before["mae"]  # in the first epoch the weights are those of a trained model already
+        compared = json.loads(run.input("evaluate", "metrics.json").read_text())["champion"]
+        theirs, ours = table(run, "evaluate", "predictions.csv")["champion"], table(old, "evaluate", "predictions.csv")
+        assert theirs.to_numpy() == pytest.approx(ours["finetune"].to_numpy(), abs=0.01)
+        assert (compared["name"], compared["seen_in_training"], compared["new_images"]) == ("v1", 0, 0)
+        assert "champion, v1" in run.input("publish", "report.html").read_text()
+        rules = json.loads(run.input("gate", "gate.json").read_text())["rules"]
+        assert any("champion" in rule["name"] for rule in rules)
+        assert (champion(run.store).run == "warm") == run.require_record("gate").summary["passed"]
+
+
+def test_a_warm_start_from_another_network_is_refused(copied: Locations, capsys: pytest.CaptureFixture[str]):
+    settings = QUICK | {"finetune.start_from": "champion", "model.dense_units": 8, "baseline.epochs": 1}
+    for stage in ("snapshot", "validate", "split", "baseline"):
+        given = ["--recipe", "demo", *overrides(settings)] if stage == "snapshot" else []
+        assert main([stage, "--run", "other", *given]) == 0
+    assert main(["finetune", "--run", "other"]) == 64
+    assert "the champion v1 is another network" in capsys.readouterr().err

@@ -1,0 +1,107 @@
+"""The stage `validate`."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from age_tasks.cli.app import main
+from age_tasks.environment import Locations
+from age_tasks.runs.run import Workspace, open_run
+from tests.support.settings import QUICK, overrides
+from tests.support.stages import table
+
+
+def test_each_broken_row_is_quarantined_with_its_reason(prepared: Workspace):
+    found = table(prepared, "validate", "quarantine.csv").set_index("file_name")
+    reasons = found["reason"].to_dict()
+    assert reasons["f-text.jpg"] == "real_age 'unknown' is not a number"
+    assert reasons["f-999.jpg"] == "real_age 999 is not between 0 and 120 years"
+    assert reasons["f-negative.jpg"] == "real_age -3 is not between 0 and 120 years"
+    assert reasons["f-tiny.jpg"] == "12 x 12 pixels; each side needs at least 32"
+    assert "leaves the images folder" in reasons["../secret.jpg"]
+    assert "no such file" in reasons["f-missing.jpg"]
+    assert "several ages" in reasons["f-copy.jpg"]
+    assert found.loc["00001.jpg", "fault"].tolist() == ["one name, two ages"] * 2
+    assert found.loc["00000.jpg", "fault"] == "listed twice"
+    assert len(found) == 17
+
+
+def test_every_row_is_either_accepted_or_quarantined(prepared: Workspace):
+    lines = [set(table(prepared, "validate", name)["line"]) for name in ("accepted.csv", "quarantine.csv")]
+    assert not lines[0] & lines[1]
+    assert lines[0] | lines[1] == set(table(prepared, "snapshot", "snapshot.csv")["line"])
+    assert {f"g-{kind}.jpg" for kind in ("png", "grey", "cmyk", "16bit", "exif", "copy", "near")} <= set(
+        table(prepared, "validate", "accepted.csv")["file_name"]
+    )
+
+
+def test_data_docs_show_every_expectation(prepared: Workspace):
+    names = [name for name in prepared.require_record("validate").outputs if "data_docs/validations/rows" in name]
+    assert len(names) == 1
+    html = prepared.input("validate", names[0]).read_text()
+    for finding in json.loads(prepared.input("validate", "expectations.json").read_text())[:13]:
+        assert finding["description"] in html
+
+
+def test_too_many_broken_rows_fail_the_stage_and_leave_its_page(place: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["snapshot", "--run", "bad", "--recipe", "demo", "--set", "validate.max_quarantine_fraction=0.02"]) == 0
+    assert main(["validate", "--run", "bad"]) == 65
+    said = capsys.readouterr().err
+    assert "17 of 172 rows (9.9%) are broken; at most 2.0%" in said
+    assert "f-text.jpg" in said
+    with open_run("bad", Locations.from_env()) as run:
+        record = run.record("validate")
+        assert record.status == "failed"
+        assert {"index.html", "quarantine.csv", "data_docs/index.html"} <= set(record.outputs)
+        assert "Refused" in run.store.get("runs/bad/validate/index.html").decode()
+    assert main(["split", "--run", "bad"]) == 66
+    assert "validate failed" in capsys.readouterr().err
+
+
+def test_a_shifted_age_distribution_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    settings = overrides({"validate.max_quarantine_fraction": 0.9})
+    assert main(["snapshot", "--run", "first", "--recipe", "demo", *settings]) == 0
+    assert main(["validate", "--run", "first"]) == 0
+    with open_run("first", Locations.from_env()) as run:
+        accepted = table(run, "validate", "accepted.csv")["file_name"]
+    images = Path(os.environ["AGE_LABELS"]).parent / "images"
+    names = [name for name in accepted if not name.startswith("g-")]
+    older = place / "labels.csv"
+    older.write_text("file_name,real_age\n" + "".join(f"{name},{60 + i % 20}\n" for i, name in enumerate(names)))
+    monkeypatch.setenv("AGE_LABELS", str(older))
+    monkeypatch.setenv("AGE_IMAGES", str(images))
+    assert main(["snapshot", "--run", "second", "--recipe", "demo", *settings]) == 0
+    assert main(["validate", "--run", "second"]) == 65
+    assert "Kolmogorov-Smirnov" in capsys.readouterr().err
+
+
+def test_file_names_are_escaped_on_every_page(place: Path, monkeypatch: pytest.MonkeyPatch):
+    labels = place / "labels.csv"
+    labels.write_text("file_name,real_age\n<script>alert(1)<.jpg,30\n")
+    (place / "images").mkdir()
+    monkeypatch.setenv("AGE_LABELS", str(labels))
+    assert main(["snapshot", "--run", "x", "--recipe", "demo"]) == 0
+    assert main(["validate", "--run", "x"]) == 65
+    with open_run("x", Locations.from_env()) as run:
+        for name in run.record("validate").outputs:
+            if name.endswith(".html"):
+                assert "<script>alert" not in run.store.get(f"runs/x/validate/{name}").decode()
+
+
+def test_without_a_run_key_the_newest_run_with_a_snapshot_is_validated(place: Path, caplog: pytest.LogCaptureFixture):
+    assert main(["split"]) == 66
+    settings = overrides(QUICK)
+    for key in ("one", "two"):
+        assert main(["snapshot", "--run", key, "--recipe", "demo", *settings]) == 0
+    with caplog.at_level("INFO"):
+        assert main(["validate"]) == 0
+    assert "using the newest run with snapshot, two" in caplog.text
+
+
+def test_a_snapshot_that_was_changed_is_refused(place: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["snapshot", "--run", "x", "--recipe", "demo", *overrides(QUICK)]) == 0
+    (place / "store" / "runs" / "x" / "snapshot" / "snapshot.csv").write_text("something else")
+    assert main(["validate", "--run", "x"]) == 66
+    assert "sha256 differs" in capsys.readouterr().err
