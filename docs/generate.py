@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from age_tasks.cli.app import PROGRAM, app
 from age_tasks.config import Config, Settings, describe_settings, load_recipe, recipe_names
 from age_tasks.environment import GROUPS, Variable, Variables, describe_environment
 from age_tasks.errors import AgeTasksError
@@ -97,6 +101,32 @@ def environment_page() -> str:
     return _page(parts)
 
 
+def commands_page() -> str:
+    """Every command with its options, grouped as in its help."""
+    parts = [
+        "# Commands",
+        NOTE,
+        f"In a checkout, the program is `.venv/bin/{PROGRAM}`; `python -m age_tasks` is the same. "
+        f"`{PROGRAM} COMMAND --help` shows what is here. Options that are also environment variables name them. "
+        "[Exit codes](exit-codes.md) are the same for all commands.",
+    ]
+    panels: dict[str, list[tuple[str, TyperCommand]]] = {}
+    for name, command in _commands(get_command(app), PROGRAM):
+        panels.setdefault(command.rich_help_panel, []).append((name, command))
+    for panel, commands in panels.items():
+        parts.append(f"## {panel}")
+        first_with: dict[str, str] = {}  # options: the command that has shown them
+        for name, command in commands:
+            parts += [f"### {name}", (command.help or "").replace("\b", "")]
+            options = _table(("option", "meaning"), [_option_row(parameter) for parameter in command.params])
+            if command.params and options in first_with:
+                parts.append(f"The options are those of `{first_with[options]}`.")
+            elif command.params:
+                parts.append(options)
+            first_with.setdefault(options, name)
+    return _page(parts)
+
+
 def stages_page() -> str:
     """What each stage reads, does and writes."""
     parts = [
@@ -164,6 +194,7 @@ def readme() -> str:
 
 PAGES: dict[Path, Callable[[], str]] = {
     DOCS / "settings.md": settings_page,
+    DOCS / "commands.md": commands_page,
     DOCS / "environment.md": environment_page,
     DOCS / "stages.md": stages_page,
     DOCS / "exit-codes.md": exit_codes_page,
@@ -175,6 +206,30 @@ def main() -> None:
     for path, page in PAGES.items():
         path.write_text(page())
         print(path.relative_to(DOCS.parent))
+
+
+def _commands(group: TyperGroup, prefix: str) -> Iterator[tuple[str, TyperCommand]]:
+    """Each command by its full name; a group's commands instead of the group."""
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from _commands(command, f"{prefix} {name}")
+        elif not command.hidden:
+            yield f"{prefix} {name}", command
+
+
+def _option_row(parameter: Any) -> tuple[str, str]:
+    metavar = parameter.metavar or ""
+    if parameter.param_type_name == "argument":
+        named = metavar or parameter.name.upper() + ("..." if parameter.nargs == -1 else "")
+    else:
+        value = "" if parameter.is_flag else f" {metavar or parameter.name.upper()}"
+        named = ", ".join(parameter.opts) + value
+    said = parameter.help or ""
+    if parameter.required and parameter.param_type_name == "option":
+        said += " Required."
+    if parameter.default not in (None, False):
+        said += f" Default: {parameter.default}."
+    return f"`{named}`", said
 
 
 def _variable_row(variable: Variable) -> tuple[str, ...]:

@@ -41,9 +41,14 @@ RunKey = Annotated[
 def register(app: typer.Typer) -> None:
     """Add a command for each stage."""
     for name, stage in PIPELINE.items():
-        command(app, name, STAGES, fills=(CACHE,), help=_docstring(name), short_help=stage.does.capitalize() + ".")(
-            _stage_command(name)
-        )
+        command(
+            app,
+            name,
+            STAGES,
+            fills=(CACHE,),
+            help=_docstring(name),
+            short_help=f"{stage.does[0].upper()}{stage.does[1:]}.",
+        )(_stage_command(name))
 
 
 def progress(stage: str, state: str) -> None:

@@ -1,15 +1,18 @@
 """The documentation follows the code: generated pages are current, links and commands exist."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from age_tasks.cli.app import app
 from age_tasks.config import describe_settings, recipe_names
 from age_tasks.environment import PROJECT, describe_environment
 from age_tasks.errors import AgeTasksError
 from age_tasks.pipeline import STAGES
-from docs.generate import PAGES, README, environment_page, exit_codes_page, settings_page, stages_page
+from docs.generate import PAGES, README, commands_page, environment_page, exit_codes_page, settings_page, stages_page
 
 DOCS = PROJECT / "docs"
 MESSAGES_OF_OTHERS = {"could not select device driver"}  # Docker
@@ -30,6 +33,21 @@ def test_every_setting_and_recipe_is_documented():
 def test_every_environment_variable_is_documented():
     page = environment_page()
     assert all(f"| `{variable.name}` |" in page and variable.description for variable in describe_environment())
+
+
+def test_every_command_is_documented():
+    page = commands_page()
+    groups = [get_command(app), get_command(app).commands["labels"]]
+    names = [name for group in groups for name, command in group.commands.items() if not hasattr(command, "commands")]
+    assert [name for name in names if f" {name}\n" not in page] == []
+
+
+def test_the_layers_of_the_architecture_are_those_of_the_contract():
+    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    contract = next(each for each in settings["tool"]["importlinter"]["contracts"] if each["type"] == "layers")
+    rows = re.findall(r"^\| (\d+) \| (.+?) \|", (DOCS / "architecture.md").read_text(), re.MULTILINE)
+    layers = [sorted(layer.split(" | ")) for layer in reversed(contract["layers"])]
+    assert [sorted(re.findall(r"`(\w+)(?:\.py)?`", names)) for _, names in rows] == layers
 
 
 def test_every_stage_is_documented():
@@ -67,13 +85,6 @@ def test_commands_that_pages_and_workflows_name_are_in_the_makefile():
         for name in re.findall(r"(?:`|run: |entry: |^)make ([a-z][a-z0-9-]*)", text, re.MULTILINE)
     }
     assert named <= targets
-
-
-def test_every_package_is_in_the_architecture():
-    page = (DOCS / "architecture.md").read_text()
-    packages = {path.parent.name for path in (PROJECT / "age_tasks").glob("*/__init__.py")}
-    modules = {path.name for path in (PROJECT / "age_tasks").glob("[a-z]*.py")}
-    assert [name for name in sorted(packages | modules) if f"`{name}`" not in page] == []
 
 
 def test_every_page_is_in_the_navigation():
