@@ -16,6 +16,7 @@ import numpy as np
 from age_tasks.config import EvaluateSettings, GateSettings
 from age_tasks.evaluation.bootstrap import intervals
 from age_tasks.evaluation.gate import champion_rules, passes
+from age_tasks.evaluation.results import BinDifference, ChampionComparison
 
 PAIRS = 2000
 TRUE_GAINS = (-0.5, 0.0, 0.5)  # years; below 0 the candidate is worse
@@ -56,7 +57,7 @@ def promoted(images: int, gain: float) -> dict[str, float]:
     return {policy: count / PAIRS for policy, count in passed.items()}
 
 
-def compared(images: int, gain: float, seed: int) -> list[dict]:
+def compared(images: int, gain: float, seed: int) -> list[ChampionComparison]:
     """`BLOCK` pairs of models on one set of ages, each as `evaluation.comparison.compare` would describe it."""
     rng, edges = np.random.default_rng([seed, images]), np.array(EvaluateSettings().bin_edges)
     ages = rng.gamma(*AGES, images).clip(1, 100)
@@ -64,14 +65,24 @@ def compared(images: int, gain: float, seed: int) -> list[dict]:
     number = np.digitize(ages, edges[1:-1], right=True)
     groups = [mask for mask in (number == at for at in range(len(edges) - 1)) if mask.any()]
     overall, bins = intervals(loss, groups, EvaluateSettings().comparison_samples, seed)
-    sizes = [int(mask.sum()) for mask in groups]
+    names, sizes = ("value", "low", "high"), [int(mask.sum()) for mask in groups]
     return [
-        {
-            **dict(zip(("value", "low", "high"), overall[:, pair], strict=True)),
-            "bins": [{"images": size, "low": found[1, pair]} for size, found in zip(sizes, bins, strict=True)],
-            "new_images": 500,
-            "drift": 0.0,
-        }
+        ChampionComparison(
+            **dict(zip(names, overall[:, pair], strict=True)),
+            images=images,
+            bins=tuple(
+                BinDifference(**dict(zip(names, found[:, pair], strict=True)), images=size, low_age=0, high_age=0)
+                for size, found in zip(sizes, bins, strict=True)
+            ),
+            new_images=500,
+            drift=0.0,
+            seen_in_training=0,
+            version="simulated",
+            name="v1",
+            candidate_mae=CHAMPION_MAE - gain,
+            champion_mae=CHAMPION_MAE,
+            p_value=1.0,
+        )
         for pair in range(BLOCK)
     ]
 

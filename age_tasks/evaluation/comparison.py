@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from age_tasks.evaluation.bootstrap import intervals, permutation_p_value
 from age_tasks.evaluation.metrics import estimate
+from age_tasks.evaluation.results import BinDifference, PairedComparison
 
 
-def compare(predictions: pd.DataFrame, edges: Sequence[float], samples: int, seed: int) -> dict[str, Any]:
+def compare(predictions: pd.DataFrame, edges: Sequence[float], samples: int, seed: int) -> PairedComparison:
     """MAE of the candidate less MAE of the champion, in years: below 0 the candidate is better.
 
     The images are resampled in pairs (Efron 1979), which takes out what makes an image hard for both. The p-value is
@@ -22,9 +22,6 @@ def compare(predictions: pd.DataFrame, edges: Sequence[float], samples: int, see
         predictions: columns `real_age`, `finetune` (the candidate), `champion`, in years.
         edges: of the age bins, in years, ascending.
         samples: resamples behind each 95 % interval, and swaps behind the p-value.
-
-    Returns:
-        `value`, `low`, `high`, `p_value`, `images`, and `bins`: a list of the same by age bin, empty bins left out.
     """
     real = predictions["real_age"].to_numpy()
     errors = {name: np.abs(predictions[name].to_numpy() - real) for name in ("finetune", "champion")}
@@ -34,22 +31,22 @@ def compare(predictions: pd.DataFrame, edges: Sequence[float], samples: int, see
     filled = [at for at, mask in enumerate(masks) if mask.any()]
     overall, bins = intervals(loss[:, None], [masks[at] for at in filled], samples, seed)
     bounds = list(pairwise(edges))
-    return {
-        "images": len(loss),
-        "candidate_mae": round(float(errors["finetune"].mean()), 4),
-        "champion_mae": round(float(errors["champion"].mean()), 4),
-        **estimate(overall[:, 0]),
-        "p_value": round(permutation_p_value(loss, samples, seed), 4),
-        "bins": [
-            {
-                "low_age": bounds[at][0],
-                "high_age": bounds[at][1],
-                "images": int(masks[at].sum()),
-                **estimate(found[:, 0]),
-            }
+    return PairedComparison(
+        **dict(estimate(overall[:, 0])),
+        images=len(loss),
+        candidate_mae=round(float(errors["finetune"].mean()), 4),
+        champion_mae=round(float(errors["champion"].mean()), 4),
+        p_value=round(permutation_p_value(loss, samples, seed), 4),
+        bins=tuple(
+            BinDifference(
+                **dict(estimate(found[:, 0])),
+                low_age=bounds[at][0],
+                high_age=bounds[at][1],
+                images=int(masks[at].sum()),
+            )
             for at, found in zip(filled, bins, strict=True)
-        ],
-    }
+        ),
+    )
 
 
 def population_stability(before: pd.Series, now: pd.Series, edges: Sequence[float]) -> float:

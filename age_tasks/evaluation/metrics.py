@@ -2,19 +2,15 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from age_tasks.config import EvaluateSettings
 from age_tasks.evaluation.bootstrap import intervals
+from age_tasks.evaluation.results import ConstantMetrics, Estimate, Mistaken, ModelMetrics
 
 MODELS = ("baseline", "finetune")
-METRICS = ("mae", "rmse", "bias", "cs5")
 ADULT = 18  # years
-
-Estimate = dict[str, float]  # `value`, and `low` and `high` of its 95 % interval
 
 
 def mae(real: np.ndarray, predicted: np.ndarray) -> float:
@@ -22,7 +18,7 @@ def mae(real: np.ndarray, predicted: np.ndarray) -> float:
     return float(np.abs(predicted - real).mean())
 
 
-def measure(real: np.ndarray, predicted: np.ndarray, samples: int, seed: int) -> dict[str, Estimate]:
+def measure(real: np.ndarray, predicted: np.ndarray, samples: int, seed: int) -> ModelMetrics:
     """Every metric with its 95 % percentile bootstrap interval over resampled images.
 
     `mae`: mean absolute error. `rmse`: root of the mean squared error, in which large errors weigh more. `bias`: mean
@@ -31,15 +27,13 @@ def measure(real: np.ndarray, predicted: np.ndarray, samples: int, seed: int) ->
 
     Args:
         real, predicted: ages in years, shape (images,).
-
-    Returns:
-        `{"mae": {"value": 7.1, "low": 6.8, "high": 7.4}, …}`.
     """
     error = predicted - real
     columns = (np.abs(error), np.square(error), error, np.abs(error) <= 5)
     found, _ = intervals(np.column_stack(columns), [], samples, seed)
     found[:, 1] = np.sqrt(found[:, 1])
-    return {name: estimate(found[:, at]) for at, name in enumerate(METRICS)}
+    mae, rmse, bias, cs5 = (estimate(column) for column in found.T)
+    return ModelMetrics(mae=mae, rmse=rmse, bias=bias, cs5=cs5)
 
 
 def mae_difference(real: np.ndarray, candidate: np.ndarray, other: np.ndarray, samples: int, seed: int) -> Estimate:
@@ -59,7 +53,7 @@ def estimate(found: np.ndarray) -> Estimate:
         found: a column of `bootstrap.intervals`, shape (3,).
     """
     value, low, high = (round(float(number), 4) for number in found)
-    return {"value": value, "low": low, "high": high}
+    return Estimate(value=value, low=low, high=high)
 
 
 def by_age(predictions: pd.DataFrame, edges: Sequence[float], columns: Sequence[str]) -> pd.DataFrame:
@@ -86,30 +80,25 @@ def by_age(predictions: pd.DataFrame, edges: Sequence[float], columns: Sequence[
     return pd.DataFrame(rows)
 
 
-def summarise(predictions: pd.DataFrame, median_age: float, settings: EvaluateSettings) -> dict[str, Any]:
-    """The content of `metrics.json`: each model's metrics with intervals, beside predicting the training median."""
-    real = predictions["real_age"].to_numpy()
-    baseline, finetune = (predictions[name].to_numpy() for name in MODELS)
-    samples, seed = settings.bootstrap_samples, settings.seed
-    return {
-        "images": len(real),
-        "median_age": median_age,
-        "predict_the_median": {"mae": round(mae(real, np.full_like(real, median_age)), 4)},
-        "baseline": measure(real, baseline, samples, seed),
-        "finetune": measure(real, finetune, samples, seed),
-        "difference": mae_difference(real, finetune, baseline, samples, seed),
-        "minors": taken_for(real < ADULT, finetune >= ADULT),
-        "adults": taken_for(real >= ADULT, finetune < ADULT),
-    }
+def predict_the_median(real: np.ndarray, median_age: float) -> ConstantMetrics:
+    """The MAE of predicting the training images' median age for every test image."""
+    return ConstantMetrics(mae=round(mae(real, np.full_like(real, median_age)), 4))
 
 
-def taken_for(are: np.ndarray, seem: np.ndarray) -> dict[str, Any]:
-    """How many images show a group of people, and which share of them is predicted to be outside the group.
+def mistaken_for_adults(real: np.ndarray, predicted: np.ndarray) -> Mistaken:
+    """Images of people under 18, and the fraction that is predicted to be 18 or older."""
+    return _taken_for(real < ADULT, predicted >= ADULT)
+
+
+def mistaken_for_minors(real: np.ndarray, predicted: np.ndarray) -> Mistaken:
+    """Images of people of 18 or older, and the fraction that is predicted to be younger."""
+    return _taken_for(real >= ADULT, predicted < ADULT)
+
+
+def _taken_for(are: np.ndarray, seem: np.ndarray) -> Mistaken:
+    """How many images show a group of people, and which fraction of them is predicted to be outside the group.
 
     Args:
         are, seem: masks of shape (images,): in the group by real age; outside it by predicted age.
-
-    Returns:
-        `images`, and `mistaken`: the share (0–1), None without images.
     """
-    return {"images": int(are.sum()), "mistaken": round(float(seem[are].mean()), 4) if are.any() else None}
+    return Mistaken(images=int(are.sum()), mistaken=round(float(seem[are].mean()), 4) if are.any() else None)

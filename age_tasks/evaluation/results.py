@@ -49,10 +49,21 @@ class BinDifference(Estimate):
     images: int
 
 
-class ChampionComparison(Estimate):
-    """MAE of the candidate less MAE of the champion on the same test images, with what the gate asks besides.
+class PairedComparison(Estimate):
+    """MAE of the candidate less MAE of the champion on the same test images; empty age bins are left out."""
 
-    `drift` is the population stability index of the ages; `new_images` have never been seen by the champion.
+    images: int
+    candidate_mae: float
+    champion_mae: float
+    p_value: float
+    bins: tuple[BinDifference, ...]
+
+
+class ChampionComparison(PairedComparison):
+    """The comparison with the champion `name` (v1, v2, …), and what the gate asks besides.
+
+    `seen_in_training` of the test images were in the champion's training; `new_images` of all images are new since
+    then; `drift` is the population stability index of the ages.
     """
 
     version: str
@@ -60,11 +71,6 @@ class ChampionComparison(Estimate):
     seen_in_training: int
     new_images: int
     drift: float
-    images: int
-    candidate_mae: float
-    champion_mae: float
-    p_value: float
-    bins: tuple[BinDifference, ...]
 
 
 class IntervalGroup(_Part):
@@ -111,7 +117,7 @@ class Rule(_Part):
     unit: str
     why: str
     passed: bool
-    sentence: str  # the result in words
+    sentence: str  # the result in words, such as "test MAE: 7.10 is not <= 7.00 years"
 
 
 class GateResult(Document):

@@ -3,7 +3,7 @@
 save(error_by_age(table), path)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import RcKeyType
 
 from age_tasks.evaluation.conformal import bounds
+from age_tasks.evaluation.results import Estimate, IntervalGroup, PairedComparison
 
 HISTOGRAM_REACH = 60  # years; one extreme prediction must not compress the rest
 BASELINE, FINETUNE, NEUTRAL, ACCENT = "#8da0b3", "#1f6f8b", "#5b6770", "#d1495b"
@@ -126,7 +127,7 @@ def error_by_age(by_age: pd.DataFrame) -> Figure:
 
 
 @matplotlib.rc_context(STYLE)
-def interval_held(predictions: pd.DataFrame, column: str, groups: Sequence[Mapping[str, Any]]) -> Figure:
+def interval_held(predictions: pd.DataFrame, column: str, groups: Sequence[IntervalGroup]) -> Figure:
     """Real against predicted age, with the interval as a band; test images outside it are highlighted.
 
     Args:
@@ -175,22 +176,18 @@ def age_drift(before: pd.Series, now: pd.Series, stability: float, *, champion: 
 
 
 @matplotlib.rc_context(STYLE)
-def difference_by_age(comparison: Mapping[str, Any]) -> Figure:
-    """MAE of the candidate less MAE of the champion, overall and by age bin, with 95 % intervals.
-
-    Args:
-        comparison: `value`, `low`, `high` (years), `images`, and `bins` of the same with `low_age` and `high_age`.
-    """
-    rows = [("all ages", comparison)]
-    rows += [(f"{found['low_age']:g}–{found['high_age']:g}", found) for found in comparison["bins"]]
+def difference_by_age(comparison: PairedComparison) -> Figure:
+    """MAE of the candidate less MAE of the champion, overall and by age bin, with 95 % intervals."""
+    rows: list[tuple[str, Estimate, int]] = [("all ages", comparison, comparison.images)]
+    rows += [(f"{found.low_age:g}–{found.high_age:g}", found, found.images) for found in comparison.bins]
     figure, axes = _figure(7.4, 0.9 + 0.36 * len(rows))
     axes.axvline(0, color=NEUTRAL, lw=1)
-    for place, (_, found) in enumerate(rows):
-        better, worse = found["high"] < 0, found["low"] > 0
+    for place, (_, found, _) in enumerate(rows):
+        better, worse = found.high < 0, found.low > 0
         colour = FINETUNE if better else ACCENT if worse else BASELINE
-        axes.plot([found["low"], found["high"]], [place, place], color=colour, lw=4 if place == 0 else 2.2)
-        axes.plot(found["value"], place, "o", color=colour, ms=9 if place == 0 else 6)
-    axes.set_yticks(range(len(rows)), [f"{label}  (n = {found['images']})" for label, found in rows], fontsize=9)
+        axes.plot([found.low, found.high], [place, place], color=colour, lw=4 if place == 0 else 2.2)
+        axes.plot(found.value, place, "o", color=colour, ms=9 if place == 0 else 6)
+    axes.set_yticks(range(len(rows)), [f"{label}  (n = {count})" for label, _, count in rows], fontsize=9)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     reach = max(abs(edge) for edge in axes.get_xlim())

@@ -1,12 +1,12 @@
 """The model report and the model card, from what the stages of a run left behind."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
+from age_tasks.evaluation.results import GateResult, Metrics
 from age_tasks.registry.approval import Approval
 from age_tasks.reports.html import png_uri, render
 from age_tasks.runs.run import Workspace, record_of
@@ -17,7 +17,7 @@ REPORTED = ("snapshot", "validate", "split", "baseline", "finetune", "evaluate",
 
 
 def report_from_run(
-    run: Workspace, evaluation: Path, gate: dict | None, said: Approval | None = None, export: dict | None = None
+    run: Workspace, evaluation: Path, gate: GateResult | None, said: Approval | None = None, export: dict | None = None
 ) -> str:
     """The self-contained HTML report.
 
@@ -33,7 +33,7 @@ def report_from_run(
         figures[f"{stage}_curve"] = png_uri(run.input(stage, "learning_curve.png"))
     if (evaluation / "labels_to_look_at.png").exists():
         figures["labels_to_look_at"] = png_uri(evaluation / "labels_to_look_at.png")
-    if champion := facts["metrics"]["champion"]:
+    if champion := facts["metrics"].champion:
         figures |= {name: png_uri(evaluation / f"{name}.png") for name in WITH_A_CHAMPION}
     figures["split_ages"] = png_uri(run.input("split", "split_ages.png"))
     settings = {"settings": facts["config"], "versions": run.require_record("baseline").versions}
@@ -51,7 +51,7 @@ def report_from_run(
     )
 
 
-def model_card_from_run(run: Workspace, evaluation: Path, gate: dict, export: dict | None = None) -> str:
+def model_card_from_run(run: Workspace, evaluation: Path, gate: GateResult, export: dict | None = None) -> str:
     """The model card, Markdown, in the sections that Mitchell et al. (2019) propose.
 
     Args:
@@ -83,7 +83,7 @@ def _facts(run: Workspace, evaluation: Path) -> dict[str, Any]:
         "labels": settings.labels,
         "config": settings.config,
         "data": counts,
-        "metrics": json.loads((evaluation / "metrics.json").read_text()),
+        "metrics": Metrics.parse((evaluation / "metrics.json").read_bytes(), run.where("evaluate", "metrics.json")),
         "by_age": pd.read_csv(evaluation / "by_age.csv").to_dict("records"),
     }
 

@@ -12,6 +12,7 @@ from age_tasks.data.decoding import load_or_problem
 from age_tasks.data.image_folder import name_problem
 from age_tasks.errors import LabelsError, NotFoundError
 from age_tasks.evaluation.conformal import bounds
+from age_tasks.evaluation.results import IntervalGroup
 from age_tasks.progress import Progress
 from age_tasks.registry.promotions import fetch_version, find, history
 from age_tasks.serving.input_checks import unlike
@@ -74,7 +75,7 @@ def predict(paths: Sequence[Path], store: Store, cache: Path, version: str | Non
     for batch, pixels in _batches(paths, model.input_shape[1]):
         whole = [at for at, each in enumerate(pixels) if isinstance(each, np.ndarray)]
         ages = model.predict_on_batch(np.stack([pixels[at] for at in whole]).astype("float32")).ravel() if whole else []
-        low, high = bounds(np.asarray(ages), manifest["interval"])
+        low, high = bounds(np.asarray(ages), [IntervalGroup.model_validate(group) for group in manifest["interval"]])
         known = {at: (ages[i], low[i], high[i]) for i, at in enumerate(whole)}
         rows += [_row(path, pixels[at], known.get(at), manifest["usual"]) for at, path in enumerate(batch)]
         progress(len(rows), len(paths))

@@ -3,7 +3,6 @@
 Writes `metrics.json`, `by_age.csv`, `predictions.csv`, `labels_to_look_at.csv`, the plots and `report.html`.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,10 +16,19 @@ from age_tasks.config import Config, EvaluateSettings, stored_augmentation
 from age_tasks.data.decoding import load_rgb
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.evaluation.comparison import compare, population_stability
-from age_tasks.evaluation.conformal import COVERAGE, bounds, group_of, half_widths
+from age_tasks.evaluation.conformal import half_widths, with_coverage
 from age_tasks.evaluation.gate import FEW_IMAGES
 from age_tasks.evaluation.label_issues import LABELS_TO_LOOK_AT, rank_by_label_error
-from age_tasks.evaluation.metrics import MODELS, by_age, summarise
+from age_tasks.evaluation.metrics import (
+    MODELS,
+    by_age,
+    mae_difference,
+    measure,
+    mistaken_for_adults,
+    mistaken_for_minors,
+    predict_the_median,
+)
+from age_tasks.evaluation.results import ChampionComparison, IntervalGroup, Metrics
 from age_tasks.pipeline import champion_to_beat
 from age_tasks.registry.promotions import Promotion, fetch_version
 from age_tasks.reports import figures
@@ -52,41 +60,56 @@ def execute(run: Workspace, config: Config) -> Summary:
     predictions = splits["test"][["file_name", "sha256", "real_age"]].copy()
     for name in MODELS:
         predictions = with_ages(run, name, "test", predictions)
-    metrics = summarise(predictions, float(splits["train"]["real_age"].median()), settings)
-    metrics["champion"], models = None, list(MODELS)
+    comparison, models = None, list(MODELS)
     if champion := fetch_champion(run):
         predictions["champion"] = score_champion(champion, predictions, run, config)
-        metrics["champion"] = compare_with_champion(champion, predictions, all_images, settings)
+        comparison = compare_with_champion(champion, predictions, all_images, settings)
         models.append("champion")
     validation = with_ages(run, "finetune", "val", splits["val"])
-    metrics["interval"] = interval(validation, predictions, settings.bin_edges)
+    median_age = float(splits["train"]["real_age"].median())
+    metrics = measure_all(predictions, validation, median_age, comparison, settings)
     ages = by_age(predictions, settings.bin_edges, models)
-    (run.output_dir / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    (run.output_dir / "metrics.json").write_bytes(metrics.to_bytes())
     (run.output_dir / "predictions.csv").write_text(as_csv(predictions))
     ages.to_csv(run.output_dir / "by_age.csv", index=False)
-    _draw(run, predictions, ages, metrics["interval"]["groups"])
-    if champion:
-        _draw_comparison(run, champion, metrics["champion"], all_images)
+    _draw(run, predictions, ages, metrics.interval.groups)
+    if champion and comparison:
+        _draw_comparison(run, champion, comparison, all_images)
     _write_label_issues(run)
     (run.output_dir / "report.html").write_text(report_from_run(run, run.output_dir, gate=None))
     return _summary(metrics)
 
 
-def interval(validation: pd.DataFrame, test: pd.DataFrame, edges: Sequence[float]) -> dict[str, Any]:
-    """The 90 % interval by groups of predicted age, from the validation images, and its coverage on the test images.
+def measure_all(
+    predictions: pd.DataFrame,
+    validation: pd.DataFrame,
+    median_age: float,
+    champion: ChampionComparison | None,
+    settings: EvaluateSettings,
+) -> Metrics:
+    """The content of `metrics.json`.
 
     Args:
-        validation, test: columns real_age and finetune, in years.
-        edges: of the groups, in years, ascending.
+        predictions: of the test images: columns real_age, baseline, finetune, in years.
+        validation: of the validation images: columns real_age, finetune, in years.
+        median_age: of the training images, in years.
+        champion: the comparison with the champion, if there is one.
     """
+    real, baseline, finetune = (predictions[name].to_numpy() for name in ("real_age", *MODELS))
+    edges, samples, seed = settings.bin_edges, settings.bootstrap_samples, settings.seed
     groups = half_widths(validation["real_age"].to_numpy(), validation["finetune"].to_numpy(), edges)
-    predicted, real = test["finetune"].to_numpy(), test["real_age"].to_numpy()
-    low, high = bounds(predicted, groups)
-    covered, number = (low <= real) & (real <= high), group_of(predicted, edges)
-    for at, group in enumerate(groups):
-        inside = covered[number == at]
-        group |= {"test_images": len(inside), "test_coverage": round(float(inside.mean()), 4) if len(inside) else None}
-    return {"coverage": COVERAGE, "test_coverage": round(float(covered.mean()), 4), "groups": groups}
+    return Metrics(
+        images=len(real),
+        median_age=median_age,
+        predict_the_median=predict_the_median(real, median_age),
+        baseline=measure(real, baseline, samples, seed),
+        finetune=measure(real, finetune, samples, seed),
+        difference=mae_difference(real, finetune, baseline, samples, seed),
+        minors=mistaken_for_adults(real, finetune),
+        adults=mistaken_for_minors(real, finetune),
+        champion=champion,
+        interval=with_coverage(groups, real, finetune, edges),
+    )
 
 
 def fetch_champion(run: Workspace) -> Champion | None:
@@ -111,7 +134,7 @@ def score_champion(champion: Champion, images: pd.DataFrame, run: Workspace, con
 
 def compare_with_champion(
     champion: Champion, predictions: pd.DataFrame, all_images: pd.DataFrame, settings: EvaluateSettings
-) -> dict[str, Any]:
+) -> ChampionComparison:
     """The candidate against the champion on the same test images.
 
     Test images that the champion was trained on would favour it. They are counted, and left out of the comparison
@@ -125,17 +148,18 @@ def compare_with_champion(
     seen = predictions["sha256"].isin(before.loc[before["split"] != "test", "sha256"])
     unseen = predictions[~seen] if (~seen).sum() >= FEW_IMAGES else predictions
     drift = population_stability(before["real_age"], all_images["real_age"], settings.bin_edges)
-    return {
-        "version": champion.entry.version,
-        "name": champion.entry.name,
-        "seen_in_training": int(seen.sum()),
-        "new_images": int((~all_images["sha256"].isin(before["sha256"])).sum()),
-        "drift": round(drift, 4),
-        **compare(unseen, settings.bin_edges, settings.comparison_samples, settings.seed),
-    }
+    paired = compare(unseen, settings.bin_edges, settings.comparison_samples, settings.seed)
+    return ChampionComparison(
+        **dict(paired),
+        version=champion.entry.version,
+        name=champion.entry.name,
+        seen_in_training=int(seen.sum()),
+        new_images=int((~all_images["sha256"].isin(before["sha256"])).sum()),
+        drift=round(drift, 4),
+    )
 
 
-def _draw(run: Workspace, predictions: pd.DataFrame, ages: pd.DataFrame, groups: Sequence[dict[str, Any]]) -> None:
+def _draw(run: Workspace, predictions: pd.DataFrame, ages: pd.DataFrame, groups: Sequence[IntervalGroup]) -> None:
     faces = _faces(largest_errors(predictions), images_of(run), "finetune", "{real:g} → {other:.0f}")
     plots = {
         "interval_held": figures.interval_held(predictions, "finetune", groups),
@@ -148,9 +172,11 @@ def _draw(run: Workspace, predictions: pd.DataFrame, ages: pd.DataFrame, groups:
         figures.save(figure, run.output_dir / f"{name}.png")
 
 
-def _draw_comparison(run: Workspace, champion: Champion, comparison: dict[str, Any], all_images: pd.DataFrame) -> None:
+def _draw_comparison(
+    run: Workspace, champion: Champion, comparison: ChampionComparison, all_images: pd.DataFrame
+) -> None:
     before, now = champion.trained_on["real_age"], all_images["real_age"]
-    drift = figures.age_drift(before, now, comparison["drift"], champion=champion.entry.name)
+    drift = figures.age_drift(before, now, comparison.drift, champion=champion.entry.name)
     figures.save(drift, run.output_dir / "age_drift.png")
     figures.save(figures.difference_by_age(comparison), run.output_dir / "against_champion.png")
 
@@ -175,12 +201,13 @@ def _faces(rows: pd.DataFrame, folder: ImageFolder, other: str, caption: str) ->
     ]
 
 
-def _summary(metrics: dict[str, Any]) -> Summary:
-    champion = metrics["champion"]
+def _summary(metrics: Metrics) -> Summary:
+    champion = metrics.champion
     return {
-        "predict_the_median_mae": metrics["predict_the_median"]["mae"],
-        **{f"{name}_mae": metrics[name]["mae"]["value"] for name in MODELS},
-        "finetune_cs5": metrics["finetune"]["cs5"]["value"],
-        "test_images": metrics["images"],
-        **({"champion": champion["name"], "champion_mae": champion["champion_mae"]} if champion else {}),
+        "predict_the_median_mae": metrics.predict_the_median.mae,
+        "baseline_mae": metrics.baseline.mae.value,
+        "finetune_mae": metrics.finetune.mae.value,
+        "finetune_cs5": metrics.finetune.cs5.value,
+        "test_images": metrics.images,
+        **({"champion": champion.name, "champion_mae": champion.champion_mae} if champion else {}),
     }

@@ -5,7 +5,6 @@ with its LiteRT export if that predicts the same ages, and the champion.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pandas as pd
 from age_tasks.config import Config
 from age_tasks.environment import MLflowVariables
 from age_tasks.errors import MissingInputError
+from age_tasks.evaluation.results import GateResult, Metrics
 from age_tasks.registry.approval import Approval, read_approval
 from age_tasks.registry.promotions import (
     VERSIONS,
@@ -37,9 +37,9 @@ QUALITY_SAMPLE = 500  # training images behind the input checks of predict
 
 
 def execute(run: Workspace, config: Config) -> Summary:
-    gate = json.loads(run.input("gate", "gate.json").read_text())
-    answer = read_approval() if gate["passed"] else None
-    publish = gate["passed"] and (answer is None or answer.approved)
+    gate = GateResult.parse(run.input("gate", "gate.json").read_bytes(), run.where("gate", "gate.json"))
+    answer = read_approval() if gate.passed else None
+    publish = gate.passed and (answer is None or answer.approved)
     files, splits = _files(run), read_splits(run)
     evaluation = files["metrics.json"].parent
     export = _export(run, splits["test"], config.model.image_size) if publish else None
@@ -74,11 +74,11 @@ def _export(run: Workspace, test: pd.DataFrame, size: int) -> dict[str, Any]:
     return export_checked(run.input("finetune", "model.keras"), images, size, run.scratch / "model.tflite")
 
 
-def _facts(run: Workspace, config: Config, gate: dict[str, Any], export: dict[str, Any]) -> dict[str, Any]:
+def _facts(run: Workspace, config: Config, gate: GateResult, export: dict[str, Any]) -> dict[str, Any]:
     """What the version's manifest says beside its files."""
     size = config.model.image_size
     return {
-        "gate": gate,
+        "gate": gate.model_dump(mode="json"),
         "augmentation": config.augmentation.model_dump(),
         "usual": _input_floor(run, size),
         **contract(size),
@@ -104,7 +104,7 @@ def _log_to_mlflow(run: Workspace, config: Config, files: Mapping[str, Path], ev
     artifacts = {f"figures/{path.name}": path for path in sorted(evaluation.glob("*.png"))}
     artifacts |= {f"figures/{stage}.png": run.input(stage, "learning_curve.png") for stage in histories}
     artifacts |= {name if name == "report.html" else f"model/{name}": path for name, path in files.items()}
-    metrics = json.loads(files["metrics.json"].read_text())
+    metrics = _metrics(files).model_dump(mode="json", exclude={"schema_version"})
     log_version(published.version, config.to_dict(), metrics, histories, artifacts)
     log_champion(now.version)
 
@@ -131,21 +131,30 @@ def promote_candidate(
         MissingInputError: the champion is not the one that the candidate was compared with.
     """
     sha256 = file_sha256(files["model.keras"])
-    metrics = json.loads(files["metrics.json"].read_text())
-    mae, compared_with = metrics["finetune"]["mae"]["value"], (metrics["champion"] or {}).get("version")
+    metrics = _metrics(files)
+    mae, compared_with = metrics.finetune.mae.value, metrics.champion.version if metrics.champion else None
     if earlier := published_before(run.store, sha256):
         promoted = earlier == champion(run.store) and earlier.run == run.key
         return _promotion_summary(run, earlier, mae, promoted)
     # The champion is part of the key: compared with another champion, the same model becomes another version.
     digest = hashlib.sha256(f"{sha256} {compared_with}".encode()).hexdigest()[:8]
     version = f"{run.key}-{digest}"
-    facts = {"run": run.key, "test_mae": mae, "interval": metrics["interval"]["groups"], **facts}
+    facts = {
+        "run": run.key,
+        "test_mae": mae,
+        "interval": [group.model_dump(mode="json") for group in metrics.interval.groups],
+        **facts,
+    }
     publish_version(run.store, version, files, facts)
     log = history(run.store)  # read after the upload, during which a person may have rolled back
     _require_same_champion(run, log, compared_with)
     why = "; ".join([f"gate {facts['gate']['verdict']}", *([approval.sentence] if approval else [])])
     entry = promote(run.store, version, why, run.key, approval.who if approval else None, seen=log)
     return _promotion_summary(run, entry, mae, promoted=True)
+
+
+def _metrics(files: Mapping[str, Path]) -> Metrics:
+    return Metrics.parse(files["metrics.json"].read_bytes(), "metrics.json")
 
 
 def _require_same_champion(run: Workspace, log: Sequence[Promotion], compared_with: str | None) -> None:

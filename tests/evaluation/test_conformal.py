@@ -33,7 +33,7 @@ def test_nine_in_ten_new_ages_lie_within_the_interval_of_every_group():
     for first, last in ((5, 20), (20, 40), (40, 60), (60, 85)):
         inside = (predicted > first) & (predicted <= last)
         assert covered[inside].mean() == pytest.approx(0.9, abs=0.03)
-    assert groups[0]["half_width"] < groups[-1]["half_width"]
+    assert groups[0].half_width < groups[-1].half_width
 
 
 SIZES = st.sampled_from([0, *range(MIN_GROUP_SIZE, 150)])
@@ -45,7 +45,7 @@ def test_the_intervals_cover_the_ages_they_were_made_from(sizes: tuple[int, ...]
     """Groups of their own half-width: each covers its own images."""
     real, predicted = people_in_groups(sizes, seed)
     groups = half_widths(real, predicted, EDGES)
-    assert [group["images"] for group in groups] == list(sizes)
+    assert [group.images for group in groups] == list(sizes)
     low, high = bounds(predicted, groups)
     assert (low >= 0).all()
     covered = (low - 0.01 <= real) & (real <= high + 0.01)  # half-widths are rounded
@@ -58,8 +58,8 @@ def test_the_intervals_cover_the_ages_they_were_made_from(sizes: tuple[int, ...]
 @given(st.integers(1, 300), st.integers(0, 50))
 def test_any_number_of_images_gives_a_width_in_every_group(count: int, seed: int):
     groups = half_widths(*people(count, seed), EDGES)
-    assert sum(group["images"] for group in groups) == count
-    assert all(group["half_width"] >= 0 for group in groups)
+    assert sum(group.images for group in groups) == count
+    assert all(group.half_width >= 0 for group in groups)
 
 
 def test_a_small_group_gets_the_half_width_of_all_images():
@@ -67,5 +67,5 @@ def test_a_small_group_gets_the_half_width_of_all_images():
     few = predicted < 80
     groups = half_widths(real[few], predicted[few], (0, 20, 40, 79.9, 120))
     errors = np.sort(np.abs(real - predicted)[few])
-    assert groups[-1]["images"] < 50
-    assert groups[-1]["half_width"] == pytest.approx(errors[int(np.ceil((len(errors) + 1) * 0.9)) - 1], abs=0.01)
+    assert groups[-1].images < 50
+    assert groups[-1].half_width == pytest.approx(errors[int(np.ceil((len(errors) + 1) * 0.9)) - 1], abs=0.01)

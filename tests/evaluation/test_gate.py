@@ -4,29 +4,27 @@ from hypothesis import strategies as st
 
 from age_tasks.config import GateSettings
 from age_tasks.evaluation.gate import judge, passes, verdict
+from age_tasks.evaluation.results import Metrics
+from tests.support.metrics import CHAMPION, METRICS, metrics_of
 
 SETTINGS = GateSettings(max_test_mae=7.0)
 
 
-def metrics(finetune: float = 6.0, baseline: float = 8.0, median: float = 13.0, **more: object) -> dict:
-    return {
-        "finetune": {"mae": {"value": finetune}},
-        "baseline": {"mae": {"value": baseline}},
-        "predict_the_median": {"mae": median},
-        "champion": None,
-        **more,
-    }
+def metrics(finetune: float = 6.0, baseline: float = 8.0, median: float = 13.0, **more: object) -> Metrics:
+    models = {"finetune": finetune, "baseline": baseline}
+    measured = {name: METRICS[name] | {"mae": {"value": mae, "low": mae, "high": mae}} for name, mae in models.items()}
+    return metrics_of(**measured, predict_the_median={"mae": median}, **more)
 
 
-def against(value: float, low: float, high: float, new_images: int = 300, drift: float = 0.01, bins=()) -> dict:
-    """Measured beside a champion: the difference of the MAEs in years, and its interval."""
-    found = [{"images": images, "low": low} for images, low in bins]
-    return metrics(
-        champion={"value": value, "low": low, "high": high, "new_images": new_images, "drift": drift, "bins": found}
-    )
+def against(value: float, low: float, high: float, new_images: int = 300, drift: float = 0.01, bins=()) -> Metrics:
+    """Compared with a champion: the difference of the MAEs in years, and its interval."""
+    ages = {"low_age": 0, "high_age": 10}
+    found = [{"images": images, "value": low, "low": low, "high": low, **ages} for images, low in bins]
+    difference = {"value": value, "low": low, "high": high}
+    return metrics(champion=CHAMPION | difference | {"new_images": new_images, "drift": drift, "bins": found})
 
 
-def failed(found: dict, settings: GateSettings = SETTINGS) -> list[str]:
+def failed(found: Metrics, settings: GateSettings = SETTINGS) -> list[str]:
     return [rule.name.partition(" (")[0] for rule in judge(found, settings) if not rule.passed]
 
 
@@ -44,7 +42,7 @@ def test_the_gate_passes_at_its_bound_and_not_beyond():
         (against(-0.5, -0.7, -0.3, bins=[(30, 1.1), (500, -0.5)]), "no age bin worse"),
     ],
 )
-def test_each_rule_can_refuse_alone(found: dict, rule: str):
+def test_each_rule_can_refuse_alone(found: Metrics, rule: str):
     assert failed(found) == [rule]
 
 

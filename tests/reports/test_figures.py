@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 from PIL import Image
 
+from age_tasks.evaluation.results import IntervalGroup
 from age_tasks.reports import figures
 from age_tasks.reports.figures import ACCENT, BASELINE, FINETUNE, HISTOGRAM_REACH, NEUTRAL
+from tests.support.metrics import comparison_of
 
 Draw = Callable[[], Figure]
 
@@ -25,7 +27,10 @@ HISTORY = pd.DataFrame(
         "learning_rate": [1e-3, 1e-3, 1e-3, 1e-3],
     }
 )
-GROUPS = [{"low": None, "high": 40, "half_width": 6.0}, {"low": 40, "high": None, "half_width": 9.0}]
+GROUPS = [
+    IntervalGroup(low=None, high=40, half_width=6.0, images=100),
+    IntervalGroup(low=40, high=None, half_width=9.0, images=100),
+]
 BY_AGE = pd.DataFrame(
     {
         "bin": ["0–10", "10–20", "over 20"],
@@ -35,16 +40,16 @@ BY_AGE = pd.DataFrame(
         "finetune_bias": [1.5, np.nan, -2.0],
     }
 )
-COMPARISON = {
-    "images": 60,
-    "value": -0.5,
-    "low": -0.8,
-    "high": -0.2,
-    "bins": [
+COMPARISON = comparison_of(
+    images=60,
+    value=-0.5,
+    low=-0.8,
+    high=-0.2,
+    bins=[
         {"low_age": 0, "high_age": 20, "images": 20, "value": 0.1, "low": -0.4, "high": 0.6},
         {"low_age": 20, "high_age": 120, "images": 40, "value": 0.9, "low": 0.3, "high": 1.5},
     ],
-}
+)
 RED_FACE = (np.full((112, 112, 3), (220, 20, 60), np.uint8), "31 → 80")
 
 

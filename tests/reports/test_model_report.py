@@ -16,62 +16,16 @@ from PIL import Image
 from age_tasks.config import Config, GateSettings
 from age_tasks.environment import Locations
 from age_tasks.errors import MissingInputError
-from age_tasks.evaluation.gate import Rule, judge, passes
+from age_tasks.evaluation.gate import gate_result, judge
 from age_tasks.evaluation.metrics import by_age
+from age_tasks.evaluation.results import GateResult
 from age_tasks.reports import figures
 from age_tasks.reports.model_report import model_card_from_run, report_from_run
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace, open_run, start_run
 from age_tasks.runs.runner import Needs, execute_stage
+from tests.support.metrics import CHAMPION, METRICS, comparison_of, metrics_of
 
-METRICS = {
-    "images": 40,
-    "median_age": 28.0,
-    "predict_the_median": {"mae": 13.31},
-    "baseline": {
-        "mae": {"value": 9.047, "low": 8.61, "high": 9.49},
-        "rmse": {"value": 11.82, "low": 11.2, "high": 12.4},
-        "bias": {"value": -1.13, "low": -1.8, "high": -0.46},
-        "cs5": {"value": 0.361, "low": 0.333, "high": 0.389},
-    },
-    "finetune": {
-        "mae": {"value": 7.065, "low": 6.71, "high": 7.42},
-        "rmse": {"value": 9.58, "low": 9.0, "high": 10.1},
-        "bias": {"value": 0.52, "low": -0.03, "high": 1.07},
-        "cs5": {"value": 0.4876, "low": 0.459, "high": 0.517},
-    },
-    "difference": {"value": -1.98, "low": -2.31, "high": -1.66},
-    "minors": {"images": 9, "mistaken": 0.2222},
-    "adults": {"images": 31, "mistaken": 0.0323},
-    "quarantine_fraction": 0.004,
-    "interval": {
-        "coverage": 0.9,
-        "test_coverage": 0.91,
-        "groups": [
-            {"low": None, "high": 30, "half_width": 8.13, "images": 700, "test_images": 31, "test_coverage": 0.93},
-            {"low": 30, "high": None, "half_width": 17.9, "images": 400, "test_images": 9, "test_coverage": 0.85},
-        ],
-    },
-    "champion": None,
-}
-CHAMPION = {
-    "version": "sunday-0a1b2c3d",
-    "name": "v4",
-    "seen_in_training": 0,
-    "new_images": 509,
-    "drift": 0.012,
-    "images": 40,
-    "candidate_mae": 7.065,
-    "champion_mae": 7.412,
-    "value": -0.347,
-    "low": -0.61,
-    "high": -0.09,
-    "p_value": 0.0081,
-    "bins": [
-        {"low_age": 20, "high_age": 30, "images": 31, "value": -0.5, "low": -0.8, "high": -0.2},
-        {"low_age": 40, "high_age": 50, "images": 8, "value": 0.3, "low": -0.9, "high": 1.5},
-    ],
-}
 HOSTILE = "faces/<script>x.jpg</script>/labels.csv"
 
 
@@ -113,12 +67,12 @@ def evaluation(run: Workspace) -> Path:
 
 @pytest.fixture(scope="module")
 def published(run: Workspace, evaluation: Path) -> "Page":
-    return Page(report_from_run(run, evaluation, _gate(METRICS, max_test_mae=9.0)))
+    return Page(report_from_run(run, evaluation, _gate(9.0)))
 
 
 @pytest.fixture(scope="module")
 def card(run: Workspace, evaluation: Path) -> str:
-    return model_card_from_run(run, evaluation, _gate(METRICS, max_test_mae=9.0))
+    return model_card_from_run(run, evaluation, _gate(9.0))
 
 
 def test_the_verdict_comes_first(published: "Page"):
@@ -130,7 +84,7 @@ def test_the_verdict_comes_first(published: "Page"):
 
 
 def test_a_refusal_names_each_broken_rule_with_its_number_and_bound(run: Workspace, evaluation: Path):
-    page = Page(report_from_run(run, evaluation, _gate(METRICS, max_test_mae=6.5)))
+    page = Page(report_from_run(run, evaluation, _gate(6.5)))
     assert page.verdict.startswith("Not published. ")
     assert "7.07" in page.verdict
     assert "6.50" in page.verdict
@@ -149,7 +103,7 @@ def test_before_the_gate_the_report_says_that_nothing_is_decided(run: Workspace,
 def test_the_champion_stands_beside_the_candidate(run: Workspace, evaluation: Path, tmp_path: Path):
     folder = _with_metrics(evaluation, tmp_path, champion=CHAMPION)
     _against_champion(folder, CHAMPION)
-    page = Page(report_from_run(run, folder, _gate(METRICS | {"champion": CHAMPION}, max_test_mae=9.0)))
+    page = Page(report_from_run(run, folder, _gate(9.0, champion=CHAMPION)))
     assert page.cards[1].startswith("7.41 years")
     assert "v4" in page.cards[1]
     assert "Against the champion, v4" in page.headings
@@ -284,8 +238,8 @@ def test_the_plots_are_those_of_the_run(published: "Page", run: Workspace, evalu
 def test_text_from_outside_stays_text(published: "Page", run: Workspace, evaluation: Path):
     assert "<script" not in published.html
     assert HOSTILE in published.text  # as the reader sees it
-    rule = Rule("<b>MAE</b>", 1.0, "<", 2.0, "years", why="<img src=x>", passed=False)
-    page = Page(report_from_run(run, evaluation, {"passed": False, "rules": [rule.to_dict()]}))
+    rule = _gate(9.0).rules[0].model_copy(update={"sentence": "<b>MAE</b>", "why": "<img src=x>", "passed": False})
+    page = Page(report_from_run(run, evaluation, gate_result([rule])))
     assert "<b>mae</b>" in page.verdict.lower()
     assert page.addresses == published.addresses
 
@@ -360,7 +314,7 @@ def test_the_card_has_the_usual_sections(card: str):
     ids=["the same ages", "refused"],
 )
 def test_a_file_for_litert_is_reported_and_so_is_its_refusal(found: dict, said: str, run: Workspace, evaluation: Path):
-    gate, export = _gate(METRICS, max_test_mae=9.0), found | {"bound": 0.05, "images": 64}
+    gate, export = _gate(9.0), found | {"bound": 0.05, "images": 64}
     page = Page(report_from_run(run, evaluation, gate, export=export))
     card = model_card_from_run(run, evaluation, gate, export)
     assert page.verdict.startswith("Published. ")
@@ -456,7 +410,7 @@ def _evaluate(out: Path) -> None:
     figures.save(figures.predicted_against_real(predictions, "finetune"), out / "predicted_against_real.png")
     figures.save(figures.error_by_age(ages), out / "error_by_age.png")
     figures.save(figures.error_histogram(predictions), out / "error_histogram.png")
-    held = figures.interval_held(predictions, "finetune", METRICS["interval"]["groups"])
+    held = figures.interval_held(predictions, "finetune", metrics_of().interval.groups)
     figures.save(held, out / "interval_held.png")
     face = np.full((112, 112, 3), 128, np.uint8)
     figures.save(figures.face_sheet([(face, "85 → 79")], title="Largest errors"), out / "worst_errors.png")
@@ -471,12 +425,11 @@ def _with_metrics(evaluation: Path, folder: Path, **changed: object) -> Path:
 
 
 def _against_champion(folder: Path, comparison: dict) -> None:
-    figures.save(figures.difference_by_age(comparison), folder / "against_champion.png")
+    figures.save(figures.difference_by_age(comparison_of(**comparison)), folder / "against_champion.png")
     before, now = pd.Series([20.0, 30.0]), pd.Series([20.0, 40.0])
     drift = figures.age_drift(before, now, comparison["drift"], champion=comparison["name"])
     figures.save(drift, folder / "age_drift.png")
 
 
-def _gate(metrics: dict, max_test_mae: float) -> dict:
-    rules = judge(metrics, GateSettings(max_test_mae=max_test_mae))
-    return {"passed": passes(rules), "rules": [rule.to_dict() for rule in rules]}
+def _gate(max_test_mae: float, **changed: object) -> GateResult:
+    return gate_result(judge(metrics_of(**changed), GateSettings(max_test_mae=max_test_mae)))

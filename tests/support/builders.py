@@ -1,6 +1,5 @@
 """Versions, candidates and promotions for tests, without a training."""
 
-import json
 import multiprocessing
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -10,6 +9,7 @@ from age_tasks.registry.promotions import promote, publish_version
 from age_tasks.runs.run import Workspace
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
+from tests.support.metrics import CHAMPION, METRICS, metrics_of
 
 FACTS = {"gate": {"verdict": "passed: all 7 rules hold"}, "augmentation": AugmentationSettings().model_dump()}
 NOT_EXPORTED = {"file": None, "largest_difference": None, "bound": 0.05, "images": 0, "problem": "left out here"}
@@ -52,7 +52,7 @@ def _promote(url: str, version: str, folder: Path, start: Barrier) -> None:
 def candidate(run: Workspace, model: bytes, compared_with: str | None) -> dict[str, Path]:
     """A model and its metrics, as the stages before `publish` left them."""
     (run.scratch / "model.keras").write_bytes(model)
-    against = {"version": compared_with} if compared_with else None
-    metrics = {"finetune": {"mae": {"value": 6.5}}, "champion": against, "interval": {"groups": []}}
-    (run.scratch / "metrics.json").write_text(json.dumps(metrics))
+    finetune = METRICS["finetune"] | {"mae": {"value": 6.5, "low": 6.1, "high": 6.9}}
+    champion = CHAMPION | {"version": compared_with} if compared_with else None
+    (run.scratch / "metrics.json").write_bytes(metrics_of(finetune=finetune, champion=champion).to_bytes())
     return {name: run.scratch / name for name in ("model.keras", "metrics.json")}
