@@ -84,7 +84,7 @@ types: $(INSTALLED) ## Check the types of age_tasks and plugins
 	@.venv/bin/mypy age_tasks plugins
 
 imports: $(INSTALLED) ## Check who imports whom
-	@.venv/bin/lint-imports
+	@PYTHONPATH=.:plugins .venv/bin/lint-imports
 
 format: $(INSTALLED) ## Put style right
 	@.venv/bin/ruff format $(CODE)
