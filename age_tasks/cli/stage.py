@@ -117,7 +117,7 @@ def _default_run(name: str, locations: Locations) -> str:
     key = newest_run(open_store(locations.store), needed)
     if key is None:
         raise MissingInputError(f"no run in {locations.store} has finished {', '.join(needed)}; start with 'snapshot'")
-    log.info("no run was chosen: using the newest one with %s, %s", ", ".join(needed), key)
+    log.info("no run was chosen: using the newest run with %s, %s", ", ".join(needed), key)
     return key
 
 

@@ -51,7 +51,7 @@ def test_help_is_plain_text():
 def test_help_of_a_stage_tells_what_it_writes_and_names_variables(stage: str, capsys: pytest.CaptureFixture[str]):
     assert main([stage, "--help"]) == 0
     shown = capsys.readouterr().out
-    assert "Writes" in shown
+    assert "writes `" in shown.lower()
     for option, variable in VARIABLES.items():
         assert re.search(rf"{option}\b(?:(?!\n  -).)*\[env\s+var:\s+{variable}\b", shown, re.DOTALL), option
 
