@@ -112,7 +112,7 @@ def commands_page() -> str:
     ]
     panels: dict[str, list[tuple[str, TyperCommand]]] = {}
     for name, command in _commands(get_command(app), PROGRAM):
-        panels.setdefault(command.rich_help_panel, []).append((name, command))
+        panels.setdefault(command.rich_help_panel or "Others", []).append((name, command))
     for panel, commands in panels.items():
         parts.append(f"## {panel}")
         first_with: dict[str, str] = {}  # options: the command that has shown them
@@ -208,13 +208,13 @@ def main() -> None:
         print(path.relative_to(DOCS.parent))
 
 
-def _commands(group: TyperGroup, prefix: str) -> Iterator[tuple[str, TyperCommand]]:
+def _commands(command: object, name: str) -> Iterator[tuple[str, TyperCommand]]:
     """Each command by its full name; a group's commands instead of the group."""
-    for name, command in group.commands.items():
-        if isinstance(command, TyperGroup):
-            yield from _commands(command, f"{prefix} {name}")
-        elif not command.hidden:
-            yield f"{prefix} {name}", command
+    if isinstance(command, TyperGroup):
+        for each, inner in command.commands.items():
+            yield from _commands(inner, f"{name} {each}")
+    elif isinstance(command, TyperCommand) and not command.hidden:
+        yield name, command
 
 
 def _option_row(parameter: Any) -> tuple[str, str]:
