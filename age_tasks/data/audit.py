@@ -1,22 +1,25 @@
-"""What a person wants to know of labels at a glance."""
+"""A numeric summary of labels: counts, duplicates and age statistics."""
+
+import math
+from typing import Any, SupportsFloat
 
 import pandas as pd
 
 PERCENTILES = (1, 5, 50, 95, 99)
 
 
-def audit(labels: pd.DataFrame) -> dict:
+def audit(labels: pd.DataFrame) -> dict[str, Any]:
     """Count, duplicates and age statistics in years.
 
     Args:
-        labels: `file_name`, `real_age` (rows without a number count as `without_age`), and `sha256` where it is known.
+        labels: `file_name`, `real_age` (NaN counts as `without_age`), and `sha256` if it is known.
 
     Returns:
         count, without_age, duplicate_names, duplicate_contents (None without `sha256`), min, max, mean, std (of the
         sample), quartiles, percentiles, histogram by decade (over 10 up to 20, …).
     """
     ages = labels["real_age"].dropna()
-    decades = pd.cut(ages, range(0, 130, 10), include_lowest=True).value_counts(sort=False)
+    decades = pd.cut(ages, range(0, 130, 10), labels=False, include_lowest=True).value_counts().sort_index()
     contents = labels["sha256"].dropna() if "sha256" in labels else None
     return {
         "count": len(labels),
@@ -29,9 +32,10 @@ def audit(labels: pd.DataFrame) -> dict:
         "std": _rounded(ages.std()),
         "quartiles": [_rounded(value) for value in ages.quantile([0.25, 0.5, 0.75])],
         "percentiles": {str(p): _rounded(ages.quantile(p / 100)) for p in PERCENTILES},
-        "histogram": {f"{max(span.left, 0):g}-{span.right:g}": int(count) for span, count in decades.items() if count},
+        "histogram": {f"{10 * int(at)}-{10 * int(at) + 10}": int(decades[at]) for at in decades.index},
     }
 
 
-def _rounded(value: float) -> float | None:
-    return None if pd.isna(value) else round(float(value), 4)
+def _rounded(value: SupportsFloat) -> float | None:
+    number = float(value)
+    return None if math.isnan(number) else round(number, 4)

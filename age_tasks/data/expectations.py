@@ -1,9 +1,10 @@
-"""Running the suites of `expectations/` with Great Expectations, so that nothing is dropped in silence."""
+"""Run the suites of `expectations/` with Great Expectations, and report every finding."""
 
 import json
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,18 @@ EXPECTATIONS = package_path("expectations")
 
 @dataclass(frozen=True)
 class Finding:
-    """What one expectation found."""
+    """The result of one expectation.
+
+    Args:
+        description: what is expected, for people.
+        severity: `critical`, `warning` or `info`.
+        success: whether the expectation is met.
+        column: the column it is about; empty if it has none.
+        arguments: of the expectation, such as `min_value`.
+        observed: the observed value, for people; empty if there is none.
+        failing_rows: positions in the table.
+        meta: of the expectation in its suite; row-level expectations have `fault` and `reason`.
+    """
 
     description: str
     severity: str
@@ -31,16 +43,22 @@ class Finding:
 
     @property
     def blocks(self) -> bool:
+        """Whether it quarantines rows or, without `fault`, refuses the labels."""
         return not self.success and self.severity == "critical"
 
 
 class Expectations:
-    """A private copy of `expectations/` in `workspace`, whose Data Docs collect every suite that is checked."""
+    """A private copy of `expectations/` in `workspace`, and the Data Docs of every suite that is checked.
+
+    Args:
+        workspace: an existing folder without `gx`.
+        run_name: shown in the Data Docs.
+    """
 
     def __init__(self, workspace: Path, run_name: str) -> None:
         os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
         logging.getLogger("great_expectations").setLevel(logging.WARNING)
-        import great_expectations as gx
+        import great_expectations as gx  # after the variable is set
         from great_expectations.data_context.types.base import ProgressBarsConfig
 
         root = workspace / "gx"
@@ -50,10 +68,10 @@ class Expectations:
         self._root, self._run_name, self._gx = root, run_name, gx
 
     def check(self, suite_name: str, table: pd.DataFrame) -> list[Finding]:
-        """Evaluate a suite on a table; failing rows are positions in the table.
+        """Evaluate a suite on a table; one finding for each expectation, in the order of the suite.
 
         Raises:
-            SettingsError: an expectation of the suite could not be loaded, or broke while it ran.
+            SettingsError: an expectation of the suite could not be loaded, or failed with an error.
         """
         gx = self._gx
         declared = json.loads((self._root / "suites" / f"{suite_name}.json").read_text())["expectations"]
@@ -63,21 +81,18 @@ class Expectations:
         definition = self._context.validation_definitions.add(
             gx.ValidationDefinition(name=suite_name, data=batch, suite=suite)
         )
-        # The quarantine needs the position of every failing row; the pages get a short form, quick on any table.
+        # The quarantine needs the position of every failing row; Data Docs get a summary, which is fast on any table.
         results = batch.get_batch({"dataframe": table}).validate(suite, result_format="COMPLETE").results
-        _same_count(suite_name, declared, results)
-        self._document(suite_name, definition, table)
+        _require_all_evaluated(suite_name, declared, results)
+        self._add_to_data_docs(suite_name, definition, table)
         order = [entry["id"] for entry in declared]
         results = sorted(results, key=lambda result: order.index(result.expectation_config.id))
         return [_finding(suite_name, result) for result in results]
 
     def write_data_docs(self, out: Path) -> None:
-        """Put the Data Docs of all checked suites into `out`, complete without the network."""
-        from age_tasks.reports.data_docs import make_offline
-
+        """Write the Data Docs of all checked suites, as Great Expectations makes them, into the new folder `out`."""
         self._context.build_data_docs()
         shutil.copytree(self._root / "data_docs", out)
-        make_offline(out)
 
     def _load(self, suite_name: str) -> Any:
         try:
@@ -85,8 +100,7 @@ class Expectations:
         except Exception as error:  # of Great Expectations, or of the pydantic inside it
             raise SettingsError(f"expectations/suites/{suite_name}.json: {error}") from None
 
-    def _document(self, suite_name: str, definition: Any, table: pd.DataFrame) -> None:
-        """Results in the short form are kept for the pages."""
+    def _add_to_data_docs(self, suite_name: str, definition: Any, table: pd.DataFrame) -> None:
         gx = self._gx
         checkpoint = self._context.checkpoints.add(
             gx.Checkpoint(name=suite_name, validation_definitions=[definition], result_format="SUMMARY")
@@ -95,8 +109,8 @@ class Expectations:
         checkpoint.run(batch_parameters={"dataframe": table}, run_id=run_id)
 
 
-def _same_count(suite: str, declared: list, results: list) -> None:
-    """Great Expectations drops what it can't build with a line in the log only."""
+def _require_all_evaluated(suite: str, declared: Sequence[object], results: Sequence[object]) -> None:
+    """Great Expectations drops an expectation that it can't build, with no more than a line in the log."""
     if len(declared) != len(results):
         raise SettingsError(
             f"expectations/suites/{suite}.json declares {len(declared)} expectations, {len(results)} were evaluated; "
@@ -109,17 +123,14 @@ def _finding(suite: str, result: Any) -> Finding:
     if result.exception_info and "raised_exception" not in result.exception_info:  # one entry for each metric
         message = next(iter(result.exception_info.values()))["exception_message"]
         raise SettingsError(f"expectations/suites/{suite}.json: {config.type} {config.kwargs}: {message}")
-    outcome, arguments = (
-        result.result,
-        {key: value for key, value in config.kwargs.items() if key != "batch_id"},
-    )
+    arguments = {key: value for key, value in config.kwargs.items() if key not in {"batch_id", "column"}}
     return Finding(
         description=config.description or config.type,
         severity=str(getattr(config.severity, "value", config.severity)),
         success=bool(result.success),
-        column=arguments.pop("column", ""),
+        column=config.kwargs.get("column", ""),
         arguments=arguments,
-        observed=str(outcome.get("observed_value", "")),
-        failing_rows=tuple(outcome.get("unexpected_index_list") or ()),
+        observed=str(result.result.get("observed_value", "")),
+        failing_rows=tuple(result.result.get("unexpected_index_list") or ()),
         meta=dict(config.meta or {}),
     )

@@ -1,4 +1,4 @@
-"""Images: where they are, what is in them, and their pixels."""
+"""The folder of images, local or in a bucket: paths, change stamps and digests of its files."""
 
 import hashlib
 import stat
@@ -11,11 +11,21 @@ from age_tasks.store import open_store
 from age_tasks.store.addresses import local_path
 from age_tasks.store.base import Entry, Store, file_sha256
 
-READERS = 8
+READERS = 8  # threads that read files
 
 
 class ImageFolder:
-    """The images folder: a path, or an `s3://` address whose files are fetched once into the cache."""
+    """The images folder: a path, or an `s3://` address whose files are fetched once into the cache.
+
+    Args:
+        location: a path, a `file:///` or an `s3://` address.
+        cache: the root of the local cache.
+
+    Raises:
+        LabelsError: there is no such folder.
+        SettingsError: another kind of address.
+        StoreError: the bucket can't be listed.
+    """
 
     def __init__(self, location: str, cache: Path) -> None:
         self.location = location
@@ -27,14 +37,14 @@ class ImageFolder:
             return
         self._root = local_path(location)
         try:
-            there = self._root.is_dir()
+            exists = self._root.is_dir()
         except OSError:  # such as a name that is too long
-            there = False
-        if not there:
-            raise LabelsError(f"no images folder at {location}; set AGE_IMAGES to the folder that holds the pictures")
+            exists = False
+        if not exists:
+            raise LabelsError(f"no images folder at {location}; set AGE_IMAGES to the folder that holds the images")
 
     def path(self, name: str) -> Path:
-        """The local file of an image; fetched if it is remote.
+        """The local file of an image; fetched from the bucket if necessary.
 
         Raises:
             LabelsError: the name would leave the folder, or there is no such file.
@@ -54,8 +64,8 @@ class ImageFolder:
             raise LabelsError(f"no {name} in {self.location}")
         return path
 
-    def state(self, name: str) -> str | None:
-        """What changes when the file does (size and time, or etag), known without reading it; None without one."""
+    def stamp(self, name: str) -> str | None:
+        """A text that changes when the file does (size and time, or etag), without reading it; None without a file."""
         if self._remote:
             entry = self._entries.get(name)
             return f"{entry.size} {entry.etag}" if entry else None
@@ -67,11 +77,12 @@ class ImageFolder:
 
     @property
     def identity(self) -> str:
+        """The folder's address, under which probes are stored."""
         return self._remote.url if self._remote else str(self._root)
 
 
 def name_problem(name: str) -> str:
-    """Why a file name from the labels can't be looked up in the images folder; empty if it can."""
+    """Why a file name from the labels is not valid in the images folder; empty if it is."""
     if not name:
         return "no file name"
     if not name.isprintable():
@@ -83,13 +94,13 @@ def name_problem(name: str) -> str:
 
 
 def require_unchanged(folder: ImageFolder, sha256s: Mapping[str, str]) -> None:
-    """Go on only if the files still hold what the snapshot read.
+    """Check that the files still have the content that the snapshot read.
 
     Args:
-        sha256s: of each file's content, by its name.
+        sha256s: file name → sha256 of its content in the snapshot.
 
     Raises:
-        LabelsError: a file is gone or was replaced; names the first.
+        LabelsError: a file is missing or was replaced; names the first.
     """
     with ThreadPoolExecutor(READERS) as pool:
         found = pool.map(lambda name: file_sha256(folder.path(name)), sha256s)
@@ -97,6 +108,6 @@ def require_unchanged(folder: ImageFolder, sha256s: Mapping[str, str]) -> None:
     if replaced:
         others = f" and {len(replaced) - 1} more were" if replaced[1:] else " was"
         raise LabelsError(
-            f"{replaced[0]}{others} replaced in {folder.location} after the snapshot (sha256 differs); begin again "
-            "with snapshot, which takes the pictures as they are now"
+            f"{replaced[0]}{others} replaced in {folder.location} after the snapshot (sha256 differs); run snapshot "
+            "again, which reads the present images"
         )

@@ -1,4 +1,4 @@
-"""Reading a labels file: nothing is guessed, nothing is dropped."""
+"""Parsing a labels file. Rows are neither guessed nor dropped: what can't be parsed is an error with its line."""
 
 import csv
 import io
@@ -10,31 +10,31 @@ import pandas as pd
 from age_tasks.errors import LabelsError
 
 COLUMNS = ("file_name", "real_age")
-# float() takes more for a number than people do: 3_4, or digits of other scripts.
+# float() accepts more than people take for a number: 3_4, or digits of other scripts.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def read_labels(data: bytes, name: str) -> pd.DataFrame:
-    """Parse `file_name,real_age` rows; a byte-order mark, CRLF and further columns are fine.
+    """Parse `file_name,real_age` rows; a byte-order mark, CRLF and further columns are accepted.
 
     Args:
         data: the file's bytes, UTF-8.
-        name: what to call the file in an error.
+        name: the file's name in errors.
 
     Returns:
         Columns `line` (1-based, where the row starts), `file_name`, `real_age` (years; NaN where the text is not a
         finite number), `age_text` (as written).
 
     Raises:
-        LabelsError: empty, no rows, not UTF-8, another separator, a missing or doubled column, a row of another width.
+        LabelsError: empty, no rows, not UTF-8, another separator, a missing or repeated column, a row of another width.
     """
     rows = _rows(_decode(data, name), name)
     if not rows:
-        raise LabelsError(f"{name} is empty (0 rows); it should start with the line 'file_name,real_age'")
+        raise LabelsError(f"{name} is empty (0 rows); its first line must be 'file_name,real_age'")
     header = [cell.strip() for cell in rows[0][1]]
     _check_header(header, name)
     if len(rows) == 1:
-        raise LabelsError(f"{name} has a header but no rows; add a line 'picture.jpg,34' for every face")
+        raise LabelsError(f"{name} has a header but no rows; add a line such as 'image.jpg,34' for each image")
     for line, cells in rows[1:]:
         if len(cells) != len(header):
             raise LabelsError(
@@ -65,7 +65,7 @@ def _decode(data: bytes, name: str) -> str:
 
 
 def _rows(text: str, name: str) -> list[tuple[int, list[str]]]:
-    """(line where the row starts, cells) of every row that isn't blank."""
+    """(line where the row starts, cells) of every row that is not blank."""
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise LabelsError(f"{name} line {line}: a NUL character; this is not a text file, save it as CSV in UTF-8")
@@ -82,14 +82,14 @@ def _rows(text: str, name: str) -> list[tuple[int, list[str]]]:
 
 
 def _check_header(header: list[str], name: str) -> None:
-    for separator, called in ((";", "semicolons"), ("\t", "tabs")):
+    for separator, description in ((";", "semicolons"), ("\t", "tabs")):
         if len(header) == 1 and separator in header[0]:
-            raise LabelsError(f"{name} line 1: the columns are separated by {called}; save it with commas")
+            raise LabelsError(f"{name} line 1: the columns are separated by {description}; save it with commas")
     for column in COLUMNS:
         if header.count(column) != 1:
             found = "no column" if column not in header else f"{header.count(column)} columns named"
             raise LabelsError(
-                f"{name} line 1: {found} '{column}' among {', '.join(header)}; it should be 'file_name,real_age'"
+                f"{name} line 1: {found} '{column}' among {', '.join(header)}; expected 'file_name,real_age'"
             )
 
 

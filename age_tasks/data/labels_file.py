@@ -1,6 +1,6 @@
-"""The labels file as it lies there: its bytes, and which of its contents a run has taken up last.
+"""Read the labels file, and record the digest of the content that the last snapshot took.
 
-In the store, `labels/<sha256 of the file's address>.json` names the content that the last snapshot froze.
+The record is `labels/<sha256 of the file's address>.json` in the store.
 """
 
 import contextlib
@@ -15,11 +15,11 @@ from age_tasks.store.base import Store, to_json
 from age_tasks.store.files import FileStore
 
 SETTLE_SECONDS, TRIES = 0.2, 50
-EMPTY_TRIES = 10  # a file that is written over lies there empty until its writer gets to run
+EMPTY_TRIES = 10  # a file that is being overwritten is empty for a moment
 
 
 def labels_object(location: str) -> tuple[Store, str]:
-    """The folder that holds the labels file at a path, a `file:///` or an `s3://` address, and its name there.
+    """The folder of the labels file at a path, a `file:///` or an `s3://` address, as a store, and its key there.
 
     Raises:
         SettingsError: another kind of address.
@@ -32,33 +32,33 @@ def labels_object(location: str) -> tuple[Store, str]:
 
 
 def fetch_labels(location: str) -> bytes:
-    """The bytes of the labels file at a path or an `s3://` address; one that is being written over is waited for.
+    """The bytes of the labels file at a path or an `s3://` address; waits while the file is being written.
 
     Raises:
         LabelsError: there is no such file.
-        StoreError: it is written over and over.
+        StoreError: it keeps changing, or the store can't be reached.
     """
     folder, name = labels_object(location)
     try:
-        for tried in range(TRIES):
+        for attempt in range(TRIES):
             before, data = folder.entry(name), folder.get(name)
-            whole = folder.entry(name) == before and not _just_written(location)
-            if whole and (data or tried >= EMPTY_TRIES):
+            complete = folder.entry(name) == before and not _just_written(location)
+            if complete and (data or attempt >= EMPTY_TRIES):
                 return data
             time.sleep(SETTLE_SECONDS)
     except NotFoundError:
         raise LabelsError(
             f"no labels file at {location}; set AGE_LABELS to a CSV with the columns file_name,real_age "
-            "(`python -m age_tasks sample --out faces` draws a set to try)"
+            "(`python -m age_tasks sample --out faces` draws an example)"
         ) from None
     raise StoreError(
         f"{location} has changed every {SETTLE_SECONDS:g} seconds for {TRIES * SETTLE_SECONDS:g} seconds; try again "
-        "when it is written, and put it there under another name first, then rename it"
+        "when it is complete; write it under another name and rename it, so that it is never seen incomplete"
     )
 
 
 def _just_written(location: str) -> bool:
-    """Whether a local file may not be whole yet; an object in a bucket always is."""
+    """Whether a local file may still be incomplete; an object in a bucket never is."""
     if location.startswith("s3://"):
         return False
     with contextlib.suppress(FileNotFoundError):
@@ -67,24 +67,24 @@ def _just_written(location: str) -> bool:
 
 
 def content_sha256(data: bytes) -> str:
-    """What tells one content of the labels file from another, 64 hex digits."""
+    """The digest that identifies a content of the labels file, 64 hex digits."""
     return hashlib.sha256(data).hexdigest()
 
 
-def note_snapshot(store: Store, location: str, data: bytes, run: str) -> None:
-    """Say that the run with the key `run` works on this content of the labels file."""
-    note = {"labels": location, "sha256": content_sha256(data), "run": run}
-    store.put(_note(location), to_json(note))
+def record_snapshot(store: Store, location: str, data: bytes, run: str) -> None:
+    """Record that the run with the key `run` works on this content of the labels file."""
+    store.put(_record_key(location), to_json({"labels": location, "sha256": content_sha256(data), "run": run}))
 
 
 def last_snapshot(store: Store, location: str) -> str | None:
-    """The sha256 of the content that the last snapshot of this labels file froze; None before the first."""
+    """The sha256 of the content that the last snapshot of this labels file took; None before the first."""
     try:
-        return json.loads(store.get(_note(location)))["sha256"]
+        sha256: str = json.loads(store.get(_record_key(location)))["sha256"]
     except NotFoundError:
         return None
+    return sha256
 
 
-def _note(location: str) -> str:
+def _record_key(location: str) -> str:
     address = location if location.startswith("s3://") else local_path(location).as_uri()
     return f"labels/{hashlib.sha256(address.encode()).hexdigest()}.json"

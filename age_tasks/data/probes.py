@@ -1,24 +1,42 @@
-"""What is in each image file, remembered between runs."""
+"""Probing of image files: content digest, size, perceptual hash and problem of each, stored between runs."""
 
 import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import ImageOps
 
-from age_tasks.data.decoding import MAX_BYTES, TooManyPixels, damage, looks_like, open_image, to_rgb
+from age_tasks.data.decoding import MAX_BYTES, UnreadableImageError, decoding_errors, open_image, to_rgb
 from age_tasks.data.image_folder import READERS, ImageFolder, name_problem
 from age_tasks.data.near_duplicates import difference_hash
+
+# `missing`: the folder has no such file, or the name is not valid; `unreadable`: the file is no image that decodes.
+ImageState = Literal["ok", "missing", "unreadable"]
+
+_BLOCK = 1024  # files that are probed before the results are taken
+_COMMIT_EVERY = 500  # files; short transactions, since other runs write to the index too
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What is in a file: sha256 of its content, upright size in pixels and `difference_hash`, or what is wrong."""
+    """What is known of an image file.
 
+    Args:
+        state: whether there is an image that decodes entirely.
+        sha256: of the file's content, 64 hex digits; empty if it was not read.
+        width: in pixels, upright; 0 if unknown.
+        height: in pixels, upright; 0 if unknown.
+        bytes: size of the file.
+        problem: why the state is not `ok`, for people.
+        dhash: `difference_hash` of the upright image, 64 hex digits; empty if it does not decode.
+    """
+
+    state: ImageState
     sha256: str = ""
     width: int = 0
     height: int = 0
@@ -28,51 +46,50 @@ class Probe:
 
 
 def probe_file(path: Path) -> Probe:
-    """Read and decode one image file entirely. Never raises for what the file holds."""
+    """Read and decode one image file entirely. Never raises for what the file contains."""
     if (size := path.stat().st_size) > MAX_BYTES:
-        return Probe(bytes=size, problem=f"{size / 1e6:,.0f} MB; a picture may have {MAX_BYTES / 1e6:.0f}")
+        problem = f"{size / 1e6:,.0f} MB; at most {MAX_BYTES / 1e6:.0f} MB are read"
+        return Probe("unreadable", bytes=size, problem=problem)
     data = path.read_bytes()
-    sha256 = hashlib.sha256(data).hexdigest()
     if not data:
-        return Probe(problem="empty file (0 bytes)")
+        return Probe("unreadable", problem="empty file (0 bytes)")
+    sha256 = hashlib.sha256(data).hexdigest()
     try:
-        with open_image(path) as image:
+        with decoding_errors(path), open_image(path) as image:
             image.load()
             upright = ImageOps.exif_transpose(image)
-            return Probe(sha256, *upright.size, len(data), dhash=difference_hash(to_rgb(upright)))
-    except TooManyPixels as bomb:
-        return Probe(sha256, *bomb.size, len(data), str(bomb))
-    except UnidentifiedImageError:
-        return Probe(sha256, bytes=len(data), problem=f"not an image: {looks_like(data)}")
-    except Exception as error:  # decoders raise anything on damaged input: OSError, SyntaxError, struct.error, ...
-        return Probe(sha256, bytes=len(data), problem=damage(error))
+            return Probe("ok", sha256, *upright.size, len(data), dhash=difference_hash(to_rgb(upright)))
+    except UnreadableImageError as error:
+        return Probe("unreadable", sha256, bytes=len(data), problem=str(error))
 
 
 def probe_images(
     folder: ImageFolder, names: Iterable[str], cache: Path, progress: Callable[[int, int], None] | None = None
 ) -> tuple[dict[str, Probe], int]:
-    """What is in each of the named files. Files that have not changed since they were last read are not read again.
+    """Probe each of the named files. A file is read only if it has changed since it was last probed.
 
     Args:
-        cache: folder of the index that remembers probes between runs.
+        cache: folder of the index that stores probes between runs.
         progress: called with (files read, files to read).
 
     Returns:
         A probe for each distinct name, and how many files were read.
     """
     names = sorted(set(names))
-    probes = {name: Probe(problem=problem) for name in names if (problem := name_problem(name))}
-    states = {name: folder.state(name) for name in names if name not in probes}
-    probes |= {name: Probe(problem="no such file in the images folder") for name, state in states.items() if not state}
+    probes = {name: Probe("missing", problem=problem) for name in names if (problem := name_problem(name))}
+    stamps = {name: folder.stamp(name) for name in names if name not in probes}
+    missing = Probe("missing", problem="no such file in the images folder")
+    probes |= {name: missing for name, stamp in stamps.items() if stamp is None}
     with closing(_open_index(cache)) as index:
-        probes |= _remembered(index, folder.identity, states)
+        probes |= _stored_probes(index, folder.identity, stamps)
         unread = [name for name in names if name not in probes]
-        rows: list[tuple] = []
-        for count, (name, probe) in enumerate(_read(folder, unread), start=1):
+        rows: list[tuple[str | int | None, ...]] = []
+        for count, (name, probe) in enumerate(_probe_in_parallel(folder, unread), start=1):
             probes[name] = probe
-            rows.append((folder.identity, name, states[name], *astuple(probe)))
-            if count % 500 == 0 or count == len(unread):
-                with index:  # a short transaction: other runs write to the index too
+            size = (probe.width, probe.height, probe.bytes)
+            rows.append((folder.identity, name, stamps[name], probe.sha256, *size, probe.problem, probe.dhash))
+            if count % _COMMIT_EVERY == 0 or count == len(unread):
+                with index:
                     index.executemany("REPLACE INTO probes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
                 rows = []
             if progress:
@@ -80,22 +97,23 @@ def probe_images(
     return probes, len(unread)
 
 
-def remembered_probes(cache: Path) -> list[tuple[str, str, str]]:
-    """What the index of probes remembers: of each file its name, sha256, and what is wrong with it."""
+def stored_probes(cache: Path) -> list[tuple[str, str, str]]:
+    """Of each file in the index its name, sha256 and problem."""
     with closing(_open_index(cache)) as index:
         return index.execute("SELECT name, sha256, problem FROM probes").fetchall()
 
 
-def forget_probes(cache: Path, names: Iterable[str]) -> None:
-    """Take files out of the index, also from the pages of its file that would keep them until they are used again."""
+def delete_probes(cache: Path, names: Iterable[str]) -> None:
+    """Delete files from the index, and overwrite their data in the pages of the database that become free."""
     with closing(_open_index(cache)) as index, index:
         index.execute("PRAGMA secure_delete = ON")
         index.executemany("DELETE FROM probes WHERE name = ?", [(name,) for name in names])
 
 
 def _open_index(cache: Path) -> sqlite3.Connection:
+    """The database; its column `state` holds `ImageFolder.stamp`."""
     cache.mkdir(parents=True, exist_ok=True)
-    index = sqlite3.connect(cache / "probes-2.sqlite", timeout=60)  # the number changes with the columns
+    index = sqlite3.connect(cache / "probes-2.sqlite", timeout=60)  # increase the number when the columns change
     index.execute(
         "CREATE TABLE IF NOT EXISTS probes (folder, name, state, sha256, width, height, bytes, problem, dhash,"
         " PRIMARY KEY (folder, name))"
@@ -103,16 +121,21 @@ def _open_index(cache: Path) -> sqlite3.Connection:
     return index
 
 
-def _remembered(index: sqlite3.Connection, folder: str, states: dict[str, str | None]) -> dict[str, Probe]:
+def _stored_probes(index: sqlite3.Connection, folder: str, stamps: dict[str, str | None]) -> dict[str, Probe]:
+    """The probes of files that have not changed since. Missing files are never stored."""
     rows = index.execute(
         "SELECT name, state, sha256, width, height, bytes, problem, dhash FROM probes WHERE folder = ?", (folder,)
     )
-    return {name: Probe(*values) for name, state, *values in rows if state == states.get(name, "")}
+    return {
+        name: Probe("unreadable" if problem else "ok", sha256, width, height, size, problem, dhash)
+        for name, stamp, sha256, width, height, size, problem, dhash in rows
+        if stamp == stamps.get(name, "")
+    }
 
 
-def _read(folder: ImageFolder, names: list[str]) -> Iterator[tuple[str, Probe]]:
-    """Probe in parallel (the decoders release the interpreter lock), a bounded number ahead."""
+def _probe_in_parallel(folder: ImageFolder, names: list[str]) -> Iterator[tuple[str, Probe]]:
+    """Probe in threads (the decoders release the interpreter lock), a bounded number of files ahead."""
     with ThreadPoolExecutor(READERS) as pool:
-        for start in range(0, len(names), 1024):
-            block = names[start : start + 1024]
+        for start in range(0, len(names), _BLOCK):
+            block = names[start : start + _BLOCK]
             yield from zip(block, pool.map(lambda name: probe_file(folder.path(name)), block), strict=True)

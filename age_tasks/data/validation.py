@@ -1,4 +1,4 @@
-"""Which rows are quarantined, and whether the labels as a whole may be trained on."""
+"""Row-level and dataset-level validation: which rows are quarantined, and whether the labels are accepted."""
 
 from dataclasses import dataclass
 
@@ -8,44 +8,52 @@ from age_tasks.data.expectations import Finding
 from age_tasks.data.image_folder import name_problem
 from age_tasks.data.near_duplicates import near_pairs
 
-MISSING = "no such file in the images folder"
-
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the labels may be trained on, and the sentences that say why not."""
+    """Whether the labels may be trained on.
+
+    Args:
+        accepted: no problem was found.
+        problems: for people, one sentence each.
+    """
 
     accepted: bool
     problems: tuple[str, ...]
 
 
 def with_derived_columns(snapshot: pd.DataFrame) -> pd.DataFrame:
-    """The snapshot with one column for each thing that the suite `rows` asks; nulls where a question makes no sense."""
+    """The snapshot with the columns that the suite `rows` refers to; null where a column does not apply to a row."""
     table = snapshot.reset_index(drop=True)
-    plain = table["file_name"].map(name_problem) == ""
-    there = plain & (table["problem"] != MISSING)
-    decodes = there & (table["problem"] == "")
+    valid_name = table["file_name"].map(name_problem) == ""
+    exists = valid_name & (table["state"] != "missing")
+    decodes = exists & (table["state"] == "ok")
     repeated = table.groupby(["file_name", "age_text"])["line"]
     table["listed"] = repeated.cumcount() + 1
     table["first_line"] = repeated.transform("min")
-    table["name_is_plain"] = plain
-    table["image_is_there"] = there.where(plain).astype("object")
-    table["image_decodes"] = decodes.where(there).astype("object")
+    table["name_is_valid"] = valid_name
+    table["image_exists"] = exists.where(valid_name).astype("object")
+    table["image_decodes"] = decodes.where(exists).astype("object")
     table["smaller_side"] = table[["width", "height"]].min(axis=1).where(decodes)
-    for column, key, usable in (("ages_of_name", "file_name", plain), ("ages_of_content", "sha256", decodes)):
+    for column, key, usable in (("ages_of_name", "file_name", valid_name), ("ages_of_content", "sha256", decodes)):
         _count_ages(table, column, key, usable & table["real_age"].notna())
     table["file_name"] = table["file_name"].where(table["file_name"] != "", None)
     return table
 
 
 def quarantined(table: pd.DataFrame, findings: list[Finding]) -> pd.DataFrame:
-    """The rows that break a critical expectation: line, file_name, age_text, fault (the first), reason (all)."""
+    """The rows that fail a critical row-level expectation.
+
+    Returns:
+        Columns line, file_name, age_text, fault (of the first expectation that failed), reason (of all).
+    """
     faults: dict[int, list[tuple[str, str]]] = {}
-    for finding in findings:
-        if finding.blocks:
-            for row in table.loc[list(finding.failing_rows)].itertuples():
-                reason = finding.meta["reason"].format(**finding.arguments | row._asdict())
-                faults.setdefault(row.Index, []).append((finding.meta["fault"], reason))
+    for finding in (finding for finding in findings if finding.blocks):
+        rows = table.loc[list(finding.failing_rows)].itertuples(index=False, name=None)
+        for position, row in zip(finding.failing_rows, rows, strict=True):
+            values = dict(zip(table.columns, row, strict=True))
+            reason = finding.meta["reason"].format(**finding.arguments | values)
+            faults.setdefault(position, []).append((finding.meta["fault"], reason))
     found = [faults[position] for position in sorted(faults)]
     return table.loc[sorted(faults), ["line", "file_name", "age_text"]].assign(
         fault=[each[0][0] for each in found], reason=["; ".join(reason for _, reason in each) for each in found]
@@ -53,7 +61,12 @@ def quarantined(table: pd.DataFrame, findings: list[Finding]) -> pd.DataFrame:
 
 
 def distribution(accepted: pd.DataFrame, previous: pd.Series | None) -> dict[str, float | None]:
-    """What the suite `distribution` asks of all accepted rows together; ages in years."""
+    """The values that the suite `distribution` checks, of all accepted rows together; ages in years.
+
+    Args:
+        accepted: column `real_age`.
+        previous: ages of the previously accepted labels, if any.
+    """
     ages = accepted["real_age"]
     quartiles = [None] * 3 if ages.empty else [float(value) for value in ages.quantile([0.25, 0.5, 0.75])]
     return {
@@ -62,28 +75,39 @@ def distribution(accepted: pd.DataFrame, previous: pd.Series | None) -> dict[str
         "first_quartile": quartiles[0],
         "median_age": quartiles[1],
         "third_quartile": quartiles[2],
-        "distance_to_previous": None if previous is None or ages.empty else _distance(ages, previous),
+        "distance_to_previous": None if previous is None or ages.empty else _ks_distance(ages, previous),
     }
 
 
 def near_duplicates(accepted: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of different files that show the same picture: file_name, line and real_age (years) of both, and bits."""
-    pictures = accepted.drop_duplicates("sha256").reset_index(drop=True)
-    rows = []
-    for first, second, bits in near_pairs(pictures["dhash"].tolist()):
-        one, other = (pictures.loc[at, ["file_name", "line", "real_age"]] for at in (first, second))
-        rows.append({**one.add_prefix("first_"), **other.add_prefix("second_"), "bits": bits})
-    columns = [f"{which}_{name}" for which in ("first", "second") for name in ("file_name", "line", "real_age")]
-    return pd.DataFrame(rows, columns=[*columns, "bits"]).sort_values("bits", kind="stable", ignore_index=True)
+    """Pairs of files with different content that show nearly the same image, the nearest first.
+
+    Returns:
+        Columns file_name, line and real_age (years) of both, prefixed `first_` and `second_`, and bits (the distance).
+    """
+    images = accepted.drop_duplicates("sha256").reset_index(drop=True)
+    described = ["file_name", "line", "real_age"]
+    pairs = near_pairs(images["dhash"].tolist())
+    sides = [
+        images.loc[[pair[at] for pair in pairs], described].add_prefix(prefix).reset_index(drop=True)
+        for at, prefix in enumerate(("first_", "second_"))
+    ]
+    table = pd.concat([*sides, pd.Series([bits for _, _, bits in pairs], name="bits", dtype="int64")], axis=1)
+    return table.sort_values("bits", kind="stable", ignore_index=True)
 
 
-def judge(rows: int, quarantine: pd.DataFrame, findings: list[Finding], bound: float) -> Verdict:
-    """Row faults are borne up to the share `bound` of all rows; a fault of the labels as a whole never is."""
+def judge(rows: int, quarantine: pd.DataFrame, findings: list[Finding], max_fraction: float) -> Verdict:
+    """Accept the labels unless too many rows are quarantined, or a critical dataset-level expectation fails.
+
+    Args:
+        rows: number of all rows.
+        max_fraction: of the rows that may be quarantined.
+    """
     problems = []
-    if len(quarantine) > bound * rows:
+    if len(quarantine) > max_fraction * rows:
         problems.append(
-            f"{len(quarantine)} of {rows} rows ({len(quarantine) / rows:.1%}) are broken; "
-            f"at most {bound:.1%} may be set aside (validate.max_quarantine_fraction)"
+            f"{len(quarantine)} of {rows} rows ({len(quarantine) / rows:.1%}) are quarantined; "
+            f"at most {max_fraction:.1%} may be (validate.max_quarantine_fraction)"
         )
     problems += [
         f"not met: {finding.description}" for finding in findings if finding.blocks and "fault" not in finding.meta
@@ -92,17 +116,18 @@ def judge(rows: int, quarantine: pd.DataFrame, findings: list[Finding], bound: f
 
 
 def _count_ages(table: pd.DataFrame, column: str, key: str, usable: pd.Series) -> None:
+    """Add `column`, the number of different ages among the rows of one `key`, and `column`_text, which lists them."""
     ages = table[usable].groupby(key)["real_age"].transform("nunique")
     table[column] = ages.reindex(table.index)
     disputed = table.loc[ages.index[ages > 1]]
-    said = disputed["real_age"].map("{:g}".format).astype("str") + " (" + disputed["file_name"] + ", line "
-    said += disputed["line"].astype("str") + ")"
-    listed = said.groupby(disputed[key]).agg(lambda rows: ", ".join(rows.head(5)))
-    table[f"{column}_say"] = disputed[key].map(listed).reindex(table.index, fill_value="")
+    texts = disputed["real_age"].map("{:g}".format).astype("str") + " (" + disputed["file_name"] + ", line "
+    texts += disputed["line"].astype("str") + ")"
+    listed = texts.groupby(disputed[key]).agg(lambda rows: ", ".join(rows.head(5)))
+    table[f"{column}_text"] = disputed[key].map(listed).reindex(table.index, fill_value="")
 
 
-def _distance(ages: pd.Series, previous: pd.Series) -> float:
-    """The Kolmogorov-Smirnov distance: the largest gap between the two cumulative shares by age."""
-    from scipy.stats import ks_2samp
+def _ks_distance(ages: pd.Series, previous: pd.Series) -> float:
+    """The Kolmogorov-Smirnov distance: the largest difference between the two cumulative distributions."""
+    from scipy.stats import ks_2samp  # slow to import
 
     return float(ks_2samp(ages, previous, method="asymp").statistic)  # the exact p-value, unused, may overflow

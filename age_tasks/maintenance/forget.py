@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from age_tasks.data.labels_file import content_sha256
-from age_tasks.data.probes import forget_probes, remembered_probes
+from age_tasks.data.probes import delete_probes, stored_probes
 from age_tasks.errors import SettingsError
 from age_tasks.pipeline import STAGES
 from age_tasks.registry.promotions import MANIFEST, VERSIONS, history
@@ -77,7 +77,7 @@ def look_up(name: str, store: Store, cache: Path) -> Picture:
     """
     keys = store.list("runs/")
     snapshots = [_table(store, key) for key in keys if key.endswith("/snapshot/snapshot.csv")]
-    probes = pd.DataFrame(remembered_probes(cache), columns=["file_name", "sha256", "problem"])
+    probes = pd.DataFrame(stored_probes(cache), columns=["file_name", "sha256", "problem"])
     known = pd.concat([probes, *snapshots])
     own = known[known["file_name"] == name]
     if own.empty:
@@ -168,8 +168,8 @@ def cached(picture: Picture, cache: Path) -> Iterator[tuple[str, Callable[[], ob
             f"{cache / 'versions'}: versions' reports; fetched anew when needed",
             partial(shutil.rmtree, cache / "versions"),
         )
-    if any(name in picture.names for name, _, _ in remembered_probes(cache)):
-        yield f"{cache}: its sha256, size and hash", partial(forget_probes, cache, picture.names)
+    if any(name in picture.names for name, _, _ in stored_probes(cache)):
+        yield f"{cache}: its sha256, size and hash", partial(delete_probes, cache, picture.names)
 
 
 def _folders(keys: list[str]) -> Iterator[tuple[str, list[str]]]:

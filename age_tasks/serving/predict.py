@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from age_tasks.data.decoding import load_or_problem
+from age_tasks.data.decoding import UnreadableImageError, decoding_errors, load_rgb
 from age_tasks.data.image_folder import name_problem
 from age_tasks.errors import LabelsError, NotFoundError
 from age_tasks.evaluation.conformal import bounds
@@ -70,14 +70,17 @@ def predict(paths: Sequence[Path], store: Store, cache: Path, version: str | Non
     from age_tasks.training.network import load_saved
 
     model = load_saved(folder / "model.keras")
+    groups = [IntervalGroup.model_validate(group) for group in manifest["interval"]]
     rows: list[dict] = []
     progress = Progress("pictures")
-    for batch, pixels in _batches(paths, model.input_shape[1]):
-        whole = [at for at, each in enumerate(pixels) if isinstance(each, np.ndarray)]
-        ages = model.predict_on_batch(np.stack([pixels[at] for at in whole]).astype("float32")).ravel() if whole else []
-        low, high = bounds(np.asarray(ages), [IntervalGroup.model_validate(group) for group in manifest["interval"]])
-        known = {at: (ages[i], low[i], high[i]) for i, at in enumerate(whole)}
-        rows += [_row(path, pixels[at], known.get(at), manifest["usual"]) for at, path in enumerate(batch)]
+    for batch, loaded in _batches(paths, model.input_shape[1]):
+        pixels = [each for each, _ in loaded if each is not None]
+        ages = model.predict_on_batch(np.stack(pixels).astype("float32")).ravel() if pixels else np.empty(0)
+        found = zip(ages, *bounds(ages, groups), strict=True)
+        for path, (each, problem) in zip(batch, loaded, strict=True):
+            rows.append(
+                _unreadable(path, problem) if each is None else _row(path, each, next(found), manifest["usual"])
+            )
         progress(len(rows), len(paths))
     return entry.name, pd.DataFrame(rows, columns=COLUMNS)
 
@@ -92,17 +95,27 @@ def _listed(file: Path) -> list[Path]:
     return [file.parent / name for name in table["file_name"]]
 
 
-def _batches(paths: Sequence[Path], size: int) -> Iterator[tuple[Sequence[Path], list[np.ndarray | str]]]:
-    """Pictures in batches, decoded in parallel; in place of one that can't be read, what is wrong with it."""
+def _batches(paths: Sequence[Path], size: int) -> Iterator[tuple[Sequence[Path], list[tuple[np.ndarray | None, str]]]]:
+    """Images in batches, decoded in parallel: the pixels of each, or None and why it can't be read."""
     with ThreadPoolExecutor(4) as pool:
         for start in range(0, len(paths), BATCH):
             batch = paths[start : start + BATCH]
-            yield batch, list(pool.map(lambda path: load_or_problem(path, size), batch))
+            yield batch, list(pool.map(lambda path: _load(path, size), batch))
 
 
-def _row(path: Path, pixels: np.ndarray | str, found: tuple | None, usual: dict[str, float]) -> dict:
-    if found is None:
-        return {"file": str(path), "age": None, "low": None, "high": None, "warning": "", "problem": pixels}
+def _load(path: Path, size: int) -> tuple[np.ndarray | None, str]:
+    try:
+        with decoding_errors(path):
+            return load_rgb(path, size), ""
+    except UnreadableImageError as error:
+        return None, str(error)
+
+
+def _unreadable(path: Path, problem: str) -> dict:
+    return {"file": str(path), "age": None, "low": None, "high": None, "warning": "", "problem": problem}
+
+
+def _row(path: Path, pixels: np.ndarray, found: tuple, usual: dict[str, float]) -> dict:
     age, low, high = (round(float(each), 1) for each in found)
     return {
         "file": str(path),

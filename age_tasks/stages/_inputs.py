@@ -1,4 +1,4 @@
-"""What a stage reads of earlier stages, as tables."""
+"""Outputs of earlier stages, read as tables."""
 
 import pandas as pd
 
@@ -6,13 +6,22 @@ from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.splits import SPLITS
 from age_tasks.runs.run import Workspace
 
+_STATE_OF_PROBLEM = {"": "ok", "no such file in the images folder": "missing"}
+
 
 def read_snapshot(run: Workspace) -> pd.DataFrame:
-    """The run's `snapshot.csv`; text columns stay text, whatever is in them."""
-    text = dict.fromkeys(("file_name", "age_text", "sha256", "dhash", "problem"), "str")
+    """The run's `snapshot.csv`; text columns are read as text, whatever they contain.
+
+    Returns:
+        Columns line, file_name, real_age (years; NaN if not a number), age_text, state (see `ImageState`), sha256,
+        width and height (pixels; NaN if unknown), bytes, problem, dhash.
+    """
+    text = dict.fromkeys(("file_name", "age_text", "state", "sha256", "dhash", "problem"), "str")
     numbers = {column: [""] for column in ("real_age", "width", "height", "bytes")}
     path = run.input("snapshot", "snapshot.csv")
     snapshot = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=numbers)
+    if "state" not in snapshot:  # written by version 0.1, which told a missing file by its problem
+        snapshot["state"] = snapshot["problem"].map(_STATE_OF_PROBLEM).fillna("unreadable")
     return snapshot.astype({"real_age": "float64"})
 
 
@@ -23,7 +32,16 @@ def read_splits(run: Workspace) -> dict[str, pd.DataFrame]:
 
 
 def with_ages(run: Workspace, model: str, split: str, table: pd.DataFrame) -> pd.DataFrame:
-    """`table` (file_name, sha256, …) with the ages that a model gave where it was trained, as a column of its name."""
+    """`table` with a column named `model`: the ages that the model predicted in the stage that trained it, in years.
+
+    Args:
+        model: `baseline` or `finetune`.
+        split: `val` or `test`.
+        table: columns file_name, sha256 and others.
+
+    Raises:
+        MergeError: a row of the table occurs twice.
+    """
     file = run.input(model, f"{split}_predictions.csv")
     ages = pd.read_csv(file, dtype={"file_name": "str"}, keep_default_na=False)
     return table.merge(ages.rename(columns={"age": model}), validate="one_to_one")

@@ -1,7 +1,7 @@
-"""Freeze the labels and read every image once.
+"""Take a snapshot of the labels, and probe every image once.
 
 Writes `labels.csv` (the labels file, byte for byte) and `snapshot.csv`: for every row its line, file name, age as a
-number and as written, and the image's sha256, size in pixels and bytes, or what is wrong with it.
+number and as written, and of the image its state, sha256, size in pixels and bytes, and problem, if it has one.
 """
 
 import csv
@@ -10,7 +10,7 @@ import pandas as pd
 
 from age_tasks.config import Config
 from age_tasks.data.labels import read_labels
-from age_tasks.data.labels_file import fetch_labels, note_snapshot
+from age_tasks.data.labels_file import fetch_labels, record_snapshot
 from age_tasks.data.probes import probe_images
 from age_tasks.progress import Progress
 from age_tasks.runs.records import Summary
@@ -21,19 +21,19 @@ from age_tasks.stages._inputs import images_of
 def execute(run: Workspace, config: Config) -> Summary:
     location = run.settings().labels
     data = fetch_labels(location)
-    note_snapshot(run.store, location, data, run.key)
+    record_snapshot(run.store, location, data, run.key)
     (run.output_dir / "labels.csv").write_bytes(data)
     labels = read_labels(data, location)
     probes, images_read = probe_images(images_of(run), labels["file_name"], run.cache, Progress("images read"))
     snapshot = labels.join(pd.DataFrame([vars(probes[name]) for name in labels["file_name"]]))
     for column in ("width", "height", "bytes"):
         snapshot[column] = snapshot[column].where(snapshot[column] > 0).astype("Int64")
-    # A name may hold a carriage return, which pandas leaves unquoted by itself; the rest of the row would be another.
+    # Quote all texts: pandas leaves a name with a carriage return unquoted, which would start a new row.
     snapshot.to_csv(run.output_dir / "snapshot.csv", index=False, quoting=csv.QUOTE_NONNUMERIC)
     return {
         "rows": len(snapshot),
         "images": len(probes),
         "images_read": images_read,
         "images_known": len(probes) - images_read,
-        "problems": int((snapshot["problem"] != "").sum()),
+        "problems": int((snapshot["state"] != "ok").sum()),
     }

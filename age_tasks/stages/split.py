@@ -1,11 +1,11 @@
-"""Deal the accepted images to train, validation and test, stratified by age; an image known from before stays.
+"""Split the accepted images into train, validation and test, stratified by age; earlier assignments stay.
 
 Writes `train.csv`, `val.csv`, `test.csv` (file_name, real_age, sha256), `assignments.csv` (the split of every image
-ever dealt, which the next deal starts from), `left_out.csv`, `split_summary.json` and `split_ages.png`.
+ever assigned, which the next run extends), `left_out.csv`, `split_summary.json` and `split_ages.png`.
 """
 
-import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -18,8 +18,8 @@ from age_tasks.data.splits import (
     SPLITS,
     across_pairs,
     assign,
-    no_known,
-    remember,
+    extend_assignments,
+    no_assignments,
     split_labels,
     summarise,
 )
@@ -29,20 +29,22 @@ from age_tasks.reports.safe_csv import as_csv
 from age_tasks.runs.listing import previous_run
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
+from age_tasks.store.base import to_json
 
 log = logging.getLogger(__name__)
 
 
 def execute(run: Workspace, config: Config) -> Summary:
     text = {"dhash": "str", "file_name": "str"}
-    labels = pd.read_csv(run.input("validate", "accepted.csv"), dtype=text, keep_default_na=False)  # "NA" is a name
-    known = known_images(run, config.split)
-    split = assign(labels, known, config.split)
-    remember(labels, split, known).to_csv(run.output_dir / "assignments.csv", index=False)
+    # Without the default NA values: "NA" is a valid name.
+    labels = pd.read_csv(run.input("validate", "accepted.csv"), dtype=text, keep_default_na=False)
+    previous = previous_assignments(run, config.split)
+    split = assign(labels, previous, config.split)
+    extend_assignments(labels, split, previous).to_csv(run.output_dir / "assignments.csv", index=False)
     left_out = labels[split == LEFT_OUT]
     (run.output_dir / "left_out.csv").write_text(as_csv(left_out[["line", "file_name", "real_age", "sha256"]]))
     counts = {
-        "known": int(labels["sha256"].isin(known["sha256"]).sum()),
+        "known": int(labels["sha256"].isin(previous["sha256"]).sum()),
         "left_out": len(left_out),
         "across_pairs": across_pairs(labels, split),
     }
@@ -51,21 +53,27 @@ def execute(run: Workspace, config: Config) -> Summary:
     return write_splits(splits, config.split, run.output_dir, counts)
 
 
-def known_images(run: Workspace, settings: SplitSettings) -> pd.DataFrame:
-    """The assignments of the last deal with these settings, from the newest run that dealt so, finished or not."""
+def previous_assignments(run: Workspace, settings: SplitSettings) -> pd.DataFrame:
+    """The assignments of the newest other run that was split with these settings, whether or not it went further."""
     previous = previous_run(run, "split", {"split": settings.model_dump(mode="json")})
     if previous is None:
         if other := previous_run(run, "split"):
-            log.warning("other split settings than in run %s: all images are dealt anew", other.key)
-        return no_known()
+            log.warning("the split settings differ from those of run %s: all images are assigned anew", other.key)
+        return no_assignments()
     return pd.read_csv(previous.input("split", "assignments.csv"), dtype="str", keep_default_na=False)
 
 
 def split_file(labels: str, settings: SplitSettings, out: Path) -> Summary:
-    """Split a labels file alone, without its images.
+    """Split a labels file alone, without its images. Writes the tables, the summary and the plot into `out`.
+
+    Args:
+        labels: a path or an `s3://` address.
+
+    Returns:
+        The number of images in each split.
 
     Raises:
-        LabelsError: a row without a usable age; nothing is set aside here.
+        LabelsError: a row without a usable age (nothing is quarantined here), or too few images.
     """
     table = read_labels(fetch_labels(labels), labels)
     unusable = table[table["real_age"].isna()]
@@ -79,11 +87,13 @@ def split_file(labels: str, settings: SplitSettings, out: Path) -> Summary:
     return write_splits(split_labels(table[["file_name", "real_age"]], settings), settings, out, {})
 
 
-def write_splits(splits: dict[str, pd.DataFrame], settings: SplitSettings, out: Path, counts: dict) -> Summary:
-    """Write the CSVs, the summary and the plot into `out`; `counts` join the summary."""
-    summary = summarise(splits, settings) | counts
+def write_splits(
+    splits: Mapping[str, pd.DataFrame], settings: SplitSettings, out: Path, counts: Mapping[str, int]
+) -> Summary:
+    """Write the tables, the summary and the plot into `out`; `counts` are added to the summary."""
+    summary = summarise(splits, settings) | dict(counts)
     for name in SPLITS:
         splits[name].to_csv(out / f"{name}.csv", index=False)
-    (out / "split_summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    (out / "split_summary.json").write_bytes(to_json(summary))
     figures.save(figures.split_ages(splits["train"], splits["val"], splits["test"]), out / "split_ages.png")
-    return {name: summary[name]["images"] for name in SPLITS} | counts
+    return {name: len(splits[name]) for name in SPLITS} | dict(counts)

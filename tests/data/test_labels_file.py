@@ -7,7 +7,7 @@ import pytest
 
 from age_tasks.cli.app import main
 from age_tasks.data import labels_file
-from age_tasks.data.labels_file import content_sha256, fetch_labels, last_snapshot, note_snapshot
+from age_tasks.data.labels_file import content_sha256, fetch_labels, last_snapshot, record_snapshot
 from age_tasks.errors import LabelsError, SettingsError, StoreError
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
@@ -76,8 +76,8 @@ def test_a_store_remembers_the_last_snapshot_of_each_labels_file(store: Store, t
     labels, others = str(tmp_path / "my labels.csv"), "s3://faces/labels.csv"
     assert last_snapshot(store, labels) is None
     for data in (b"one", b"two"):
-        note_snapshot(store, labels, data, "monday")
-    note_snapshot(store, others, b"three", "tuesday")
+        record_snapshot(store, labels, data, "monday")
+    record_snapshot(store, others, b"three", "tuesday")
     assert last_snapshot(store, labels) == content_sha256(b"two")
     assert last_snapshot(store, (tmp_path / "my labels.csv").as_uri()) == content_sha256(b"two")
     assert last_snapshot(store, others) == content_sha256(b"three")

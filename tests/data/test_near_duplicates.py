@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from age_tasks.data.near_duplicates import BITS, NEAR_BITS, difference_hash, groups, near_pairs
+from age_tasks.data.near_duplicates import BITS, NEAR_BITS, connected_groups, difference_hash, near_pairs
 from age_tasks.demo.synthetic_faces import draw_face
 
 
@@ -66,7 +66,7 @@ def test_more_hashes_than_a_block_holds():
 
 
 def test_groups_join_through_others():
-    number = groups(6, [(0, 1, 3), (1, 4, 5)])
+    number = connected_groups(6, [(0, 1, 3), (1, 4, 5)])
     assert number[0] == number[1] == number[4]
     assert len(set(number.tolist())) == 4
 

@@ -11,8 +11,8 @@ from age_tasks.data.splits import (
     across_pairs,
     age_strata,
     assign,
-    no_known,
-    remember,
+    extend_assignments,
+    no_assignments,
     split_labels,
     summarise,
 )
@@ -86,13 +86,13 @@ changes = st.tuples(
 @settings(max_examples=30, deadline=None)
 @given(st.lists(changes, min_size=1, max_size=5), st.randoms(use_true_random=False))
 def test_known_images_stay_through_every_history(history: list, random):
-    here, ages, known, before = set(range(120)), {}, no_known(), {}
+    here, ages, known, before = set(range(120)), {}, no_assignments(), {}
     for arrive, leave, corrected in [([], [], []), *history]:
         here = (here | set(arrive)) - set(leave)
         ages |= {number: float(random.randint(1, 99)) for number in corrected}
         table = faces(random.sample(sorted(here), len(here)), ages)
         split = assign(table, known, SplitSettings())
-        known = remember(table, split, known)
+        known = extend_assignments(table, split, known)
         now = dict(zip(table["sha256"], split, strict=True))
         assert set(now.values()) <= {*SPLITS, LEFT_OUT}
         assert all(now[picture] == before[picture] for picture in now.keys() & before.keys())
@@ -103,7 +103,7 @@ def test_known_images_stay_through_every_history(history: list, random):
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(5, 200), min_size=1, max_size=8), st.integers(0, 5))
 def test_each_bin_nears_the_fractions_as_labels_arrive(arrivals: list[int], seed: int):
-    known, options, size = no_known(), SplitSettings(seed=seed, n_bins=5, bins="equal_width"), 200
+    known, options, size = no_assignments(), SplitSettings(seed=seed, n_bins=5, bins="equal_width"), 200
     ages = np.random.default_rng(seed).uniform(1, 90, 200 + sum(arrivals))
     for arriving in (0, *arrivals):
         size += arriving
@@ -119,8 +119,8 @@ def test_each_bin_nears_the_fractions_as_labels_arrive(arrivals: list[int], seed
 
 def test_growth_by_five_per_cent_moves_nothing_and_is_dealt_to_all():
     table = faces(list(range(1000)), {})
-    first = assign(table.head(950), no_known(), SplitSettings())
-    known = remember(table.head(950), first, no_known())
+    first = assign(table.head(950), no_assignments(), SplitSettings())
+    known = extend_assignments(table.head(950), first, no_assignments())
     second = assign(table, known, SplitSettings())
     assert second.head(950).tolist() == first.tolist()
     assert set(second.tail(50)) == set(SPLITS)
@@ -129,8 +129,8 @@ def test_growth_by_five_per_cent_moves_nothing_and_is_dealt_to_all():
 
 def test_a_near_duplicate_follows_its_first_also_when_that_has_left():
     table = faces(list(range(200)), {})
-    split = assign(table, no_known(), SplitSettings())
-    known = remember(table, split, no_known())
+    split = assign(table, no_assignments(), SplitSettings())
+    known = extend_assignments(table, split, no_assignments())
     copies = faces([1000 + number for number in range(100, 200)] + list(range(100)), {})
     assert assign(copies, known, SplitSettings()).head(100).tolist() == split.tail(100).tolist()
 

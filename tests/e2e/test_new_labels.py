@@ -26,7 +26,7 @@ from pathlib import Path
 from age_retraining_plugin.labels_trigger import labels_asset, labels_schedule
 from airflow.sdk import dag, task
 
-from age_tasks.data.labels_file import content_sha256, fetch_labels, note_snapshot
+from age_tasks.data.labels_file import content_sha256, fetch_labels, record_snapshot
 from age_tasks.store import open_store
 
 LABELS = labels_asset()
@@ -38,7 +38,7 @@ def quick():
     @task(inlets=[LABELS])
     def snapshot(run_id=None):
         data = fetch_labels(os.environ["AGE_LABELS"])
-        note_snapshot(open_store(os.environ["AGE_STORE"]), os.environ["AGE_LABELS"], data, run_id)
+        record_snapshot(open_store(os.environ["AGE_STORE"]), os.environ["AGE_LABELS"], data, run_id)
         with Path(os.environ["AGE_STORE"], "taken.txt").open("a") as taken:
             print(content_sha256(data), file=taken)
 

@@ -200,9 +200,9 @@ ROWS = {
     **{f"age: {case}": says for case, (_, says) in AGES.items()},
     **{f"name: {case}": says for case, (_, says) in NAMES.items()},
     **{f"picture: {case}": says for case, (_, says) in PICTURES.items()},
-    "one name, two ages": "this file name is listed with several ages: 30 (two ages, line",
-    "one picture, two ages": "the same picture is listed with several ages: 1 (copy 1, line",
-    "listed twice": "listed already on line",
+    "one name, two ages": "this file name is listed with different ages: 30 (two ages, line",
+    "one picture, two ages": "the same image is listed with different ages: 1 (copy 1, line",
+    "listed twice": "already listed on line",
 }
 
 
@@ -497,7 +497,7 @@ def test_mutated_labels_are_refused_or_read_as_they_are_written(seed: int, tmp_p
             assert row.age_text.isascii()
             assert float(row.age_text) == row.real_age
             assert row.age_text in "\n".join(lines[row.line - 1 :])
-        assert with_derived_columns(snapshot_of(labels, images, tmp_path))["name_is_plain"].notna().all()
+        assert with_derived_columns(snapshot_of(labels, images, tmp_path))["name_is_valid"].notna().all()
     assert 0.2 < read / tried < 0.9
     tally("bad_inputs", tried=tried, survived=tried)
 

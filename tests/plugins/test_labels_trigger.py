@@ -12,7 +12,7 @@ import pytest
 from age_retraining_plugin.labels_trigger import NewLabelsTrigger, labels_asset, labels_schedule
 from airflow.sdk import Asset, AssetAll
 
-from age_tasks.data.labels_file import content_sha256, note_snapshot
+from age_tasks.data.labels_file import content_sha256, record_snapshot
 from age_tasks.environment import PROJECT
 from age_tasks.errors import SettingsError
 from age_tasks.store import open_store
@@ -69,7 +69,7 @@ async def watching(
 
 
 def take_up(store: Store, labels: str, data: bytes) -> None:
-    note_snapshot(store, labels, data, "a-run")
+    record_snapshot(store, labels, data, "a-run")
 
 
 def test_each_content_fires_once_and_the_same_bytes_again_nothing(store: Store):

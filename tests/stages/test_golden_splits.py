@@ -12,7 +12,7 @@ import pytest
 
 from age_tasks.cli.app import main
 from age_tasks.config import SplitSettings
-from age_tasks.data.splits import assign, no_known, remember
+from age_tasks.data.splits import assign, extend_assignments, no_assignments
 from age_tasks.environment import Locations
 from age_tasks.runs.run import open_run
 from tests.data.test_splits import faces
@@ -56,11 +56,11 @@ def test_the_drawn_sample_keeps_its_rows_and_splits(place: Path):
 def test_labels_that_grew_keep_their_assignments(bins: str):
     settings = SplitSettings(bins=bins)
     labels = faces([*range(400), *range(1000, 1040), *range(2500, 2560)], {}).head(430)
-    first = assign(labels, no_known(), settings)
-    assignments = remember(labels, first, no_known())
+    first = assign(labels, no_assignments(), settings)
+    assignments = extend_assignments(labels, first, no_assignments())
     grown = faces([*range(30, 400), *range(1000, 1040), *range(2500, 2560), *range(3600, 3700)], {5: 70.0, 80: 2.0})
     second = assign(grown, assignments, settings)
-    extended = remember(grown, second, assignments)
+    extended = extend_assignments(grown, second, assignments)
     found = (",".join(first), ",".join(second), extended.to_csv(index=False))
     assert tuple(digest(text) for text in found) == GROWN_LABELS[bins]
 

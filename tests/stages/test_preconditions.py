@@ -17,7 +17,7 @@ WANTED = overrides({"data.min_new_labels": 2, "split.n_bins": 2})
 
 @pytest.fixture
 def faces(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """104 faces in a folder of their own."""
+    """104 drawn faces."""
     sample = draw_sample(place / "faces", 104, seed=3)
     monkeypatch.setenv("AGE_LABELS", str(sample.labels))
     return sample.labels.parent
@@ -44,21 +44,21 @@ def add(faces: Path, count: int, seed: int) -> None:
             print(f"{seed}-{row}", file=labels)
 
 
-def test_a_run_ends_before_the_deal_while_too_few_labels_are_new(faces: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_run_ends_before_the_split_if_too_few_labels_are_new(faces: Path, capsys: pytest.CaptureFixture[str]):
     prepare("first")
     assert main(["split", "--run", "first"]) == 0, "before the first training all labels are new"
     train("first")
     add(faces, 1, seed=7)
     prepare("second")
     assert main(["split", "--run", "second"]) == 75
-    assert "1 new labels since run first was trained; at least 2 are wanted" in capsys.readouterr().err
+    assert "1 new labels since run first was trained; at least 2 are required" in capsys.readouterr().err
     with open_run("second", Locations.from_env()) as run:
         assert (run.require_record("validate").status, run.record("split")) == ("done", None)
     assert main(["split", "--run", "second", "--again"]) == 0
 
     add(faces, 1, seed=8)
     prepare("third")
-    assert main(["split", "--run", "third"]) == 0, "what was dealt but never trained on is still new"
+    assert main(["split", "--run", "third"]) == 0, "what was assigned but never trained on is still new"
     with open_run("third", Locations.from_env()) as run:
         assert run.require_record("split").summary["known"] == 105
 

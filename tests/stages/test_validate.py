@@ -22,7 +22,7 @@ def test_each_broken_row_is_quarantined_with_its_reason(prepared: Workspace):
     assert reasons["f-tiny.jpg"] == "12 x 12 pixels; each side needs at least 32"
     assert "leaves the images folder" in reasons["../secret.jpg"]
     assert "no such file" in reasons["f-missing.jpg"]
-    assert "several ages" in reasons["f-copy.jpg"]
+    assert "different ages" in reasons["f-copy.jpg"]
     assert found.loc["00001.jpg", "fault"].tolist() == ["one name, two ages"] * 2
     assert found.loc["00000.jpg", "fault"] == "listed twice"
     assert len(found) == 17
@@ -49,7 +49,7 @@ def test_too_many_broken_rows_fail_the_stage_and_leave_its_page(place: Path, cap
     assert main(["snapshot", "--run", "bad", "--recipe", "demo", "--set", "validate.max_quarantine_fraction=0.02"]) == 0
     assert main(["validate", "--run", "bad"]) == 65
     said = capsys.readouterr().err
-    assert "17 of 172 rows (9.9%) are broken; at most 2.0%" in said
+    assert "17 of 172 rows (9.9%) are quarantined; at most 2.0%" in said
     assert "f-text.jpg" in said
     with open_run("bad", Locations.from_env()) as run:
         record = run.record("validate")
