@@ -1,49 +1,65 @@
-"""Great Expectations' Data Docs, complete without the network.
+"""Great Expectations' Data Docs, sanitised: without scripts, and without references to other hosts.
 
-Its pages load stylesheets, scripts, icons and a logo from some ten hosts. Here those references go, one small
-stylesheet gives the same classes a look, and the index, which is nothing without its scripts, becomes a list of links.
+The original pages load stylesheets, scripts, icons and a logo from some ten hosts. Only their markup is kept, styled by
+one small stylesheet, and the index, which needs its scripts, is replaced by a list of links.
 """
 
+import importlib.resources
 import re
 import shutil
 from pathlib import Path
 
+import nh3
+from markupsafe import Markup
+
 from age_tasks.reports.html import render
 
-_OUTSIDE = re.compile(
-    r"""<link\b[^>]*>"""
-    r"""|<script\b[^>]*src=["']https?://[^>]*>\s*</script>"""
-    r"""|<img\b[^>]*src=["']https?://[^>]*>"""
-    r"""|<(?:footer|iframe)\b.*?</(?:footer|iframe)>""",
-    re.DOTALL | re.IGNORECASE,
-)
-_OUTSIDE_LINK = re.compile(r"""<a\b[^>]*href=["']https?://[^>]*>(.*?)</a>""", re.DOTALL | re.IGNORECASE)
-_HANDLER = re.compile(r'(<[^>]*?)\son[a-z]+="[^"]*"', re.IGNORECASE)
-_NAMELESS = re.compile(r"\s*Data asset: None<br>")  # a table in memory has no name there
-_SCRIPT = re.compile(r"<script\b(?![^>]*application/json).*?</script>", re.DOTALL | re.IGNORECASE)
-_STYLE = (Path(__file__).parent / "templates" / "data_docs.css").read_text()
+# Elements of text and layout: nothing that loads, runs or sends anything.
+_TAGS = {"a", "b", "br", "code", "div", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "label", "li", "nav", "ol", "p"}
+_TAGS |= {"pre", "section", "small", "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "u", "ul"}
+_ATTRIBUTES = {
+    "*": {"class", "data-toggle", "id"},
+    "a": {"href"},
+    "td": {"colspan", "rowspan"},
+    "th": {"colspan", "rowspan"},
+}
+_REMOVED_WITH_CONTENT = {"button", "footer", "iframe", "noscript", "object", "script", "style", "svg", "title"}
+_LOCAL = re.compile(r"[\w.#][^:\\]*")
+_UNNAMED_ASSET = "Data asset: None<br>"  # a table in memory has no name
 
 
 def make_offline(site: Path) -> None:
-    """Rewrite the pages of a Data Docs site in place; nothing outside `site` is referred to afterwards."""
+    """Rewrite the pages of a Data Docs site in place; afterwards they refer to nothing outside `site`."""
     shutil.rmtree(site / "static", ignore_errors=True)
     pages = [path for path in sorted(site.rglob("*.html")) if path.name != "index.html"]
+    links = []
     for path in pages:
-        path.write_text(without_outside(path.read_text()))
-    links = [(_title(path.relative_to(site)), path.relative_to(site).as_posix()) for path in pages]
+        title = _title(path.relative_to(site))
+        path.write_text(sanitised(path.read_text(), title))
+        links.append((title, path.relative_to(site).as_posix()))
     (site / "index.html").write_text(render("data_docs_index.html.j2", links=links))
 
 
-def without_outside(html: str) -> str:
-    """A page without references to other hosts and without scripts, styled by our stylesheet."""
-    html = _OUTSIDE.sub("", html)
-    html = _OUTSIDE_LINK.sub(r"\1", html)
-    html = _SCRIPT.sub("", html)
-    html = _HANDLER.sub(r"\1", html)
-    html = _NAMELESS.sub("", html)
-    return html.replace("</head>", f"<style>\n{_STYLE}</style>\n</head>", 1)
+def sanitised(html: str, title: str) -> str:
+    """The page with harmless elements and relative links only, styled by our stylesheet."""
+    body = nh3.clean(
+        html,
+        tags=_TAGS,
+        attributes=_ATTRIBUTES,
+        clean_content_tags=_REMOVED_WITH_CONTENT,
+        attribute_filter=_only_local_links,
+        link_rel=None,
+    )
+    style = (importlib.resources.files("age_tasks.reports") / "templates" / "data_docs.css").read_text()
+    body = body.replace(_UNNAMED_ASSET, "")
+    return render("data_docs_page.html.j2", title=title, style=Markup(style), body=Markup(body))
+
+
+def _only_local_links(element: str, attribute: str, value: str) -> str | None:
+    """The value, or None to drop the attribute: an address with a host or a scheme."""
+    return value if attribute != "href" or _LOCAL.fullmatch(value) else None
 
 
 def _title(path: Path) -> str:
     kind, suite = path.parts[0], path.parts[1].removesuffix(".html")
-    return f"What was found: {suite}" if kind == "validations" else f"What is expected: {suite}"
+    return f"Results: {suite}" if kind == "validations" else f"Expectations: {suite}"

@@ -1,4 +1,4 @@
-"""The promotion log for people: the champion, and how it came to be that."""
+"""The promotion log as text for the terminal."""
 
 from age_tasks.errors import NotFoundError
 from age_tasks.registry.promotions import VERSIONS, Promotion, history, manifest
@@ -9,7 +9,7 @@ RACED = " (another promotion was written at the same time)"
 
 
 def describe_champion(store: Store) -> str:
-    """The version in use in a few lines."""
+    """The champion in a few lines."""
     promotions = history(store)
     if not promotions:
         return NONE_YET
@@ -19,7 +19,7 @@ def describe_champion(store: Store) -> str:
         f"  since  {entry.at}",
         f"  by     {entry.who}",
         f"  why    {entry.why}",
-        f"  run    {entry.run or 'none: rolled back by hand'}",
+        f"  run    {entry.run or 'none: rolled back by a person'}",
         f"  files  {store.where(VERSIONS + entry.version)}",
     ]
     return "\n".join(lines)
@@ -41,4 +41,4 @@ def _mae(store: Store, entry: Promotion) -> str:
     try:
         return f"{manifest(store, entry.version)['test_mae']:.2f}"
     except NotFoundError:
-        return "(gone)"
+        return "removed"

@@ -1,13 +1,13 @@
-"""HTML pages: one look for all, complete without the network."""
+"""HTML pages: rendered from templates, self-contained, with a common style."""
 
 import base64
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 _PAGES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    loader=PackageLoader("age_tasks.reports", "templates"),
     autoescape=select_autoescape(["html.j2"]),
     undefined=StrictUndefined,
     trim_blocks=True,
@@ -19,12 +19,16 @@ _PAGES.filters["when"] = lambda iso: f"{iso[:10]} {iso[11:16]} UTC"
 
 
 def render(template: str, **context: Any) -> str:
-    """The page made from `templates/<template>`; in HTML every value is escaped."""
+    """Render `templates/<template>`; in HTML every value is escaped.
+
+    Raises:
+        jinja2.UndefinedError: a value that the template uses is missing.
+    """
     return _PAGES.get_template(template).render(**context)
 
 
 def plain(value: Any) -> str:
-    """A value of a stage's summary as people write it."""
+    """A value of a stage's summary as text for people."""
     match value:
         case bool():
             return "yes" if value else "no"
@@ -41,5 +45,5 @@ _PAGES.filters["plain"] = plain
 
 
 def png_uri(path: Path) -> str:
-    """A picture as a data URI, so that the page needs no other file."""
+    """A PNG file as a data URI, to embed it in a page."""
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

@@ -1,7 +1,8 @@
-"""The description of a labels file, as files for people."""
+"""The audit of a labels file, written as files."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,8 +12,8 @@ from age_tasks.data.labels_file import fetch_labels
 from age_tasks.reports import figures
 
 
-def write_audit(labels: pd.DataFrame, out: Path) -> dict:
-    """`audit.json` and `ages.png` in `out`; returns the audit."""
+def write_audit(labels: pd.DataFrame, out: Path) -> dict[str, Any]:
+    """Write `audit.json` and `ages.png` into `out`; returns the audit."""
     out.mkdir(parents=True, exist_ok=True)
     found = audit(labels)
     (out / "audit.json").write_text(json.dumps(found, indent=2) + "\n")
@@ -22,6 +23,6 @@ def write_audit(labels: pd.DataFrame, out: Path) -> dict:
     return found
 
 
-def audit_file(labels: str, out: Path) -> dict:
-    """The audit of a labels file alone, a path or an `s3://` address."""
+def audit_file(labels: str, out: Path) -> dict[str, Any]:
+    """Audit a labels file, given as a path or an `s3://` address, without its images."""
     return write_audit(read_labels(fetch_labels(labels), labels), out)

@@ -1,4 +1,4 @@
-"""The model report and the model card, from what the stages of a run left behind."""
+"""The model report and the model card, from the outputs of a run's stages."""
 
 from pathlib import Path
 from typing import Any
@@ -6,70 +6,84 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from age_tasks.evaluation.gate import FEW_IMAGES
+from age_tasks.evaluation.label_issues import LABELS_TO_LOOK_AT
 from age_tasks.evaluation.results import GateResult, Metrics
 from age_tasks.registry.approval import Approval
 from age_tasks.reports.html import png_uri, render
 from age_tasks.runs.run import Workspace, record_of
 
 FIGURES = ("predicted_against_real", "error_by_age", "error_histogram", "interval_held", "worst_errors")
-WITH_A_CHAMPION = ("against_champion", "age_drift")
+CHAMPION_FIGURES = ("against_champion", "age_drift")
 REPORTED = ("snapshot", "validate", "split", "baseline", "finetune", "evaluate", "gate")
 
 
 def report_from_run(
-    run: Workspace, evaluation: Path, gate: GateResult | None, said: Approval | None = None, export: dict | None = None
+    run: Workspace,
+    evaluation: Path,
+    gate: GateResult | None,
+    approval: Approval | None = None,
+    export: dict[str, Any] | None = None,
 ) -> str:
     """The self-contained HTML report.
 
     Args:
-        evaluation: the folder that holds what `evaluate` wrote.
-        gate: the content of `gate.json`; None while the gate hasn't judged.
-        said: a person's answer to a candidate that passed; None if nobody was asked.
-        export: what `export_checked` found; None where nothing was to be exported.
+        evaluation: the folder with the outputs of `evaluate`.
+        gate: the content of `gate.json`; None before the gate has decided.
+        approval: a person's answer to a candidate that passed; None if no approval was requested.
+        export: the result of `export_checked`; None if the model is not published.
     """
     facts = _facts(run, evaluation)
-    figures = {name: png_uri(evaluation / f"{name}.png") for name in FIGURES}
-    for stage in ("baseline", "finetune"):
-        figures[f"{stage}_curve"] = png_uri(run.input(stage, "learning_curve.png"))
-    if (evaluation / "labels_to_look_at.png").exists():
-        figures["labels_to_look_at"] = png_uri(evaluation / "labels_to_look_at.png")
-    if champion := facts["metrics"].champion:
-        figures |= {name: png_uri(evaluation / f"{name}.png") for name in WITH_A_CHAMPION}
-    figures["split_ages"] = png_uri(run.input("split", "split_ages.png"))
     settings = {"settings": facts["config"], "versions": run.require_record("baseline").versions}
     return render(
         "report.html.j2",
         **facts,
         gate=gate,
-        said=said,
-        champion=champion,
+        approval=approval,
+        champion=facts["metrics"].champion,
         export=export,
-        figures=figures,
+        figures=_figures(run, evaluation, facts["metrics"]),
         stages=_lineage(run),
         files=_files(run),
-        settings=yaml.safe_dump(settings, sort_keys=False),
+        settings=_yaml(settings),
+        few_images=FEW_IMAGES,
+        label_issues=LABELS_TO_LOOK_AT,
     )
 
 
-def model_card_from_run(run: Workspace, evaluation: Path, gate: GateResult, export: dict | None = None) -> str:
+def model_card_from_run(
+    run: Workspace, evaluation: Path, gate: GateResult, export: dict[str, Any] | None = None
+) -> str:
     """The model card, Markdown, in the sections that Mitchell et al. (2019) propose.
 
     Args:
         evaluation, gate, export: as for the report.
     """
     facts = _facts(run, evaluation)
-    settings = {name: section for name, section in facts["config"].items() if name in {"model", "baseline", "finetune"}}
-    versions = run.require_record("finetune").versions
-    settings = yaml.safe_dump(settings, sort_keys=False)
     return render(
         "model_card.md.j2",
         **facts,
         gate=gate,
         export=export,
-        versions=versions,
+        versions=run.require_record("finetune").versions,
         files=_files(run),
-        settings=settings,
+        settings=_yaml({name: facts["config"][name] for name in ("model", "baseline", "finetune")}),
     )
+
+
+def _figures(run: Workspace, evaluation: Path, metrics: Metrics) -> dict[str, str]:
+    """The report's figures by name, as data URIs."""
+    names = [*FIGURES, *(CHAMPION_FIGURES if metrics.champion else ())]
+    if (evaluation / "labels_to_look_at.png").exists():
+        names.append("labels_to_look_at")
+    figures = {name: png_uri(evaluation / f"{name}.png") for name in names}
+    for stage in ("baseline", "finetune"):
+        figures[f"{stage}_curve"] = png_uri(run.input(stage, "learning_curve.png"))
+    return figures | {"split_ages": png_uri(run.input("split", "split_ages.png"))}
+
+
+def _yaml(settings: dict[str, Any]) -> str:
+    return str(yaml.safe_dump(settings, sort_keys=False))
 
 
 def _facts(run: Workspace, evaluation: Path) -> dict[str, Any]:
@@ -89,7 +103,7 @@ def _facts(run: Workspace, evaluation: Path) -> dict[str, Any]:
 
 
 def _lineage(run: Workspace) -> list[dict[str, Any]]:
-    """For each stage, what it took in this run, and the run whose result it is."""
+    """For each stage, its record, its seconds in this run, and the run that executed it with its seconds there."""
     stages = []
     for stage in REPORTED:
         if record := run.record(stage):
@@ -101,7 +115,7 @@ def _lineage(run: Workspace) -> list[dict[str, Any]]:
 
 
 def _files(run: Workspace) -> dict[str, str]:
-    """The sha256 of what the data and the model are known by: the frozen labels, the snapshot, the weights."""
+    """The sha256 of the files that identify data and model: the labels, the snapshot, the model."""
     wanted = {"labels": ("snapshot", "labels.csv"), "snapshot": ("snapshot", "snapshot.csv")}
     wanted["model"] = ("finetune", "model.keras")
     records = {name: (run.record(stage), file) for name, (stage, file) in wanted.items()}

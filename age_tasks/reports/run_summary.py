@@ -1,4 +1,4 @@
-"""The table that ends a run in the terminal."""
+"""The summary table of a run, for the terminal."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ def newest_started(store: Store) -> str:
     """
     if key := newest_run(store, STAGES[:1]):
         return key
-    raise MissingInputError(f"no run in {store.url}; start one with `python -m age_tasks run`")
+    raise MissingInputError(f"no run in {store.url}; start one with `age-tasks run`")
 
 
 def summary_table(run: StoredRun) -> str:
@@ -27,7 +27,7 @@ def summary_table(run: StoredRun) -> str:
     Raises:
         MissingInputError: the run was never started.
     """
-    run.settings()  # a run that was never started is said to be so
+    run.settings()  # raises for a run that was never started
     records = {stage: record for stage in STAGES if (record := run.record(stage))}
     lines = [f"Run {run.key}", "", f"{'stage':<10} {'seconds':>8} {'peak GB':>8}"]
     for stage, record in records.items():
@@ -50,24 +50,24 @@ def _state(record: StageRecord) -> str:
 
 
 def results(records: dict[str, StageRecord]) -> Iterator[tuple[str, str]]:
-    """What the stages carried out so far have found: labels, test MAE, the gate's verdict, the published model.
+    """Results of the stages so far, as (name, value): labels, test MAE, the gate's verdict, the published model.
 
     Args:
-        records: by stage; those of stages that have none may be missing.
+        records: by stage, of the stages that have one.
     """
     done = {stage: record.summary for stage, record in records.items() if record.summary}
     if validated := done.get("validate"):
         yield (
             "labels",
-            f"{validated['accepted']} kept, {validated['quarantined']} quarantined of {validated['rows']}",
+            f"{validated['accepted']} accepted, {validated['quarantined']} quarantined of {validated['rows']}",
         )
     if evaluated := done.get("evaluate"):
         steps = {"predict the median": "predict_the_median", "baseline": "baseline", "fine-tuned": "finetune"}
         yield "test MAE (years)", " → ".join(f"{name} {evaluated[f'{key}_mae']:.2f}" for name, key in steps.items())
     if judged := done.get("gate"):
         yield "gate", judged["verdict"]
-    if said := done.get("publish", {}).get("approval"):
-        yield "approval", said
+    if approval := done.get("publish", {}).get("approval"):
+        yield "approval", approval
     if published := done.get("publish", {}).get("model"):
         yield "published model", published
 

@@ -1,27 +1,26 @@
-"""CSV files that people open in a spreadsheet: text from outside stays text there.
+"""CSV files that people open in a spreadsheet: protected against CSV injection.
 
-Stages read none of them back: what they hand on to each other is written as it is.
+No stage reads such a file back: files that stages hand to each other are written unchanged.
 """
 
 import csv
 import re
-from typing import Any
 
 import pandas as pd
 
-# What begins so is a formula to Excel, LibreOffice and Google Sheets (OWASP, "CSV Injection").
+# Excel, LibreOffice and Google Sheets take a text that begins so for a formula (OWASP, "CSV Injection").
 _FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 def as_csv(table: pd.DataFrame) -> str:
-    """The table as CSV; an apostrophe comes before a text that would be a formula.
+    """The table as CSV, with an apostrophe before every text that would be a formula.
 
-    All text is quoted: where spreadsheets separate by semicolons, one in a file name would begin another cell.
+    All text is quoted: a spreadsheet that separates by semicolons would otherwise split a file name that contains one.
     """
     return table.map(_text).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
 
 
-def _text(value: Any) -> Any:
+def _text(value: object) -> object:
     formula = isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value)
     return f"'{value}" if formula else value

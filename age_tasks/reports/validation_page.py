@@ -1,4 +1,4 @@
-"""The page that tells a person what is wrong with the labels, verdict first."""
+"""The label validation page: the verdict, quarantined rows with reasons, expectations, and the accepted labels."""
 
 import base64
 import io
@@ -10,28 +10,38 @@ from PIL import Image
 from age_tasks.data.decoding import load_rgb
 from age_tasks.data.expectations import Finding
 from age_tasks.data.image_folder import ImageFolder
+from age_tasks.data.validation import Verdict
 from age_tasks.errors import LabelsError
 from age_tasks.reports.html import png_uri, render
 from age_tasks.runs.run import Workspace
 
 SHOWN_ROWS = 200
 SHOWN_PAIRS = 60
-THUMBNAIL = 64
+THUMBNAIL = 64  # pixels, square
 
 
 def validation_page(
     run: Workspace,
-    verdict: Any,
+    verdict: Verdict,
     table: pd.DataFrame,
     quarantine: pd.DataFrame,
     findings: list[Finding],
-    facts: dict,
-    audit: dict,
+    facts: dict[str, float | None],
+    audit: dict[str, Any],
     near: pd.DataFrame,
     bound: float,
     folder: ImageFolder,
 ) -> str:
-    """The HTML of `validate/index.html`; its pictures are inside."""
+    """The HTML of `validate/index.html`, with its images embedded.
+
+    Args:
+        table: all rows of the labels: columns line, file_name, problem.
+        quarantine: the quarantined rows: columns line, file_name, age_text, fault, reason.
+        facts: values of the suite `distribution`, by column.
+        audit: of the accepted rows; see `age_tasks.data.audit.audit`.
+        near: pairs of near duplicates: columns first_file_name, first_real_age, second_file_name, second_real_age.
+        bound: highest accepted fraction of quarantined rows.
+    """
     readable = set(table.loc[table["problem"] == "", "line"])
     rows = [
         {**row, "thumbnail": _thumbnail(row["file_name"], folder) if row["line"] in readable else None}
@@ -53,7 +63,9 @@ def validation_page(
         bound=bound,
         rows=rows,
         faults=quarantine["fault"].value_counts().to_dict(),
-        findings=[{**vars(finding), "asked": _asked(finding), "found": _found(finding, facts)} for finding in findings],
+        findings=[
+            {**vars(finding), "expected": _expected(finding), "found": _found(finding, facts)} for finding in findings
+        ],
         audit=audit,
         pairs=pairs,
         pair_count=len(near),
@@ -62,7 +74,8 @@ def validation_page(
     )
 
 
-def _asked(finding: Finding) -> str:
+def _expected(finding: Finding) -> str:
+    """The bounds of an expectation in words; empty if it has none."""
     low, high = finding.arguments.get("min_value"), finding.arguments.get("max_value")
     if low is None and high is None:
         return ""
@@ -71,17 +84,19 @@ def _asked(finding: Finding) -> str:
     return f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
 
 
-def _found(finding: Finding, facts: dict) -> str:
+def _found(finding: Finding, facts: dict[str, float | None]) -> str:
+    """The observed value of an expectation in words."""
     if finding.column in facts:
         value = facts[finding.column]
-        return "nothing to compare with" if value is None else f"{value:.4g}"
+        return "no previous labels" if value is None else f"{value:.4g}"
     if "fault" in finding.meta:
         count = len(finding.failing_rows)
-        return f"{count} row{'s' if count > 1 else ''} broken" if count else "all rows hold"
+        return f"{count} row{'s' if count > 1 else ''} failed" if count else "all rows passed"
     return finding.observed
 
 
 def _thumbnail(name: str, folder: ImageFolder) -> str | None:
+    """An image as a data URI; None if it can't be read."""
     try:
         pixels = load_rgb(folder.path(name), THUMBNAIL)
     except (LabelsError, OSError):

@@ -168,8 +168,8 @@ def test_the_run_s_tabs_are_its_report_and_its_validation(browser: Chrome, appro
     screenshot(browser, "page-report")
     press(browser, "Label validation")
     with inside(browser, "Label validation"):
-        see(browser, "Are these labels fit to train on?")
-        see(browser, "are set aside")
+        see(browser, "Label validation")
+        see(browser, "are quarantined")
     screenshot(browser, "page-validation")
 
 

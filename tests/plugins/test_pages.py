@@ -84,7 +84,7 @@ def test_a_run_s_report_is_the_published_one(reader: TestClient, finished: Works
 
 def test_the_validation_comes_with_everything_that_it_links_to(reader: TestClient, finished: Workspace):
     page = reader.get("/age/age_retraining/finished/validation")
-    assert "Are these labels fit to train on?" in page.text
+    assert "Label validation" in page.text
     for name in finished.require_record("validate").outputs:
         answer = reader.get(str(page.url.join(quote(name))))
         assert answer.status_code == 200, name
@@ -206,7 +206,7 @@ def test_a_reused_stage_shows_what_the_earlier_run_made(client: Client, store: S
     record(store, "publish", reused_from="earlier", outputs={"report.html": OUTPUT})
     reader = client(store)
     assert reader.get(f"/age/age_retraining/{RUN_ID}/report").text == "<h1>made earlier</h1>"
-    assert "those of run earlier" in reader.get(f"/age/age_retraining/{RUN_ID}/tasks/publish").text
+    assert "the result of run earlier" in reader.get(f"/age/age_retraining/{RUN_ID}/tasks/publish").text
 
 
 def test_before_the_report_a_page_says_what_has_finished(client: Client, tmp_path: Path):
@@ -219,7 +219,7 @@ def test_before_the_report_a_page_says_what_has_finished(client: Client, tmp_pat
     record(store, "validate", summary={"accepted": 9, "quarantined": 1, "rows": 10})
     page = reader.get(f"/age/age_retraining/{RUN_ID}/report")
     assert "2 of 8 stages have finished" in page.text
-    assert "9 kept, 1 quarantined of 10" in page.text
+    assert "9 accepted, 1 quarantined of 10" in page.text
     assert page.headers["refresh"] == "15"
     record(store, "split", status="failed", error="too few labels for 10 age bins")
     page = reader.get(f"/age/age_retraining/{RUN_ID}/report")

@@ -12,19 +12,19 @@ from age_tasks.reports.html import png_uri, render
 TEMPLATES = Path(pages.__file__).parent / "templates"
 
 
-def test_a_file_name_cannot_become_markup():
+def test_values_are_escaped():
     page = render("data_docs_index.html.j2", links=[("<script>x.jpg", 'a" onclick="b')])
     assert "<script>" not in page
     assert "&lt;script&gt;x.jpg" in page
     assert 'href="a&#34; onclick=&#34;b"' in page
 
 
-def test_a_forgotten_value_is_an_error_and_not_a_hole_in_the_page():
+def test_a_missing_value_is_an_error():
     with pytest.raises(UndefinedError, match="links"):
         render("data_docs_index.html.j2")
 
 
-def test_a_picture_travels_inside_the_page(tmp_path: Path):
+def test_an_image_becomes_a_data_uri(tmp_path: Path):
     path = tmp_path / "red.png"
     Image.new("RGB", (3, 2), "red").save(path)
     kind, _, content = png_uri(path).partition(",")
@@ -33,12 +33,12 @@ def test_a_picture_travels_inside_the_page(tmp_path: Path):
 
 
 @pytest.mark.parametrize("template", sorted(path.name for path in TEMPLATES.iterdir()))
-def test_no_template_reaches_out(template: str):
+def test_no_template_refers_to_another_host_or_skips_escaping(template: str):
     source = (TEMPLATES / template).read_text()
     assert not re.findall(r"https?://|//\w+\.|@import|url\(|<script|<link|<iframe|\| *safe", source)
 
 
-def test_pages_follow_the_readers_light_or_dark_choice():
+def test_pages_support_light_and_dark_with_enough_contrast():
     page = render("data_docs_index.html.j2", links=[])
     assert "prefers-color-scheme: dark" in page
     colours = re.findall(r":root \{(.*?)\}", page)

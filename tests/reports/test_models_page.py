@@ -21,19 +21,19 @@ def test_a_lower_mae_is_drawn_lower_and_a_later_one_further_right():
 
 
 @pytest.mark.parametrize("maes", [(7.9, 5.0), (6.51, 6.5), (6.5, 6.5), (5.0, 90.0), (0.0, 0.1)])
-def test_the_lines_are_round_numbers_and_few(maes: tuple[float, float]):
+def test_the_grid_lines_are_few_and_at_round_numbers(maes: tuple[float, float]):
     ticks = chart(rows(*maes)).ticks
     assert 2 <= len(ticks) <= 6
     assert all(years * 20 == pytest.approx(round(years * 20)) for years, _ in ticks)
 
 
-def test_one_point_is_no_chart_and_what_was_removed_is_left_out():
+def test_fewer_than_two_points_give_no_chart_and_removed_versions_are_left_out():
     assert chart(rows()) is None
     assert chart(rows(6.5)) is None
     assert len(chart(rows(6.5, None, 6.0)).points) == 2
 
 
-def test_a_hundred_versions_keep_their_labels_apart():
+def test_the_labels_of_a_hundred_versions_do_not_overlap():
     labelled = [point.x for point in chart(rows(*[6.5] * 100)).points if point.labelled]
     assert 10 < len(labelled) <= 24
 

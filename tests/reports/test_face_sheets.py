@@ -1,0 +1,48 @@
+import pandas as pd
+
+from age_tasks.reports.face_sheets import (
+    LABEL_ISSUES,
+    LARGEST_ERRORS,
+    SAMPLE_FACES,
+    SHEETS,
+    largest_errors,
+    sample_faces,
+)
+
+
+def people(count: int) -> pd.DataFrame:
+    ages = [float(number * 7 % 90) for number in range(count)]
+    return pd.DataFrame({"real_age": ages, "finetune": 30.0, "sha256": [f"{number:064x}" for number in range(count)]})
+
+
+def test_sample_faces_are_spread_from_young_to_old():
+    chosen = sample_faces(people(900))
+    assert len(chosen) == SAMPLE_FACES
+    assert chosen["real_age"].is_monotonic_increasing
+    assert chosen["real_age"].iloc[0] == 0
+    assert chosen["real_age"].iloc[-1] > 80
+
+
+def test_few_faces_are_all_shown_whatever_their_order():
+    table = people(5)
+    assert set(sample_faces(table)["sha256"]) == set(table["sha256"])
+    shuffled = table.sample(frac=1, random_state=1)
+    assert sample_faces(shuffled)["sha256"].tolist() == sample_faces(table)["sha256"].tolist()
+
+
+def test_the_largest_errors_come_first():
+    errors = (largest_errors(people(100))["real_age"] - 30).abs()
+    assert len(errors) == LARGEST_ERRORS
+    assert errors.is_monotonic_decreasing
+    assert errors.iloc[0] == 59
+
+
+def test_every_sheet_names_its_table_and_chooses_rows_of_it():
+    table = people(100)
+    sizes = {sheet: len(rows(table)) for sheet, (_, rows) in SHEETS.items()}
+    assert sizes == {
+        "validate/audit/faces.png": SAMPLE_FACES,
+        "evaluate/worst_errors.png": LARGEST_ERRORS,
+        "evaluate/labels_to_look_at.png": LABEL_ISSUES,
+    }
+    assert all(source.endswith(".csv") for source, _ in SHEETS.values())

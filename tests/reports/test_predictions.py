@@ -1,0 +1,46 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from age_tasks.errors import SettingsError
+from age_tasks.reports.predictions import as_json, as_text, write_table
+from age_tasks.store.base import Store
+
+TABLE = pd.DataFrame(
+    {
+        "file": ["a.jpg", "b.jpg", "c.jpg"],
+        "age": [30.46, 8.0, np.nan],
+        "low": [22.4, 3.0, np.nan],
+        "high": [38.6, 13.0, np.nan],
+        "warning": ["", "blurred", ""],
+        "problem": ["", "", "no such file"],
+    }
+)
+
+
+def test_the_text_has_age_interval_warning_and_problem():
+    assert as_text("v3", TABLE).splitlines()[:3] == [
+        "a.jpg: 30.5 years, 90 % interval 22 to 39",
+        "b.jpg: 8.0 years, 90 % interval 3 to 13   (blurred)",
+        "c.jpg: no such file",
+    ]
+    assert "Model v3." in as_text("v3", TABLE).splitlines()[3]
+
+
+def test_the_json_has_null_for_an_age_that_is_missing():
+    found = json.loads(as_json("v3", TABLE))
+    assert found["version"] == "v3"
+    assert [row["age"] for row in found["pictures"]] == [30.46, 8.0, None]
+
+
+def test_the_table_can_be_written_to_a_store(store: Store):
+    write_table(pd.DataFrame({"file": ["a.jpg"], "age": [30.5]}), f"{store.url}/new/ages.csv")
+    assert store.get("new/ages.csv") == b'"file","age"\n"a.jpg",30.5\n'
+
+
+@pytest.mark.parametrize("out", ["s3://bucket", "ftp://host/ages.csv"])
+def test_an_address_of_no_file_is_refused(out: str):
+    with pytest.raises(SettingsError):
+        write_table(TABLE, out)
