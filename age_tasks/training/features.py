@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -16,7 +16,7 @@ from age_tasks.data.augmentation import load_augmented
 from age_tasks.data.image_folder import ImageFolder, require_unchanged
 from age_tasks.progress import Progress
 from age_tasks.store.disk import free_bytes
-from age_tasks.training.feature_cache import FeatureCache, row_key
+from age_tasks.training.feature_cache import FeatureCache, features_folder, row_key
 from age_tasks.training.hardware import gpus, keep_freed_memory, use_xla
 
 log = logging.getLogger(__name__)
@@ -24,40 +24,99 @@ log = logging.getLogger(__name__)
 SHARD_ROWS = 512
 GPU_BATCH = 64
 CPU_BATCH = 8  # its intermediate results stay in the processor's cache: 15 ms an image, against 21 in batches of 32
-SPARE_BYTES = 1_000_000_000  # of the disk, left to what else is written: pictures, unfinished trainings
-DECODING = "1"  # raise when images.load_rgb changes what it returns
+SPARE_BYTES = 1_000_000_000  # of the disk, left for other writes: images, checkpoints
+DECODING = "1"  # increase it when `data.decoding.load_rgb` returns other pixels
 
 
 def cached_features(
     model: keras.Model,
     cuts: Sequence[keras.KerasTensor],
-    pictures: pd.DataFrame,
+    images: pd.DataFrame,
     folder: ImageFolder,
     cache: Path,
     settings: ComputeSettings,
 ) -> list[FeatureCache | None]:
-    """The features of all pictures at each cut; those not in the cache are computed, each picture read once.
+    """The features of all images at each cut; those not in the cache are computed, and each image is read once.
 
     Args:
-        cuts: tensors of `model` behind which nothing before them learns.
-        pictures: columns `file_name`, `sha256`, `view`.
+        cuts: tensors of `model`; no layer before them is trained.
+        images: columns `file_name`, `sha256`, `augmentation` (its number, see `data.augmentation`).
         cache: the root of the local cache.
 
     Returns:
         A cache for each cut; None for a cut whose features would not fit into `cache_budget_gb`, or on the disk.
 
     Raises:
-        LabelsError: a picture that has to be read is not what it was in the snapshot.
+        LabelsError: an image that has to be read is not what it was in the snapshot.
     """
-    keys = [row_key(sha256, view) for sha256, view in zip(pictures["sha256"], pictures["view"], strict=True)]
-    pictures = pictures.assign(key=keys).drop_duplicates("key")
-    root = cache / "features"
+    numbers = zip(images["sha256"], images["augmentation"], strict=True)
+    images = images.assign(key=[row_key(sha256, number) for sha256, number in numbers]).drop_duplicates("key")
+    caches = _caches_with_room(model, cuts, images["key"].tolist(), features_folder(cache), settings)
+    wanted = [(cut, found) for cut, found in zip(cuts, caches, strict=True) if found is not None]
+    missing = images[[any(key not in found for _, found in wanted) for key in images["key"]]]
+    require_unchanged(folder, _sha256s(images if None in caches else missing))
+    log.info("features: %d images in the cache, %d to compute", len(images) - len(missing), len(missing))
+    if len(missing):
+        network = keras.Model(model.inputs, [cut for cut, _ in wanted])
+        _compute(network, missing, [found for _, found in wanted], folder, settings)
+    return caches
+
+
+def decoded_images(images: pd.DataFrame, folder: ImageFolder, size: int) -> tf.data.Dataset:
+    """The images one by one, decoded in parallel ahead of their use; JPEG at the smallest scale that suffices.
+
+    Args:
+        images: columns `file_name`, `sha256`, `augmentation`.
+        size: side of the result in pixels.
+
+    Returns:
+        float32 tensors of shape (size, size, 3), RGB values 0–255, in the order of `images`.
+    """
+    names, sha256s = (images[column].to_numpy(dtype="str") for column in ("file_name", "sha256"))
+    slices = (names, images["augmentation"].to_numpy(dtype="int64"), sha256s)
+    decode = decoder(folder, size)
+    return tf.data.Dataset.from_tensor_slices(slices).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def decoder(folder: ImageFolder, size: int) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
+    """A function of (file name, augmentation, sha256) for `tf.data.Dataset.map`; see `decoded_images`."""
+
+    def load(name: bytes, augmentation: np.int64, sha256: bytes) -> np.ndarray:
+        return load_augmented(folder.path(name.decode()), size, int(augmentation), sha256.decode())
+
+    def decode(name: tf.Tensor, augmentation: tf.Tensor, sha256: tf.Tensor) -> tf.Tensor:
+        pixels = tf.numpy_function(load, [name, augmentation, sha256], tf.uint8, stateful=False)
+        return tf.cast(tf.ensure_shape(pixels, (size, size, 3)), tf.float32)
+
+    return decode
+
+
+def prefix_digest(prefix: keras.Model) -> str:
+    """A name for what the prefix computes: its operations, weights and input size, and how images are decoded."""
+    digest = hashlib.sha256(f"{DECODING} {prefix.inputs[0].shape} {prefix.outputs[0].shape} float16".encode())
+    ignored = {"name", "trainable", "dtype", "seed"}
+    for operation in prefix.operations:
+        described = {key: value for key, value in operation.get_config().items() if key not in ignored}
+        digest.update(f"{type(operation).__name__} {json.dumps(described, sort_keys=True, default=str)}".encode())
+    for weight in prefix.weights:
+        digest.update(np.ascontiguousarray(weight.numpy()).data)
+    return digest.hexdigest()[:32]
+
+
+def _caches_with_room(
+    model: keras.Model,
+    cuts: Sequence[keras.KerasTensor],
+    keys: Sequence[str],
+    root: Path,
+    settings: ComputeSettings,
+) -> list[FeatureCache | None]:
+    """The cache of each cut; None where budget or disk have no room for the rows that it lacks."""
     room = settings.cache_budget_gb * 1e9 - sum(path.stat().st_size for path in root.rglob("*.npy"))
     room = min(room, free_bytes(root) - SPARE_BYTES)
-    found: list[FeatureCache | None] = []
+    caches: list[FeatureCache | None] = []
     for cut in cuts:
-        kept = FeatureCache(root / prefix_digest(keras.Model(model.inputs, cut)))
-        needed = sum(key not in kept for key in pictures["key"]) * 2 * int(np.prod(cut.shape[1:]))
+        found = FeatureCache(root / prefix_digest(keras.Model(model.inputs, cut)))
+        needed = sum(key not in found for key in keys) * 2 * int(np.prod(cut.shape[1:]))  # bytes of float16
         fits = needed == 0 or needed <= room
         if not fits:
             log.warning(
@@ -69,90 +128,44 @@ def cached_features(
                 root,
             )
         room -= needed * fits
-        found.append(kept if fits else None)
-    wanted = [(cut, kept) for cut, kept in zip(cuts, found, strict=True) if kept is not None]
-    missing = pictures[[any(key not in kept for _, kept in wanted) for key in pictures["key"]]]
-    require_unchanged(folder, _sha256s(pictures if None in found else missing))
-    log.info("features: %d pictures in the cache, %d to compute", len(pictures) - len(missing), len(missing))
-    if len(missing):
-        network = keras.Model(model.inputs, [cut for cut, _ in wanted])
-        _compute(network, missing, [kept for _, kept in wanted], folder, settings)
-    return found
+        caches.append(found if fits else None)
+    return caches
 
 
-def pixels(pictures: pd.DataFrame, folder: ImageFolder, size: int) -> tf.data.Dataset:
-    """The pictures one by one, decoded in parallel ahead of their use, JPEG at the smallest scale that will do.
-
-    Args:
-        pictures: columns `file_name`, `sha256`, `view`.
-
-    Returns:
-        float32 tensors of shape (size, size, 3), RGB values 0–255, in the order of `pictures`.
-    """
-    names, sha256s = (pictures[column].to_numpy(dtype="str") for column in ("file_name", "sha256"))
-    slices = (names, pictures["view"].to_numpy(dtype="int64"), sha256s)
-    decode = decoder(folder, size)
-    return tf.data.Dataset.from_tensor_slices(slices).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def decoder(folder: ImageFolder, size: int):
-    """A function of (file name, view, sha256) for `tf.data.Dataset.map`; see `pixels`."""
-
-    def load(name: bytes, view: np.int64, sha256: bytes) -> np.ndarray:
-        return load_augmented(folder.path(name.decode()), size, int(view), sha256.decode())
-
-    def decode(name: tf.Tensor, view: tf.Tensor, sha256: tf.Tensor) -> tf.Tensor:
-        picture = tf.numpy_function(load, [name, view, sha256], tf.uint8, stateful=False)
-        return tf.cast(tf.ensure_shape(picture, (size, size, 3)), tf.float32)
-
-    return decode
-
-
-def prefix_digest(prefix: keras.Model) -> str:
-    """What the prefix computes, as a name: its operations, weights, input size and how images are decoded."""
-    digest = hashlib.sha256(f"{DECODING} {prefix.inputs[0].shape} {prefix.outputs[0].shape} float16".encode())
-    ignored = {"name", "trainable", "dtype", "seed"}
-    for operation in prefix.operations:
-        described = {key: value for key, value in operation.get_config().items() if key not in ignored}
-        digest.update(f"{type(operation).__name__} {json.dumps(described, sort_keys=True, default=str)}".encode())
-    for weight in prefix.weights:
-        digest.update(np.ascontiguousarray(weight.numpy()))
-    return digest.hexdigest()[:32]
-
-
-def _sha256s(pictures: pd.DataFrame) -> dict[str, str]:
-    return dict(zip(pictures["file_name"], pictures["sha256"], strict=True))
+def _sha256s(images: pd.DataFrame) -> dict[str, str]:
+    """The sha256 of each image, by its file name."""
+    return dict(zip(images["file_name"], images["sha256"], strict=True))
 
 
 def _compute(
     network: keras.Model,
-    pictures: pd.DataFrame,
+    images: pd.DataFrame,
     caches: Sequence[FeatureCache],
     folder: ImageFolder,
     settings: ComputeSettings,
 ) -> None:
-    """Run the pictures through the network and append each output to its cache, a shard at a time."""
+    """Run the images through the network and append each of its outputs to its cache, a shard at a time."""
     forward = tf.function(
         lambda batch: tf.nest.flatten(network([batch], training=False)),
         jit_compile=use_xla(settings.xla),
     )
     size = GPU_BATCH if gpus() else CPU_BATCH
-    batches = pixels(pictures, folder, network.inputs[0].shape[1]).batch(size).prefetch(4).as_numpy_iterator()
+    batches = decoded_images(images, folder, network.inputs[0].shape[1]).batch(size).prefetch(4).as_numpy_iterator()
     progress = Progress("frozen features")
-    for start in range(0, len(pictures), SHARD_ROWS):
-        keys = pictures["key"].iloc[start : start + SHARD_ROWS].tolist()
-        rows: list[list[np.ndarray]] = [[] for _ in caches]
-        for done, batch in _filled(batches, -(-len(keys) // size), size):
-            for kept, output in zip(rows, forward(batch), strict=True):
-                kept.append(output.numpy()[:done].astype("float16"))
-            progress(start + sum(map(len, rows[0])), len(pictures))
-        require_unchanged(folder, _sha256s(pictures.iloc[start : start + SHARD_ROWS]))  # what is kept is kept for ever
-        for kept, features in zip(caches, rows, strict=True):
-            kept.append(keys, np.concatenate(features))
+    for start in range(0, len(images), SHARD_ROWS):
+        shard = images.iloc[start : start + SHARD_ROWS]
+        outputs: list[list[np.ndarray]] = [[] for _ in caches]  # of each cut, batch by batch
+        for count, batch in _padded(batches, -(-len(shard) // size), size):
+            for collected, output in zip(outputs, forward(batch), strict=True):
+                collected.append(output.numpy()[:count].astype("float16"))
+            progress(start + sum(map(len, outputs[0])), len(images))
+        require_unchanged(folder, _sha256s(shard))  # cached features are never checked again
+        for cache, collected in zip(caches, outputs, strict=True):
+            cache.append(shard["key"].tolist(), np.concatenate(collected))
 
 
-def _filled(batches: Iterator[np.ndarray], count: int, size: int) -> Iterator[tuple[int, np.ndarray]]:
-    """The next batches, filled up to one size, so that nothing is compiled twice; with the number of true pictures."""
+def _padded(batches: Iterator[np.ndarray], count: int, size: int) -> Iterator[tuple[int, np.ndarray]]:
+    """The next `count` batches, each with its number of images, padded to one size: one shape is compiled once."""
     for _ in range(count):
         batch = next(batches)
         keep_freed_memory()

@@ -1,61 +1,148 @@
-"""One training of the part of a network that learns, from cached features of the part that doesn't."""
+"""One training: from cached features of the frozen prefix, the layers after it learn.
 
-import logging
+`fit` reads from top to bottom: features, learner, batches, epochs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 
-from age_tasks.config import TrainingSettings
+from age_tasks.config import AugmentationSettings, Config, TrainingSettings
+from age_tasks.data.image_folder import ImageFolder
 from age_tasks.errors import AgeTasksError
 from age_tasks.store.disk import require_room
-from age_tasks.training.batches import FeatureBatches
-from age_tasks.training.callbacks import EpochLog, KeepBest, Resume
-from age_tasks.training.hardware import KeepFreedMemory
-from age_tasks.training.network import (
-    EXPECTED_AGE,
-    SHARES,
-)
+from age_tasks.training.batches import Batches, FeatureBatches, Source
+from age_tasks.training.callbacks import BestWeights, History, TrainingState
+from age_tasks.training.features import cached_features
+from age_tasks.training.hardware import KeepFreedMemory, bfloat16, use_bfloat16
+from age_tasks.training.learner import compile_for, learner_of, targets_of
+from age_tasks.training.network import AGE_DISTRIBUTION, EXPECTED_AGE, cut_point, learning_model
 
-log = logging.getLogger(__name__)
-
-KEPT = 8  # times the parameters: two best weights, and of two epochs the weights and Adam's two moments
+CHECKPOINT_COPIES = 8  # of the parameters: two files of best weights, and of two epochs weights and Adam's two moments
 
 
-def fit(learner: keras.Model, train: Any, val: Any, settings: TrainingSettings, folder: Path) -> pd.DataFrame:
-    """Fit a compiled model and leave it with the weights of the epoch with the lowest validation MAE.
+@dataclass(frozen=True)
+class Trained:
+    """The result of a training.
 
     Args:
-        train, val: batches, as `FeatureBatches` or `streamed_batches` give them.
-        folder: where the state after each epoch is kept; what is found there is gone on from.
+        model: pixels to years, with the weights of the best epoch.
+        history: a row per epoch: epoch, loss, mae, val_loss, val_mae (years), learning_rate, seconds.
+        train_images: number of images in the training split.
+    """
+
+    model: keras.Model
+    history: pd.DataFrame
+    train_images: int
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the lowest validation MAE, counted from 1."""
+        return int(self.history["epoch"].iloc[self._best])
+
+    @property
+    def val_mae(self) -> float:
+        """The lowest validation MAE, in years."""
+        return float(self.history["val_mae"].iloc[self._best])
+
+    @property
+    def images_per_second(self) -> float:
+        """Training images per second, by the median epoch."""
+        return float(self.train_images / self.history["seconds"].median())
+
+    @property
+    def _best(self) -> int:
+        return int(np.nanargmin(self.history["val_mae"]))
+
+
+def fit(
+    model: keras.Model,
+    splits: Mapping[str, pd.DataFrame],
+    folder: ImageFolder,
+    settings: TrainingSettings,
+    config: Config,
+    cache: Path,
+    checkpoint_dir: Path,
+    also_cache: Sequence[keras.KerasTensor] = (),
+) -> Trained:
+    """Train the layers of `model` that are not frozen; it ends with the weights of the epoch of lowest validation MAE.
+
+    An interrupted training continues after its last finished epoch.
+
+    Args:
+        splits: tables `train`, `val`, `test` with columns file_name, sha256, real_age (years). Of the test images
+            features are cached, and nothing else is done with them.
+        settings: of this training, a section of `config`.
+        cache: the root of the local cache.
+        checkpoint_dir: for the state after each epoch; a state found there is continued from.
+        also_cache: further tensors of `model` to cache features of, while the images are read anyway.
+
+    Raises:
+        AgeTasksError: no epoch has a validation MAE.
+        DiskFullError: there is no room for the state after an epoch.
+        LabelsError: an image that has to be read is not what it was in the snapshot.
+    """
+    cut = cut_point(model)
+    wanted = images_to_cache(splits, config.augmentation)
+    features, *_ = cached_features(model, [cut, *also_cache], wanted, folder, cache, config.compute)
+
+    network = learning_model(model, at=model.inputs[0] if features is None else cut)
+    learner, strategy = learner_of(network, config.compute.mixed_precision)
+    targets = targets_of(learner, settings)
+    with strategy.scope():
+        compile_for(learner, settings, steps=-(-len(splits["train"]) // settings.batch_size), config=config)
+
+    source, size = Source(features, folder, model.inputs[0].shape[1]), settings.batch_size
+    augmentations = config.augmentation.train_augmentations
+    train = source.batches(splits["train"], size, targets, settings.seed, augmentations)
+    val = source.batches(splits["val"], size, targets)
+    with bfloat16(use_bfloat16(config.compute.mixed_precision)):
+        history = fit_learner(learner, train, val, settings, checkpoint_dir)
+    if learner is not network:
+        network.set_weights(learner.get_weights())
+    return Trained(model, history, len(splits["train"]))
+
+
+def images_to_cache(splits: Mapping[str, pd.DataFrame], settings: AugmentationSettings) -> pd.DataFrame:
+    """Every augmentation of every image that a training and its test use: columns file_name, sha256, augmentation."""
+    at_test = 2 if settings.test_time_augmentation else 1
+    augmentations = {"train": settings.train_augmentations, "val": at_test, "test": at_test}
+    tables = [
+        splits[name][["file_name", "sha256"]].assign(augmentation=number)
+        for name, count in augmentations.items()
+        for number in range(count)
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def fit_learner(
+    learner: keras.Model, train: Batches, val: Batches, settings: TrainingSettings, checkpoint_dir: Path
+) -> pd.DataFrame:
+    """Fit a compiled model; it ends with the weights of the epoch of lowest validation MAE.
+
+    Args:
+        train, val: batches of inputs and targets.
+        checkpoint_dir: for the state after each epoch; a state found there is continued from.
 
     Returns:
-        A row an epoch: epoch, loss, mae, val_loss, val_mae (years), learning_rate, seconds.
+        A row per epoch, as in `Trained.history`.
 
     Raises:
         AgeTasksError: no epoch has a validation MAE.
         DiskFullError: there is no room for the state after an epoch.
     """
-    require_room(folder, "AGE_CACHE", KEPT * 4 * learner.count_params())
+    require_room(checkpoint_dir, "AGE_CACHE", CHECKPOINT_COPIES * 4 * learner.count_params())
     keras.utils.set_random_seed(settings.seed)
-    monitor = f"val_{EXPECTED_AGE}_mae" if SHARES in learner.output_names else "val_mae"
-    epochs, best = EpochLog(settings.epochs), folder / "best.weights.h5"
-    going = [
-        *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if settings.ema_momentum else []),
-        KeepBest(best, monitor),
-        keras.callbacks.EarlyStopping(monitor, patience=settings.early_stopping_patience, mode="min"),
-        epochs,
-    ]
-    if settings.schedule == "plateau":
-        patience = settings.reduce_lr_patience
-        going.append(
-            keras.callbacks.ReduceLROnPlateau(monitor, settings.reduce_lr_factor, patience=patience, mode="min")
-        )
-    resume = Resume(folder, going)
-    done = resume.load(learner)
-    if done < settings.epochs and not resume.stopped:
+    metric = f"{EXPECTED_AGE}_mae" if AGE_DISTRIBUTION in learner.output_names else "mae"
+    history, best = History(settings.epochs, metric), checkpoint_dir / "best.weights.h5"
+    callbacks = [*_schedule(settings, f"val_{metric}", best), history]
+    state = TrainingState(checkpoint_dir, callbacks)
+    done = state.load(learner)
+    if done < settings.epochs and not state.stopped:
         if isinstance(train, FeatureBatches):
             train.start_at(done)
         learner.fit(
@@ -65,11 +152,26 @@ def fit(learner: keras.Model, train: Any, val: Any, settings: TrainingSettings, 
             epochs=settings.epochs,
             shuffle=False,  # the batches shuffle, by seed
             verbose=0,
-            callbacks=[KeepFreedMemory(), *going, resume],
+            callbacks=[KeepFreedMemory(), *callbacks, state],
         )
-    if all(np.isnan(row["val_mae"]) for row in epochs.rows):
+    if all(np.isnan(row["val_mae"]) for row in history.rows):
         raise AgeTasksError(
             f"training diverged, no epoch has a validation MAE; lower learning_rate ({settings.learning_rate:g})"
         )
     learner.load_weights(str(best))
-    return pd.DataFrame(epochs.rows)
+    return pd.DataFrame(history.rows)
+
+
+def _schedule(settings: TrainingSettings, monitor: str, best: Path) -> list[keras.callbacks.Callback]:
+    """Weight averaging, the best weights, early stopping and the learning rate, as the settings say."""
+    callbacks = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if settings.ema_momentum else []
+    callbacks += [
+        BestWeights(best, monitor),
+        keras.callbacks.EarlyStopping(monitor, patience=settings.early_stopping_patience, mode="min"),
+    ]
+    if settings.schedule == "plateau":
+        patience = settings.reduce_lr_patience
+        callbacks.append(
+            keras.callbacks.ReduceLROnPlateau(monitor, settings.reduce_lr_factor, patience=patience, mode="min")
+        )
+    return callbacks

@@ -1,9 +1,9 @@
-"""What the machine at hand can do to train faster: XLA, half precision, several GPUs, memory that is kept."""
+"""Hardware features that make training faster: XLA, half precision, several GPUs, reuse of freed memory."""
 
 import contextlib
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ _DEPTHWISE = ",".join(f"DepthwiseConv2dNative{of}" for of in ("", "BackpropInput
 
 
 def gpus() -> list[str]:
+    """The names of the GPUs that TensorFlow uses."""
     return [device.name for device in tf.config.list_logical_devices("GPU")]
 
 
@@ -44,9 +45,9 @@ def use_bfloat16(setting: Switch) -> bool:
 
 @contextlib.contextmanager
 def bfloat16(on: bool) -> Iterator[None]:
-    """Have oneDNN compute in bfloat16 what is traced meanwhile; weights, and what is traced elsewhere, stay float32.
+    """Let oneDNN compute in bfloat16 what is traced inside; weights, and what is traced outside, stay float32.
 
-    Depthwise convolutions, for which it has no quick kernels in bfloat16, stay float32 too: with them, a training step
+    Depthwise convolutions, for which it has no fast kernels in bfloat16, stay float32 too: with them, a training step
     of EfficientNet-Lite0 took longer than without any bfloat16.
     """
     for kinds in ("ALLOWLIST_REMOVE", "INFERLIST_REMOVE", "DENYLIST_ADD"):
@@ -69,17 +70,19 @@ def _cpu_has_bfloat16() -> bool:
 
 
 class KeepFreedMemory(keras.callbacks.Callback):
-    """`keep_freed_memory` through a training; the iterators of each epoch undo it."""
+    """Calls `keep_freed_memory` in every step: the iterators of each epoch undo it."""
 
-    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        """See `keep_freed_memory`."""
         keep_freed_memory()
 
 
 def keep_freed_memory() -> None:
     """Let glibc keep the memory of freed tensors for the next ones; call it after a tf.data iterator has started.
 
-    TensorFlow then has every large block mapped anew from the system and given back when it is freed. The page faults
-    took half the time of a training step from generated batches: EfficientNet-Lite0's suffix 17.8 ms an image, 9.2 so.
+    Starting one makes glibc map every large block from the system again and return it when it is freed. The page faults
+    took half the time of a training step from generated batches: EfficientNet-Lite0's suffix 17.8 ms an image, with
+    this call 9.2.
     """
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
     with contextlib.suppress(AttributeError):  # another C library

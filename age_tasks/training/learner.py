@@ -1,4 +1,4 @@
-"""The network that learns: its copy for the hardware, its loss, optimiser and targets."""
+"""The learner: the network that is trained, with its copy for the hardware, its loss, optimiser and targets."""
 
 from typing import Any
 
@@ -9,21 +9,16 @@ import tensorflow as tf
 from age_tasks.config import Config, TrainingSettings
 from age_tasks.training.batches import Targets
 from age_tasks.training.hardware import Switch, gpus, use_float16, use_xla
-from age_tasks.training.network import (
-    AGES,
-    EXPECTED_AGE,
-    SHARES,
-    YEARS,
-)
+from age_tasks.training.network import AGE_DISTRIBUTION, AGES, EXPECTED_AGE, YEARS
 
-_ALWAYS_FLOAT32 = {YEARS, SHARES, EXPECTED_AGE}  # an age in half precision is off by up to a month
+_ALWAYS_FLOAT32 = {YEARS, AGE_DISTRIBUTION, EXPECTED_AGE}  # an age in half precision is off by up to a month
 
 
 def learner_of(model: keras.Model, mixed_precision: Switch) -> tuple[keras.Model, tf.distribute.Strategy]:
     """The model to train in place of `model`, and the strategy to train it in.
 
-    It is `model` itself, or a copy with the same weights where precision or the number of GPUs asks for one: then copy
-    its weights back with `model.set_weights(learner.get_weights())`.
+    It is `model` itself, or, for mixed precision or several GPUs, a copy with the same weights; copy its trained
+    weights back with `model.set_weights(learner.get_weights())`.
     """
     strategy = tf.distribute.MirroredStrategy(gpus()) if len(gpus()) > 1 else tf.distribute.get_strategy()
     mixed = use_float16(mixed_precision)
@@ -34,7 +29,7 @@ def learner_of(model: keras.Model, mixed_precision: Switch) -> tuple[keras.Model
 
 
 def copy_of(model: keras.Model, policy: str) -> keras.Model:
-    """A copy with weights of its own that computes by the dtype policy; what gives out ages stays float32."""
+    """A copy with its own weights that computes by the dtype policy; layers whose output is an age stay float32."""
 
     def layer_of(layer: keras.layers.Layer) -> keras.layers.Layer:
         dtype = "float32" if layer.name in _ALWAYS_FLOAT32 else policy
@@ -50,21 +45,26 @@ def copy_of(model: keras.Model, policy: str) -> keras.Model:
 def targets_of(learner: keras.Model, settings: TrainingSettings) -> Targets:
     """A function from ages in years, shape (batch,), to what the learner's outputs are compared with.
 
-    A head of age shares learns a normal distribution around the age (label distribution learning, Geng 2013) and, by
-    its expected value (DEX, Rothe et al. 2015), the age itself.
+    An age distribution is compared with a normal distribution around the age (label distribution learning, Geng 2013),
+    and its expected value with the age (DEX, Rothe et al. 2015).
     """
-    if SHARES not in learner.output_names:
+    if AGE_DISTRIBUTION not in learner.output_names:
         return np.asarray
 
     def targets(ages: np.ndarray) -> dict[str, np.ndarray]:
-        shares = np.exp(-0.5 * ((AGES[None, :] - ages[:, None]) / settings.label_sigma) ** 2)
-        return {SHARES: (shares / shares.sum(axis=1, keepdims=True)).astype("float32"), EXPECTED_AGE: ages}
+        density = np.exp(-0.5 * ((AGES[None, :] - ages[:, None]) / settings.label_sigma) ** 2)
+        normal = (density / density.sum(axis=1, keepdims=True)).astype("float32")
+        return {AGE_DISTRIBUTION: normal, EXPECTED_AGE: ages}
 
     return targets
 
 
 def compile_for(learner: keras.Model, settings: TrainingSettings, steps: int, config: Config) -> None:
-    """Adam, with weight decay and weight averaging where asked for; MAE loss, or that of age shares beside it."""
+    """Compile with Adam, as the settings say, and MAE loss; for an age distribution, cross-entropy and MAE.
+
+    Args:
+        steps: per epoch, for the cosine schedule.
+    """
     rate: Any = settings.learning_rate
     if settings.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(
@@ -73,10 +73,10 @@ def compile_for(learner: keras.Model, settings: TrainingSettings, steps: int, co
     average = {"use_ema": True, "ema_momentum": settings.ema_momentum} if settings.ema_momentum else {}
     optimizer = keras.optimizers.Adam(rate, weight_decay=settings.weight_decay or None, **average)
     losses: dict[str, Any] = {"loss": "mae", "metrics": ["mae"]}
-    if SHARES in learner.output_names:
+    if AGE_DISTRIBUTION in learner.output_names:
         losses = {
-            "loss": {SHARES: "categorical_crossentropy", EXPECTED_AGE: "mae"},
-            "loss_weights": {SHARES: 1.0, EXPECTED_AGE: settings.mae_weight},
+            "loss": {AGE_DISTRIBUTION: "categorical_crossentropy", EXPECTED_AGE: "mae"},
+            "loss_weights": {AGE_DISTRIBUTION: 1.0, EXPECTED_AGE: settings.mae_weight},
             "metrics": {EXPECTED_AGE: ["mae"]},
         }
     learner.compile(optimizer, **losses, jit_compile=use_xla(config.compute.xla))

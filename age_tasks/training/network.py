@@ -10,7 +10,7 @@ from age_tasks.errors import SettingsError, WeightsError
 from age_tasks.training.efficientnet_lite0 import efficientnet_lite0
 
 POOL = "pooled"
-YEARS, SHARES, EXPECTED_AGE = "years", "age_shares", "expected_age"
+YEARS, AGE_DISTRIBUTION, EXPECTED_AGE = "years", "age_shares", "expected_age"  # in saved models
 AGES = np.arange(101, dtype="float32")  # years, one class each
 
 # What keras.applications' own preprocess_input does for each family, by the name of its mode there.
@@ -35,8 +35,8 @@ def build_model(settings: ModelSettings, seed: int) -> keras.Model:
     """A new network from raw pixels to years.
 
     Backbone, then the published head: average pooling, Dropout, Dense(relu), Dropout, Dense(1); or, with the head
-    `expected_value`, shares of 101 ages and their expected value (DEX, Rothe et al. 2015). Preprocessing is part of
-    the network, in built-in layers only, so that the saved file loads anywhere in safe mode.
+    `expected_value`, an age distribution over 101 classes and its expected value (DEX, Rothe et al. 2015).
+    Preprocessing is part of the network, in built-in layers only, so that the saved file loads in safe mode anywhere.
 
     Args:
         seed: of the head's initial weights and of dropout.
@@ -46,7 +46,7 @@ def build_model(settings: ModelSettings, seed: int) -> keras.Model:
 
     Raises:
         SettingsError: an unknown backbone.
-        WeightsError: its weights can't be had.
+        WeightsError: its weights can't be loaded.
     """
     pixels = keras.Input((settings.image_size, settings.image_size, 3), name="pixels")
     x = _backbone(settings, pixels)
@@ -57,9 +57,9 @@ def build_model(settings: ModelSettings, seed: int) -> keras.Model:
         x = keras.layers.Dense(settings.dense_units, "relu", kernel_initializer=initial[0], name="head_dense")(x)
         x = keras.layers.Dropout(settings.dropout, seed=seed + 1, name="head_dropout_2")(x)
     if settings.head == "expected_value":
-        shares = keras.layers.Dense(len(AGES), "softmax", kernel_initializer=initial[1], name=SHARES)(x)
+        distribution = keras.layers.Dense(len(AGES), "softmax", kernel_initializer=initial[1], name=AGE_DISTRIBUTION)(x)
         expected = keras.layers.Dense(1, use_bias=False, trainable=False, name=EXPECTED_AGE)
-        years = expected(shares)
+        years = expected(distribution)
         expected.set_weights([AGES[:, None]])
     else:
         years = keras.layers.Dense(1, kernel_initializer=initial[1], name=YEARS)(x)
@@ -67,10 +67,10 @@ def build_model(settings: ModelSettings, seed: int) -> keras.Model:
 
 
 def freeze(model: keras.Model, last_layers: int) -> None:
-    """Let the head and the last `last_layers` layers of the backbone learn, BatchNorm and everything before stay.
+    """Make the head and the last `last_layers` layers of the backbone trainable; freeze BatchNorm and all before.
 
     A frozen BatchNorm uses its stored statistics, as Keras' guide to fine-tuning advises: batches of faces would move
-    them away from what the frozen weights expect.
+    them away from those that the frozen weights were trained with.
     """
     names = [layer.name for layer in model.layers]
     first = max(names.index(POOL) - last_layers, 0)
@@ -80,13 +80,13 @@ def freeze(model: keras.Model, last_layers: int) -> None:
 
 
 def cut_point(model: keras.Model) -> keras.KerasTensor:
-    """The last tensor through which everything flows before the first layer that learns.
+    """The last tensor that all data passes before the first trainable layer.
 
-    What comes before it is a pure function of the image. With nothing frozen it is the input itself.
+    Everything before it is a pure function of the image. With nothing frozen it is the input itself.
     """
     nodes = [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]]
     last_use = {id(tensor): at for at, node in enumerate(nodes) for tensor in node.input_tensors}
-    cut, open_tensors = model.inputs[0], {}
+    cut, open_tensors = model.inputs[0], dict[int, keras.KerasTensor]()
     for at, node in enumerate(nodes):
         if getattr(node.operation, "trainable_weights", ()):
             break
@@ -95,12 +95,12 @@ def cut_point(model: keras.Model) -> keras.KerasTensor:
         if len(open_tensors) == 1:
             (cut,) = open_tensors.values()
         if node.operation.name == POOL:
-            break  # the head's dropout has no weights, but is part of what learns
+            break  # the head's dropout has no weights, but is part of what is trained
     return cut
 
 
 def pooled(model: keras.Model) -> keras.KerasTensor:
-    """The backbone's average-pooled features, where the head begins."""
+    """The average-pooled features of the backbone, the input of the head."""
     return model.get_layer(POOL).output
 
 
@@ -110,38 +110,38 @@ def suffix_model(model: keras.Model, *, at: keras.KerasTensor) -> keras.Model:
 
 
 def learning_model(model: keras.Model, *, at: keras.KerasTensor) -> keras.Model:
-    """As `suffix_model`, to the outputs that have a loss: years, or the shares of all ages and the age they expect."""
+    """As `suffix_model`, to the outputs that have a loss: years, or the age distribution and its expected value."""
     names = {layer.name for layer in model.layers}
-    if SHARES not in names:
+    if AGE_DISTRIBUTION not in names:
         return suffix_model(model, at=at)
-    return keras.Model(at, {name: model.get_layer(name).output for name in (SHARES, EXPECTED_AGE)})
+    return keras.Model(at, {name: model.get_layer(name).output for name in (AGE_DISTRIBUTION, EXPECTED_AGE)})
 
 
 def with_mirror(model: keras.Model) -> keras.Model:
-    """The network as it is used where the mean of a picture's and its mirror's ages is wanted: pixels to years."""
+    """The network with test-time augmentation: pixels to the mean of an image's and its mirror's ages, in years."""
     pixels = keras.Input(model.input_shape[1:], name="pixels_of_both")
     mirrored = keras.ops.flip(pixels, axis=2)
     return keras.Model(pixels, keras.layers.Average(name="mean")([model(pixels), model(mirrored)]))
 
 
 def load_saved(path: Path) -> keras.Model:
-    """The model in a saved file. In Keras' safe mode: one that brings code, in a Lambda layer say, is refused.
+    """Load a saved model in Keras' safe mode, which refuses a file with code, such as a Lambda layer.
 
     Raises:
-        WeightsError: it is refused, or no model file.
+        WeightsError: the file is refused, or is not a model.
     """
     try:
         return keras.models.load_model(path, safe_mode=True)
     except Exception as error:  # the file decides what fails
         reason = str(error).partition(". ")[0]
         raise WeightsError(
-            f"{path} is not loaded: {reason}. A model file may hold Keras' own layers and their weights, but no code: "
-            "publish one that a run has trained, or go back to another version"
+            f"{path} can't be loaded: {reason}. A model file may contain Keras' own layers and weights, but no code: "
+            "publish one that a run has trained, or roll back to another version"
         ) from None
 
 
 def load_network(path: Path) -> keras.Model:
-    """As `load_saved`, without what `with_mirror` put around the network."""
+    """As `load_saved`, without the test-time augmentation that `with_mirror` adds."""
     model = load_saved(path)
     return next((layer for layer in model.layers if isinstance(layer, keras.Model)), model)
 
@@ -192,8 +192,8 @@ def _application(name: str, settings: ModelSettings, scaled: keras.KerasTensor) 
         return constructor(include_top=False, weights="imagenet", input_tensor=scaled).output
     except Exception as error:  # Keras raises a bare Exception when a download fails
         raise WeightsError(
-            f"the ImageNet weights of {settings.backbone} can't be fetched ({error}). Fetch the 'notop' weights file "
-            "where the network allows it, and give it with --set model.weights=/path/to/weights.h5; or use "
+            f"the ImageNet weights of {settings.backbone} can't be downloaded ({error}). Download the 'notop' file "
+            "on another machine and give it with --set model.weights=/path/to/weights.h5; or use "
             "--set model.backbone=efficientnet_lite0, whose weights come with a Python package"
         ) from None
 

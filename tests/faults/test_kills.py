@@ -182,7 +182,7 @@ def compute_features(sample: Sample, cache: Path) -> None:
     model = build_model(ModelSettings(backbone="efficientnet_lite0", image_size=32), seed=1)
     freeze(model, 30)
     labels = pd.read_csv(sample.labels)
-    pictures = labels.assign(sha256=[file_sha256(sample.images / name) for name in labels["file_name"]], view=0)
+    pictures = labels.assign(sha256=[file_sha256(sample.images / name) for name in labels["file_name"]], augmentation=0)
     folder, cuts = ImageFolder(str(sample.images), cache), [cut_point(model), pooled(model)]
     cached_features(model, cuts, pictures, folder, cache, ComputeSettings())
 

@@ -15,7 +15,7 @@ from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.errors import LabelsError
 from age_tasks.store.base import file_sha256
 from age_tasks.training import features
-from age_tasks.training.features import cached_features
+from age_tasks.training.features import cached_features, prefix_digest
 from age_tasks.training.inference import predict_ages
 from age_tasks.training.network import build_model, cut_point, freeze
 
@@ -30,7 +30,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 @pytest.fixture(scope="module")
 def table(faces: Sample) -> pd.DataFrame:
     labels = pd.read_csv(faces.labels)
-    return labels.assign(sha256=[file_sha256(faces.images / name) for name in labels["file_name"]], view=0)
+    return labels.assign(sha256=[file_sha256(faces.images / name) for name in labels["file_name"]], augmentation=0)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_features_are_computed_once(model, table, faces: Sample, tmp_path: Path,
     before = files(tmp_path)
     with caplog.at_level("INFO"):
         (grown,) = cached_features(model, [cut], table, folder, tmp_path, ComputeSettings())
-    assert "30 pictures in the cache, 10 to compute" in caplog.text
+    assert "30 images in the cache, 10 to compute" in caplog.text
     assert before < files(tmp_path)
     assert np.array_equal(cache.rows(table["sha256"].head(30)), grown.rows(table["sha256"].head(30)))
     pixels = np.stack([_pixels(folder, name) for name in table["file_name"]])
@@ -78,16 +78,14 @@ def test_cached_and_streamed_predictions_agree(model, table, faces: Sample, tmp_
     assert np.abs(cached - streamed).max() < 0.05
 
 
-def test_features_that_the_disk_has_no_room_for_are_not_kept(
-    model, table, faces: Sample, tmp_path, monkeypatch, caplog
-):
+def test_features_are_streamed_if_the_disk_has_no_room(model, table, faces: Sample, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(features, "free_bytes", lambda folder: features.SPARE_BYTES)
     folder = ImageFolder(str(faces.images), tmp_path)
     assert cached_features(model, [cut_point(model)], table, folder, tmp_path, ComputeSettings()) == [None]
     assert "0.0 GB are left of compute.cache_budget_gb = 50 and of the disk" in caplog.text
 
 
-def test_what_is_cached_already_needs_no_room(model, table, faces: Sample, tmp_path: Path):
+def test_cached_features_need_no_further_room(model, table, faces: Sample, tmp_path: Path):
     folder, cut = ImageFolder(str(faces.images), tmp_path), cut_point(model)
     cached_features(model, [cut], table, folder, tmp_path, ComputeSettings())
     (found,) = cached_features(model, [cut], table, folder, tmp_path, ComputeSettings(cache_budget_gb=0))
@@ -95,7 +93,7 @@ def test_what_is_cached_already_needs_no_room(model, table, faces: Sample, tmp_p
 
 
 @pytest.mark.parametrize("budget_gb", [50, 0], ids=["cached", "streamed"])
-def test_a_picture_replaced_after_the_snapshot_is_named(model, table, faces: Sample, tmp_path: Path, budget_gb: float):
+def test_an_image_replaced_after_the_snapshot_is_named(model, table, faces: Sample, tmp_path: Path, budget_gb: float):
     images, cut = tmp_path / "images", cut_point(model)
     shutil.copytree(faces.images, images)
     shutil.copy(images / "00001.jpg", images / "00000.jpg")
@@ -105,12 +103,12 @@ def test_a_picture_replaced_after_the_snapshot_is_named(model, table, faces: Sam
     assert not files(tmp_path)
 
 
-def test_a_picture_replaced_while_it_is_read_is_not_kept(model, table, faces: Sample, tmp_path: Path, monkeypatch):
+def test_an_image_replaced_while_it_is_read_is_not_cached(model, table, faces: Sample, tmp_path: Path, monkeypatch):
     images, cut = tmp_path / "images", cut_point(model)
     shutil.copytree(faces.images, images)
 
     def replace_after(*arguments: Any):
-        other = images / f"{uuid.uuid4()}"  # whole at once: others read while this writes
+        other = images / f"{uuid.uuid4()}"  # moved into place: others read while this writes
         shutil.copy(images / "00001.jpg", other)
         other.replace(images / "00000.jpg")
         return load_augmented(*arguments)
@@ -119,3 +117,12 @@ def test_a_picture_replaced_while_it_is_read_is_not_kept(model, table, faces: Sa
     with pytest.raises(LabelsError, match=r"00000\.jpg was replaced"):
         cached_features(model, [cut], table, ImageFolder(str(images), tmp_path), tmp_path, ComputeSettings())
     assert not files(tmp_path)
+
+
+def test_prefix_digests_are_those_of_existing_caches():
+    """If this fails, all cached features are computed again: make sure that the features really change."""
+    pixels = keras.Input((8, 8, 3), name="pixels")
+    convolution = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name="stem")
+    features = keras.layers.BatchNormalization(name="stem_bn")(convolution(keras.layers.Rescaling(1 / 128)(pixels)))
+    convolution.set_weights([np.arange(108, dtype="float32").reshape(3, 3, 3, 4) / 108])
+    assert prefix_digest(keras.Model(pixels, keras.layers.ReLU(6.0)(features))) == "9f04adcd19ab1d7129f9bd677922d29d"

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import keras
@@ -8,15 +9,15 @@ import pytest
 from age_tasks.config import Config, TrainingSettings
 from age_tasks.errors import AgeTasksError
 from age_tasks.training.batches import FeatureBatches
-from age_tasks.training.callbacks import KeepBest
+from age_tasks.training.callbacks import BestWeights
 from age_tasks.training.feature_cache import FeatureCache, row_key
-from age_tasks.training.fit import fit
+from age_tasks.training.fit import fit_learner
 from age_tasks.training.learner import compile_for, targets_of
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> tuple[FeatureCache, pd.DataFrame]:
-    """64 pictures of 8 features, two views each; their age is a sum of the features."""
+    """64 images of 8 features, two augmentations each; their age is a sum of the features."""
     rng = np.random.default_rng(1)
     features = rng.normal(size=(64, 8)).astype("float16")
     names = [f"{number:064x}" for number in range(64)]
@@ -34,7 +35,7 @@ def network() -> keras.Model:
 
 
 class CutOff(FeatureBatches):
-    """Batches that break off in the third epoch, as a killed process does."""
+    """Batches that fail in the third epoch, as a killed process does."""
 
     def __getitem__(self, batch: int):
         if self._epoch == 2 and batch == 1:
@@ -51,14 +52,14 @@ class CutOff(FeatureBatches):
     ],
     ids=["plain", "cosine and averaged", "stopped early"],
 )
-def test_training_that_was_cut_off_goes_on_as_if_it_had_not(data, settings: TrainingSettings, tmp_path: Path):
+def test_an_interrupted_training_continues_to_the_same_result(data, settings: TrainingSettings, tmp_path: Path):
     cache, table = data
 
     def train(batches: type[FeatureBatches], folder: str) -> tuple[pd.DataFrame, list[np.ndarray]]:
         learner = network()
         compile_for(learner, settings, steps=8, config=Config())
         given = (cache, table, settings.batch_size, np.asarray)
-        history = fit(learner, batches(*given, seed=1), FeatureBatches(*given), settings, tmp_path / folder)
+        history = fit_learner(learner, batches(*given, seed=1), FeatureBatches(*given), settings, tmp_path / folder)
         return history, learner.get_weights()
 
     whole, weights = train(FeatureBatches, "whole")
@@ -71,18 +72,18 @@ def test_training_that_was_cut_off_goes_on_as_if_it_had_not(data, settings: Trai
     assert len(finished) == len(whole)
 
 
-def test_the_best_epoch_is_kept(data, tmp_path: Path):
+def test_the_weights_of_the_best_epoch_are_kept(data, tmp_path: Path):
     cache, table = data
     settings, learner = TrainingSettings(epochs=4, learning_rate=1.0, batch_size=8), network()
     compile_for(learner, settings, steps=8, config=Config())
     val = FeatureBatches(cache, table, 8, np.asarray)
-    history = fit(learner, FeatureBatches(cache, table, 8, np.asarray, seed=1), val, settings, tmp_path / "x")
+    history = fit_learner(learner, FeatureBatches(cache, table, 8, np.asarray, seed=1), val, settings, tmp_path / "x")
     kept = np.abs(learner.predict(val, verbose=0).ravel() - table["real_age"]).mean()
     assert kept == pytest.approx(history["val_mae"].min(), rel=1e-3)
 
 
-def test_the_best_weights_are_whole_though_the_process_dies_while_better_ones_are_written(tmp_path: Path, monkeypatch):
-    kept = KeepBest(tmp_path / "best.weights.h5", "val_mae")
+def test_the_best_weights_survive_a_process_killed_while_it_writes_better_ones(tmp_path: Path, monkeypatch):
+    kept = BestWeights(tmp_path / "best.weights.h5", "val_mae")
     kept.set_model(network())
     kept.on_epoch_end(0, {"val_mae": 9.0})
     kept.on_epoch_end(1, {"val_mae": 9.5})
@@ -99,21 +100,34 @@ def test_the_best_weights_are_whole_though_the_process_dies_while_better_ones_ar
     np.testing.assert_array_equal(learner.get_weights()[0], kept.model.get_weights()[0])
 
 
-def test_training_that_diverges_says_what_to_lower(data, tmp_path: Path):
+def test_the_state_of_an_earlier_version_is_discarded(data, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    former = {"epochs": 1, "stopped": False, "weights": "gone.weights.h5", "callbacks": {"KeepBest": {"best": 0.1}}}
+    (tmp_path / "state.json").write_text(json.dumps(former))
+    cache, table = data
+    settings, learner = TrainingSettings(epochs=2, batch_size=8), network()
+    compile_for(learner, settings, steps=8, config=Config())
+    batches = (FeatureBatches(cache, table, 8, np.asarray, seed=seed) for seed in (1, None))
+    with caplog.at_level("INFO"):
+        history = fit_learner(learner, *batches, settings, tmp_path)
+    assert history["epoch"].tolist() == [1, 2]
+    assert "the training starts from the beginning" in caplog.text
+
+
+def test_a_diverged_training_names_the_setting_to_lower(data, tmp_path: Path):
     cache, table = data
     settings, learner = TrainingSettings(epochs=1, learning_rate=0.5), network()
     compile_for(learner, settings, steps=1, config=Config())
     broken = table.assign(real_age=np.nan)
     val = FeatureBatches(cache, broken, 8, np.asarray)
     with pytest.raises(AgeTasksError, match=r"lower learning_rate \(0\.5\)"):
-        fit(learner, FeatureBatches(cache, broken, 8, np.asarray, seed=1), val, settings, tmp_path / "x")
+        fit_learner(learner, FeatureBatches(cache, broken, 8, np.asarray, seed=1), val, settings, tmp_path / "x")
 
 
-def test_the_order_and_the_views_depend_on_seed_and_epoch_alone(data):
+def test_order_and_augmentations_depend_on_seed_and_epoch_only(data):
     cache, table = data
 
     def first_batch(seed: int, epoch: int) -> np.ndarray:
-        batches = FeatureBatches(cache, table, 8, np.asarray, seed=seed, views=2)
+        batches = FeatureBatches(cache, table, 8, np.asarray, seed=seed, augmentations=2)
         batches.start_at(epoch)
         return batches[0][0]
 
@@ -122,10 +136,11 @@ def test_the_order_and_the_views_depend_on_seed_and_epoch_alone(data):
     assert not np.array_equal(first_batch(1, 2), first_batch(2, 2))
 
 
-def test_age_shares_expect_the_age():
+def test_the_expected_value_of_the_target_distribution_is_the_age():
     features = keras.Input((8,))
-    shares = keras.layers.Dense(101, "softmax", name="age_shares")(features)
-    learner = keras.Model(features, {"age_shares": shares, "expected_age": keras.layers.Dense(1)(shares)})
+    distribution = keras.layers.Dense(101, "softmax", name="age_shares")(features)
+    outputs = {"age_shares": distribution, "expected_age": keras.layers.Dense(1)(distribution)}
+    learner = keras.Model(features, outputs)
     targets = targets_of(learner, TrainingSettings())(np.array([30.0, 55.5], dtype="float32"))
     assert targets["age_shares"].sum(axis=1) == pytest.approx([1, 1])
     assert targets["age_shares"] @ np.arange(101) == pytest.approx([30, 55.5], abs=1e-3)

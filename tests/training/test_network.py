@@ -15,7 +15,7 @@ from tests.support.hostile import model_with_code
 
 @pytest.fixture(scope="module")
 def resnet(tmp_path_factory: pytest.TempPathFactory) -> keras.Model:
-    """ResNet50 from a weights file, as one without a network would have it."""
+    """ResNet50 from a weights file, as without access to a network."""
     weights = tmp_path_factory.mktemp("weights") / "resnet50.weights.h5"
     keras.utils.set_random_seed(1)
     keras.applications.ResNet50(include_top=False, weights=None).save_weights(weights)
@@ -31,18 +31,18 @@ def test_resnet50_is_cut_before_its_last_stage(resnet: keras.Model):
     assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in learning)
 
 
-def test_the_baseline_learns_its_head_only(resnet: keras.Model):
+def test_only_the_head_of_the_baseline_is_trainable(resnet: keras.Model):
     freeze(resnet, 0)
     assert cut_point(resnet) is resnet.get_layer("pooled").output
     assert [layer.name for layer in resnet.layers if layer.trainable_weights] == ["head_dense", "years"]
 
 
-def test_with_everything_free_the_cut_lies_before_the_first_weights(resnet: keras.Model):
+def test_with_nothing_frozen_the_cut_is_before_the_first_weights(resnet: keras.Model):
     freeze(resnet, 1000)
     assert cut_point(resnet).shape[1:3] == (70, 70)  # after preprocessing and padding
 
 
-def test_preprocessing_is_that_of_keras(resnet: keras.Model):
+def test_preprocessing_equals_that_of_keras(resnet: keras.Model):
     pixels = np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
     ours = keras.Model(resnet.inputs[0], resnet.get_layer("preprocess").output)(pixels)
     theirs = keras.applications.resnet50.preprocess_input(pixels.copy())
@@ -57,21 +57,21 @@ def test_a_saved_model_takes_pixels_and_loads_in_safe_mode(resnet: keras.Model, 
 
 
 @pytest.mark.parametrize("dense_units", [0, 16])
-def test_the_expected_value_head_gives_years_between_0_and_100(dense_units: int, tmp_path: Path):
+def test_the_expected_value_head_outputs_the_expected_age(dense_units: int, tmp_path: Path):
     settings = ModelSettings(
         backbone="efficientnet_lite0", image_size=64, head="expected_value", dense_units=dense_units
     )
     model = build_model(settings, seed=1)
     freeze(model, 0)
     pixels = np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
-    shares, years = keras.Model(model.inputs[0], [model.get_layer("age_shares").output, model.outputs[0]]).predict(
-        pixels, verbose=0
-    )
-    assert years.ravel() == pytest.approx(shares @ np.arange(101), abs=1e-3)
+    distribution, years = keras.Model(
+        model.inputs[0], [model.get_layer("age_shares").output, model.outputs[0]]
+    ).predict(pixels, verbose=0)
+    assert years.ravel() == pytest.approx(distribution @ np.arange(101), abs=1e-3)
     assert "expected_age" not in [layer.name for layer in model.layers if layer.trainable_weights]
 
 
-def test_a_mirrored_model_averages_both_and_keeps_its_network(resnet: keras.Model, tmp_path: Path):
+def test_test_time_augmentation_averages_an_image_and_its_mirror(resnet: keras.Model, tmp_path: Path):
     with_mirror(resnet).save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
     pixels = np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
@@ -81,7 +81,7 @@ def test_a_mirrored_model_averages_both_and_keeps_its_network(resnet: keras.Mode
     assert np.allclose(network.predict(pixels, verbose=0), plain, atol=1e-3)
 
 
-def test_a_weights_file_gives_weights_and_no_code(tmp_path: Path):
+def test_a_weights_file_with_code_is_refused(tmp_path: Path):
     hostile, ran = model_with_code(tmp_path / "hostile.keras")
     with pytest.raises(WeightsError, match=r"hostile\.keras does not fit resnet50"):
         build_model(ModelSettings(weights=str(hostile), image_size=32), seed=1)
@@ -89,19 +89,19 @@ def test_a_weights_file_gives_weights_and_no_code(tmp_path: Path):
 
 
 @pytest.mark.parametrize("load", [load_saved, load_network])
-def test_a_model_that_brings_code_is_refused(load: Callable, tmp_path: Path):
+def test_a_model_file_with_code_is_refused(load: Callable, tmp_path: Path):
     hostile, ran = model_with_code(tmp_path / "hostile.keras")
-    with pytest.raises(WeightsError, match=r"hostile\.keras is not loaded: .*Lambda") as error:
+    with pytest.raises(WeightsError, match=r"hostile\.keras can't be loaded: .*Lambda") as error:
         load(hostile)
     assert "safe_mode=False" not in str(error.value)  # Keras' own advice
     keras.models.load_model(hostile, safe_mode=False).predict(np.zeros((1, 32, 32, 3)), verbose=0)
-    assert ran.exists()  # what we are kept from
+    assert ran.exists()  # the refused code would have run
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\3\4 and no more"])
-def test_what_is_no_model_is_refused_in_the_same_way(content: bytes, tmp_path: Path):
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 truncated"])
+def test_a_file_that_is_not_a_model_is_refused(content: bytes, tmp_path: Path):
     (tmp_path / "model.keras").write_bytes(content)
-    with pytest.raises(WeightsError, match=r"model\.keras is not loaded"):
+    with pytest.raises(WeightsError, match=r"model\.keras can't be loaded"):
         load_saved(tmp_path / "model.keras")
 
 
@@ -117,7 +117,7 @@ def test_an_unknown_backbone_and_missing_weights_are_refused(tmp_path: Path):
         build_model(ModelSettings(weights=str(tmp_path / "none.h5")), seed=1)
 
 
-def test_weights_that_cannot_be_fetched_say_how_to_give_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_failed_download_names_the_setting_for_a_weights_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def unreachable(*_, **__):
         raise Exception("URL fetch failure: unreachable")
 
@@ -126,7 +126,7 @@ def test_weights_that_cannot_be_fetched_say_how_to_give_a_file(tmp_path: Path, m
         build_model(ModelSettings(image_size=64), seed=1)
 
 
-def test_the_cache_key_follows_weights_not_names(resnet: keras.Model):
+def test_the_prefix_digest_depends_on_weights_not_on_names(resnet: keras.Model):
     freeze(resnet, 30)
     before = prefix_digest(keras.Model(resnet.inputs, cut_point(resnet)))
     resnet.get_layer("head_dense").set_weights([w + 1 for w in resnet.get_layer("head_dense").get_weights()])
