@@ -9,7 +9,6 @@ conditional write, which not every S3-compatible store implements correctly.
 """
 
 import getpass
-import json
 import logging
 import os
 import re
@@ -21,15 +20,51 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from age_tasks.environment import StageVariables
 from age_tasks.errors import NotFoundError, SettingsError, StoreError
-from age_tasks.store.base import Store, file_sha256, to_json
+from age_tasks.store.base import Store, file_sha256
+from age_tasks.store.documents import Document, FileDigest
 
 log = logging.getLogger(__name__)
 
 VERSIONS, PROMOTIONS = "registry/versions/", "registry/promotions/"
 MANIFEST = "manifest.json"
 LISTING_PAUSES = (0, 1, 2, 4, 8, 16, 32)  # seconds before each look for a new entry
+
+
+class Manifest(Document):
+    """`manifest.json` of a version: its files, and what is known about its model.
+
+    `interval` holds the groups of its prediction interval, `usual` the image quality of its training images, `input`
+    and `output` what goes in and comes out, `export` the result of the LiteRT export. Up to 0.1.0, `views` was written
+    in place of `augmentation`.
+    """
+
+    version: str
+    run: str | None = None
+    test_mae: float | None = None  # years
+    files: dict[str, FileDigest]
+    interval: list[dict[str, Any]] = Field(default_factory=list)
+    usual: dict[str, float] = Field(default_factory=dict)
+    augmentation: dict[str, Any] | None = None
+    views: dict[str, Any] | None = None
+    gate: dict[str, Any] | None = None
+    input: dict[str, Any] | None = None
+    output: dict[str, Any] | None = None
+    export: dict[str, Any] | None = None
+
+
+class PromotionEntry(Document):
+    """An entry of the promotion log as it is stored. `run` is None for a rollback; `replaces` is the entry before."""
+
+    version: str
+    at: str
+    who: str
+    why: str
+    run: str | None
+    replaces: str | None
 
 
 @dataclass(frozen=True)
@@ -60,28 +95,35 @@ def publish_version(store: Store, version: str, files: Mapping[str, Path], facts
         files: name in the version → local file.
         facts: further entries of the manifest (run, metrics).
     """
-    if not store.exists(f"{VERSIONS}{version}/{MANIFEST}"):
+    if not store.exists(manifest_file(version)):
         for name, path in files.items():
             store.put(f"{VERSIONS}{version}/{name}", path)
-        listed = {name: {"sha256": file_sha256(path), "bytes": path.stat().st_size} for name, path in files.items()}
-        store.put(f"{VERSIONS}{version}/{MANIFEST}", to_json({"version": version, **facts, "files": listed}))
+        digests = {
+            name: FileDigest(sha256=file_sha256(path), bytes=path.stat().st_size) for name, path in files.items()
+        }
+        store.put(manifest_file(version), Manifest(version=version, files=digests, **facts).to_bytes())
     return store.where(VERSIONS + version)
 
 
-def manifest(store: Store, version: str) -> dict[str, Any]:
+def manifest_file(version: str) -> str:
+    """The key of a version's manifest."""
+    return f"{VERSIONS}{version}/{MANIFEST}"
+
+
+def manifest(store: Store, version: str) -> Manifest:
     """The manifest of a published version.
 
     Raises:
         NotFoundError: no such version, or an incomplete one.
     """
+    key = manifest_file(version)
     try:
-        found: dict[str, Any] = json.loads(store.get(f"{VERSIONS}{version}/{MANIFEST}"))
+        return Manifest.parse(store.get(key), store.where(key))
     except NotFoundError:
         raise NotFoundError(f"no version {version} in {store.url}") from None
-    return found
 
 
-def fetch_version(store: Store, version: str, folder: Path) -> dict[str, Any]:
+def fetch_version(store: Store, version: str, folder: Path) -> Manifest:
     """Fetch a version's files into `folder`; returns its manifest.
 
     Raises:
@@ -89,9 +131,9 @@ def fetch_version(store: Store, version: str, folder: Path) -> dict[str, Any]:
         StoreError: a file's sha256 differs from the manifest's.
     """
     found = manifest(store, version)
-    for name, listed in found["files"].items():
+    for name, digest in found.files.items():
         store.fetch(f"{VERSIONS}{version}/{name}", folder / name)
-        if file_sha256(folder / name) != listed["sha256"]:
+        if file_sha256(folder / name) != digest.sha256:
             where = store.where(f"{VERSIONS}{version}/{name}")
             raise StoreError(f"{where} is not what its manifest says (sha256 differs)")
     return found
@@ -104,9 +146,12 @@ def history(store: Store) -> list[Promotion]:
     numbers: dict[str, int] = {}
     promotions = []
     for key in keys:
-        entry = json.loads(store.get(key))
-        number = numbers.setdefault(entry["version"], len(numbers) + 1)
-        promotions.append(Promotion(key, number=number, raced=entry["replaces"] != before[key], **entry))
+        entry = PromotionEntry.parse(store.get(key), store.where(key))
+        number = numbers.setdefault(entry.version, len(numbers) + 1)
+        raced = entry.replaces != before[key]
+        promotions.append(
+            Promotion(key, entry.version, number, entry.at, entry.who, entry.why, entry.run, entry.replaces, raced)
+        )
     return promotions
 
 
@@ -157,9 +202,15 @@ def promote(
     number = int(keys[-1].removeprefix(PROMOTIONS).partition("-")[0]) + 1 if keys else 1
     now = datetime.now(UTC)
     key = f"{PROMOTIONS}{number:06d}-{now:%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}.json"
-    entry = {"version": version, "at": now.isoformat(timespec="seconds"), "who": who or _who(), "why": why, "run": run}
-    entry["replaces"] = keys[-1] if keys else None
-    store.put(key, to_json(entry))
+    entry = PromotionEntry(
+        version=version,
+        at=now.isoformat(timespec="seconds"),
+        who=who or _who(),
+        why=why,
+        run=run,
+        replaces=keys[-1] if keys else None,
+    )
+    store.put(key, entry.to_bytes())
     promotions = _log_with(store, key)
     if any(other.raced for other in promotions if other.key not in keys):
         log.warning("another promotion was written at the same time; the champion is %s", promotions[-1].name)
@@ -218,7 +269,7 @@ def _log_with(store: Store, key: str) -> list[Promotion]:
 
 
 def _model(store: Store, entry: Promotion) -> str:
-    return str(manifest(store, entry.version)["files"]["model.keras"]["sha256"])
+    return str(manifest(store, entry.version).files["model.keras"].sha256)
 
 
 def _who() -> str:

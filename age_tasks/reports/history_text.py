@@ -39,6 +39,6 @@ def history_table(store: Store) -> str:
 
 def _mae(store: Store, entry: Promotion) -> str:
     try:
-        return f"{manifest(store, entry.version)['test_mae']:.2f}"
+        return f"{manifest(store, entry.version).test_mae:.2f}"
     except NotFoundError:
         return "removed"

@@ -3,10 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from age_tasks.errors import NotFoundError
-from age_tasks.registry.promotions import Promotion, history, manifest
+from age_tasks.registry.promotions import Manifest, Promotion, history, manifest
 from age_tasks.reports.html import render
 from age_tasks.store.base import Store
 
@@ -72,7 +71,7 @@ def log_rows(store: Store) -> list[Row]:
     promotions = history(store)
     manifests = {version: _manifest(store, version) for version in {entry.version for entry in promotions}}
     return [
-        Row(entry, manifests[entry.version].get("test_mae"), manifests[entry.version].get("run"))
+        Row(entry, known.test_mae if (known := manifests[entry.version]) else None, known.run if known else None)
         for entry in promotions
     ]
 
@@ -99,8 +98,8 @@ def chart(rows: Sequence[Row]) -> Chart | None:
     return Chart(points, tuple((years, height(years)) for years in ticks))
 
 
-def _manifest(store: Store, version: str) -> dict[str, Any]:
+def _manifest(store: Store, version: str) -> Manifest | None:
     try:
         return manifest(store, version)
     except NotFoundError:
-        return {}
+        return None

@@ -3,21 +3,12 @@
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from age_tasks.errors import AgeTasksError
-from age_tasks.store.documents import Document
+from age_tasks.store.documents import Document, FileDigest
 
 Summary = dict[str, Any]  # of a stage, for people, logs and XCom: plain JSON types
-
-
-class Output(BaseModel):
-    """A file that a stage wrote: sha256 of its content, 64 hex digits, and its size in bytes."""
-
-    model_config = ConfigDict(frozen=True)
-
-    sha256: str
-    bytes: int
 
 
 class StageRecord(Document):
@@ -39,7 +30,7 @@ class StageRecord(Document):
     fingerprint: str
     settings: dict[str, dict[str, Any]]
     inputs: dict[str, str]
-    outputs: dict[str, Output]
+    outputs: dict[str, FileDigest]
     versions: dict[str, str]
     machine: str
     reused_from: str | None = None

@@ -14,10 +14,11 @@ from age_tasks.runs.keys import latest_file, record_file, result_file, stage_fol
 from age_tasks.runs.listing import newest_run
 from age_tasks.runs.lock import exclusive
 from age_tasks.runs.provenance import fingerprint_of, machine, peak_memory_bytes, versions
-from age_tasks.runs.records import Output, ResultPointer, StageRecord, Summary, describe, now
+from age_tasks.runs.records import ResultPointer, StageRecord, Summary, describe, now
 from age_tasks.runs.run import StoredRun, Workspace, record_of
 from age_tasks.store.base import file_sha256
 from age_tasks.store.disk import disk_full, is_full
+from age_tasks.store.documents import FileDigest
 
 log = logging.getLogger(__name__)
 
@@ -192,10 +193,10 @@ def _make_cache(folder: Path) -> None:
         raise SettingsError(f"AGE_CACHE={folder} can't be a folder: {error.strerror}; choose another") from None
 
 
-def _put_outputs(run: Workspace, stage: str) -> dict[str, Output]:
+def _put_outputs(run: Workspace, stage: str) -> dict[str, FileDigest]:
     outputs = {}
     for path in sorted(path for path in run.output_dir.rglob("*") if path.is_file()):
         name = path.relative_to(run.output_dir).as_posix()
         run.store.put(stage_folder(run.key, stage) + name, path)
-        outputs[name] = Output(sha256=file_sha256(path), bytes=path.stat().st_size)
+        outputs[name] = FileDigest(sha256=file_sha256(path), bytes=path.stat().st_size)
     return outputs

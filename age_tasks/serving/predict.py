@@ -70,7 +70,7 @@ def predict(paths: Sequence[Path], store: Store, cache: Path, version: str | Non
     from age_tasks.training.network import load_saved
 
     model = load_saved(folder / "model.keras")
-    groups = [IntervalGroup.model_validate(group) for group in manifest["interval"]]
+    groups = [IntervalGroup.model_validate(group) for group in manifest.interval]
     rows: list[dict] = []
     progress = Progress("pictures")
     for batch, loaded in _batches(paths, model.input_shape[1]):
@@ -78,9 +78,7 @@ def predict(paths: Sequence[Path], store: Store, cache: Path, version: str | Non
         ages = model.predict_on_batch(np.stack(pixels).astype("float32")).ravel() if pixels else np.empty(0)
         found = zip(ages, *bounds(ages, groups), strict=True)
         for path, (each, problem) in zip(batch, loaded, strict=True):
-            rows.append(
-                _unreadable(path, problem) if each is None else _row(path, each, next(found), manifest["usual"])
-            )
+            rows.append(_unreadable(path, problem) if each is None else _row(path, each, next(found), manifest.usual))
         progress(len(rows), len(paths))
     return entry.name, pd.DataFrame(rows, columns=COLUMNS)
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +29,7 @@ from age_tasks.evaluation.metrics import (
 )
 from age_tasks.evaluation.results import ChampionComparison, IntervalGroup, Metrics
 from age_tasks.pipeline import champion_to_beat
-from age_tasks.registry.promotions import Promotion, fetch_version
+from age_tasks.registry.promotions import Manifest, Promotion, fetch_version
 from age_tasks.reports import figures
 from age_tasks.reports.face_sheets import first_label_issues, largest_errors
 from age_tasks.reports.model_report import report_from_run
@@ -46,7 +45,7 @@ class Champion:
 
     entry: Promotion
     folder: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
 
     @cached_property
     def trained_on(self) -> pd.DataFrame:
@@ -127,7 +126,9 @@ def score_champion(champion: Champion, images: pd.DataFrame, run: Workspace, con
     from age_tasks.training.inference import predict_ages
     from age_tasks.training.network import load_network
 
-    as_trained = config.model_copy(update={"augmentation": stored_augmentation(champion.manifest)})
+    as_trained = config.model_copy(
+        update={"augmentation": stored_augmentation(champion.manifest.model_dump(include={"augmentation", "views"}))}
+    )
     network = load_network(champion.folder / "model.keras")
     return predict_ages(network, images, images_of(run), run.cache, as_trained).round(3)
 

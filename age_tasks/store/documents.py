@@ -8,6 +8,15 @@ from age_tasks.errors import StoreError
 from age_tasks.store.base import to_json
 
 
+class FileDigest(BaseModel):
+    """What a file in the store must contain: sha256 of its content, 64 hex digits, and its size in bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sha256: str
+    bytes: int
+
+
 class Document(BaseModel):
     """One kind of document. Files written before there were versions have none, and are of version 1.
 

@@ -74,7 +74,7 @@ def test_ten_publishers_that_race_all_stay_in_the_log(store: Store, tmp_path: Pa
     versions = promote_at_once(store, tmp_path, 10)
     assert sorted(entry.version for entry in history(store)) == versions
     assert champion(open_store(store.url)) == history(store)[-1]
-    assert all(fetch_version(store, version, tmp_path / version)["run"] == version for version in versions)
+    assert all(fetch_version(store, version, tmp_path / version).run == version for version in versions)
     tally("racing_publishers", tried=10, survived=10)
 
 

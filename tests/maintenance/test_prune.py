@@ -67,7 +67,7 @@ def test_only_what_was_named_is_removed(runs: Store, tmp_path: Path):
     delete(runs, found)
     assert before - set(runs.list()) == {entry.key for entries in found.values() for entry in entries}
     assert superfluous(runs, keep=1) == {}
-    assert fetch_version(runs, champion(runs).version, tmp_path / "champion")["run"] == "week2"
+    assert fetch_version(runs, champion(runs).version, tmp_path / "champion").run == "week2"
 
 
 def test_a_version_of_a_run_at_work_stays_though_it_is_not_whole_yet(runs: Store):

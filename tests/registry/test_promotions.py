@@ -48,7 +48,7 @@ def test_a_fetched_version_equals_the_published_one(store: Store, tmp_path: Path
     publish(store, "monday", tmp_path)
     manifest = fetch_version(store, "monday", tmp_path / "fetched")
     assert (tmp_path / "fetched" / "model.keras").read_bytes() == b"monday"
-    assert manifest["run"] == "monday"
+    assert manifest.run == "monday"
 
 
 def test_a_published_version_never_changes(store: Store, tmp_path: Path):
@@ -96,7 +96,7 @@ def test_ten_promotions_at_once_all_stay_in_the_history_and_one_is_the_champion(
     assert sorted(entry.number for entry in promotions) == list(range(1, 11))
     assert any(entry.raced for entry in promotions)
     assert {champion(open_store(store.url)).version for _ in range(3)} == {promotions[-1].version}
-    assert all(fetch_version(store, version, tmp_path / version)["run"] == version for version in versions)
+    assert all(fetch_version(store, version, tmp_path / version).run == version for version in versions)
 
 
 def test_a_promotion_based_on_an_outdated_log_counts_as_a_race(store: Store, tmp_path: Path):

@@ -57,4 +57,4 @@ def test_the_champion_and_its_manifest_are_read(old: FileStore):
     entry = champion(old)
     assert entry == history(old)[-1]
     assert (entry.name, entry.run, entry.who, entry.raced) == ("v1", "monday", "dag_test", False)
-    assert manifest(old, entry.version)["run"] == "monday"
+    assert manifest(old, entry.version).run == "monday"

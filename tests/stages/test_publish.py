@@ -36,7 +36,7 @@ def test_a_model_that_passed_becomes_the_champion(run: Workspace, tmp_path: Path
     assert (first["version"], second["version"]) == ("v1", "v2")
     now = champion(run.store)
     assert (now.name, now.run, now.why) == ("v2", "tuesday", "gate passed: all 7 rules hold")
-    assert fetch_version(run.store, now.version, tmp_path / "v2")["test_mae"] == 6.5
+    assert fetch_version(run.store, now.version, tmp_path / "v2").test_mae == 6.5
 
 
 def test_a_person_s_approval_stands_in_the_log(run: Workspace):
@@ -120,8 +120,8 @@ def test_a_run_that_failed_the_gate_gets_a_report_and_changes_no_champion(copied
 
 def test_the_litert_file_of_a_version_predicts_the_same_ages(finished: Workspace, tmp_path: Path):
     listed = fetch_version(finished.store, champion(finished.store).version, tmp_path)
-    assert (listed["input"]["shape"], listed["input"]["channels"]) == ([None, 64, 64, 3], "RGB")
-    assert listed["export"]["largest_difference"] <= listed["export"]["bound"]
+    assert (listed.input["shape"], listed.input["channels"]) == ([None, 64, 64, 3], "RGB")
+    assert listed.export["largest_difference"] <= listed.export["bound"]
     assert finished.require_record("publish").summary["export"].startswith("same ages within 0.0")
     tested, folder = table(finished, "evaluate", "predictions.csv").head(5), images_of(finished)
     pixels = np.stack([load_rgb(folder.path(name), 64) for name in tested["file_name"]]).astype("float32")
