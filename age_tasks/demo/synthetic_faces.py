@@ -1,4 +1,4 @@
-"""Drawn faces whose look depends on age, for demos and tests: nobody's picture, and every fault that a real set has."""
+"""Drawn faces whose appearance depends on age, for demos and tests; on request with every fault of real data sets."""
 
 import io
 from collections.abc import Callable
@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from age_tasks.errors import SettingsError
+from age_tasks.store.base import atomic_write
 
 SIDE = 200
-SCALE = 2  # drawn larger, then scaled down: smooth edges
+SCALE = 2  # faces are drawn larger and then scaled down, for smooth edges
 
 SKINS = ((255, 224, 196), (241, 194, 155), (224, 172, 125), (198, 134, 86), (141, 85, 54), (96, 60, 42))
 HAIRS = ((28, 22, 20), (64, 40, 24), (112, 72, 36), (176, 124, 60), (214, 176, 100), (140, 52, 28))
@@ -23,7 +24,14 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Sample:
-    """What was drawn: the labels file, the images folder, rows, and how many rows carry which fault."""
+    """A drawn data set.
+
+    Args:
+        labels: the labels file.
+        images: the images folder.
+        rows: of the labels file.
+        faults: kind of fault → number of rows that have it; kinds that begin with `good: ` are unusual but valid.
+    """
 
     labels: Path
     images: Path
@@ -32,15 +40,16 @@ class Sample:
 
 
 def draw_sample(out: Path, count: int, seed: int, faults: bool = False) -> Sample:
-    """Draw `count` faces of 200 x 200 pixels into `out/images` and their `out/labels.csv`, the same for the same seed.
+    """Draw `count` faces of 200 x 200 pixels into `out/images`, and write their `out/labels.csv`.
 
-    Ages are spread like the published set's: 1 to 100, mean about 31 years, quartiles about 20, 29 and 41.
+    Ages are distributed like those of the published set: 1 to 100, mean about 31 years, quartiles about 20, 29 and 41.
 
     Args:
-        faults: plant one row of every fault that real labels have, and pictures that only look odd.
+        seed: the same seed draws the same faces.
+        faults: add rows with every fault that occurs in real labels, and images that are unusual but valid.
 
     Raises:
-        SettingsError: `count` below 1, or labels there already.
+        SettingsError: `count` is below 1, or `out` has labels or images already.
     """
     if count < 1:
         raise SettingsError(f"--count {count}: draw at least 1 face")
@@ -48,27 +57,26 @@ def draw_sample(out: Path, count: int, seed: int, faults: bool = False) -> Sampl
     if labels.exists():
         raise SettingsError(f"{labels} exists; choose another --out, or remove {out} first")
     if images.exists() and any(images.iterdir()):
-        raise SettingsError(f"{images} holds pictures already; choose another --out, or remove {out} first")
+        raise SettingsError(f"{images} has images already; choose another --out, or remove {out} first")
     images.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     rows = []
     for number, age in enumerate(_ages(count, rng)):
         rows.append((f"{number:05d}.jpg", f"{age:g}"))
         draw_face(age, rng).save(images / rows[-1][0], quality=90)
-    planted = _plant_faults(images, rows, rng) if faults else {}
-    temporary = out / "labels.csv.tmp"
-    temporary.write_text("file_name,real_age\n" + "".join(f"{name},{age}\n" for name, age in rows), newline="")
-    temporary.replace(labels)
-    return Sample(labels, images, len(rows), planted)
+    added = _add_faults(images, rows, rng) if faults else {}
+    with atomic_write(labels) as temporary:
+        temporary.write_text("file_name,real_age\n" + "".join(f"{name},{age}\n" for name, age in rows), newline="")
+    return Sample(labels, images, len(rows), added)
 
 
 def draw_face(age: float, rng: np.random.Generator) -> Image.Image:
-    """One face of the given age in years, 200 x 200 RGB; everything but the signs of age is drawn by lot."""
-    # Faces show an apparent age: people of one age differ by a few years.
-    looks = float(np.clip(age + rng.normal(0, 2.0 + 0.04 * age), 0.5, 100))
+    """One face of the given age in years, 200 x 200 RGB; everything but the signs of age is random."""
+    # The apparent age: people of one age differ by a few years.
+    apparent = float(np.clip(age + rng.normal(0, 2.0 + 0.04 * age), 0.5, 100))
     side = SIDE * SCALE
     canvas = _background(side, rng)
-    _Face(canvas, looks, rng).draw()
+    _Face(canvas, apparent, rng).draw()
     canvas = canvas.rotate(rng.normal(0, 4), Image.Resampling.BICUBIC, fillcolor=canvas.getpixel((2, 2)))
     zoom = side * rng.uniform(0.0, 0.05)
     canvas = canvas.resize((SIDE, SIDE), Image.Resampling.LANCZOS, (zoom, zoom, side - zoom, side - zoom))
@@ -249,7 +257,7 @@ def _background(side: int, rng: np.random.Generator) -> Image.Image:
     t = np.linspace(0, 1, side)[:, None, None]
     room = Image.fromarray(np.broadcast_to((1 - t) * top + t * bottom, (side, side, 3)).astype(np.uint8))
     pen = ImageDraw.Draw(room)
-    for _ in range(14):  # what stands behind people, out of focus; without it all drawings look nearly the same
+    for _ in range(14):  # a background out of focus; without it, all drawings would be near duplicates
         (x, y), (width, height) = rng.uniform(0, side, 2), rng.uniform(0.05, 0.3, 2) * side
         colour = tuple(int(value) for value in rng.uniform(60, 235, 3))
         pen.ellipse((x - width, y - height, x + width, y + height), fill=colour)
@@ -257,16 +265,16 @@ def _background(side: int, rng: np.random.Generator) -> Image.Image:
 
 
 def _ages(count: int, rng: np.random.Generator) -> list[float]:
-    """Evenly spaced quantiles of the published distribution, shuffled; one in ten carries a fraction of a year."""
-    shares = (0, 0.01, 0.05, 0.12, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1)
+    """Evenly spaced quantiles of the published distribution, shuffled; one in ten has a fraction of a year."""
+    levels = (0, 0.01, 0.05, 0.12, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1)
     years = (1, 2, 5, 13, 20, 29, 41, 55, 63, 80, 100)
-    ages = np.round(np.interp((np.arange(count) + 0.5) / count, shares, years))
+    ages = np.round(np.interp((np.arange(count) + 0.5) / count, levels, years))
     ages[rng.random(count) < 0.1] += 0.5
     return [float(age) for age in rng.permutation(ages.clip(1, 100))]
 
 
-def _plant_faults(images: Path, rows: list[tuple[str, str]], rng: np.random.Generator) -> dict[str, int]:
-    """Add rows of each kind behind the good ones; `good: …` are those that only look odd."""
+def _add_faults(images: Path, rows: list[tuple[str, str]], rng: np.random.Generator) -> dict[str, int]:
+    """Append rows of each kind to `rows`, and write their images; returns the number of rows of each kind."""
     first, second, third, fourth = (rows[i % len(rows)] for i in range(4))
 
     def face(name: str, age: float, keep: Callable[[Image.Image, Path], None]) -> tuple[str, str]:
@@ -282,7 +290,7 @@ def _plant_faults(images: Path, rows: list[tuple[str, str]], rng: np.random.Gene
         draw_face(30, rng).save(buffer, "JPEG")
         return buffer.getvalue()
 
-    planted = {
+    kinds = {
         "age is text": [data("f-text.jpg", jpeg(), "unknown")],
         "age is empty": [data("f-no-age.jpg", jpeg(), "")],
         "age is negative": [data("f-negative.jpg", jpeg(), "-3")],
@@ -303,11 +311,11 @@ def _plant_faults(images: Path, rows: list[tuple[str, str]], rng: np.random.Gene
         "good: 16 bit": [face("g-16bit.jpg", 52, _save_16_bit)],
         "good: rotated by EXIF": [face("g-exif.jpg", 8, _save_rotated)],
         "good: same content, same age": [data("g-copy.jpg", (images / first[0]).read_bytes(), first[1])],
-        "good: nearly the same picture": [face("g-near.jpg", float(fourth[1]), _recompressed(images / fourth[0]))],
+        "good: near duplicate": [face("g-near.jpg", float(fourth[1]), _recompressed(images / fourth[0]))],
     }
-    for kind in planted.values():
+    for kind in kinds.values():
         rows.extend(kind)
-    return {kind: len(kind_rows) for kind, kind_rows in planted.items()}
+    return {kind: len(kind_rows) for kind, kind_rows in kinds.items()}
 
 
 def _bomb() -> bytes:
@@ -318,7 +326,7 @@ def _bomb() -> bytes:
 
 
 def _recompressed(original: Path) -> Callable[[Image.Image, Path], None]:
-    """Saves, instead of the picture given, a smaller copy of `original`."""
+    """A function that saves a smaller copy of `original` instead of the image that it is given."""
     return lambda _, path: Image.open(original).resize((160, 160)).save(path, "JPEG", quality=70)
 
 

@@ -10,7 +10,7 @@ from tests.support.settings import SHARED
 PUBLISHED = SHARED / "appa_real_labels.csv"
 
 
-def test_an_audit_counts_what_is_odd(tmp_path: Path):
+def test_the_audit_counts_missing_ages_and_duplicates(tmp_path: Path):
     (tmp_path / "labels.csv").write_text("file_name,real_age\na.jpg,10\na.jpg,30\nb.jpg,old\nc.jpg,20\n")
     assert main(["labels", "audit", "--labels", str(tmp_path / "labels.csv"), "--out", str(tmp_path / "out")]) == 0
     found = json.loads((tmp_path / "out" / "audit.json").read_text())

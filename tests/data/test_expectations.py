@@ -41,13 +41,13 @@ def check(made: Expectations, **facts: object) -> list:
     return made.check("distribution", pd.DataFrame([FACTS | facts]))
 
 
-def test_what_is_as_expected_passes_and_every_expectation_is_there(edit):
+def test_expected_values_pass_every_expectation(edit):
     findings = check(edit(lambda first: None))
     assert len(findings) == 6
     assert all(finding.success for finding in findings)
 
 
-def test_severity_decides_what_stops_the_run(edit):
+def test_only_critical_expectations_block(edit):
     findings = check(edit(lambda first: None), rows=20, mean_age=70.0)
     failed = {finding.column: finding.blocks for finding in findings if not finding.success}
     assert failed == {"rows": True, "mean_age": False}
@@ -62,6 +62,6 @@ def test_severity_decides_what_stops_the_run(edit):
     ],
     ids=["misspelt type", "missing column", "misspelt argument"],
 )
-def test_an_expectation_that_cannot_be_asked_stops_the_run(edit, change):
+def test_an_invalid_expectation_is_an_error_that_names_the_suite(edit, change):
     with pytest.raises(SettingsError, match=r"expectations/suites/distribution\.json"):
         check(edit(change))

@@ -6,7 +6,7 @@ from age_tasks.data.labels import read_labels
 from age_tasks.errors import LabelsError
 
 
-def test_rows_keep_their_line_and_their_age_as_written():
+def test_rows_keep_their_line_and_age_text():
     labels = read_labels(b"file_name,real_age,note\na.jpg,34,x\n\nb.jpg,unknown,y\n", "labels.csv")
     assert labels["line"].tolist() == [2, 4]
     assert labels["age_text"].tolist() == ["34", "unknown"]
@@ -24,7 +24,7 @@ def test_rows_keep_their_line_and_their_age_as_written():
     ],
     ids=["byte-order mark", "CRLF", "other order", "quotes"],
 )
-def test_harmless_variants_are_read(data: bytes):
+def test_valid_variants_of_the_format_are_read(data: bytes):
     labels = read_labels(data, "labels.csv")
     assert labels[["file_name", "real_age"]].to_numpy().tolist() == [["a.jpg", 34.5]]
 
@@ -43,14 +43,14 @@ def test_harmless_variants_are_read(data: bytes):
         (b'file_name,real_age\n"a.jpg,3\n', "line 2"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_file_line_and_cure(data: bytes, says: str):
+def test_an_invalid_file_is_refused_with_its_name_and_line(data: bytes, says: str):
     with pytest.raises(LabelsError, match=says) as caught:
         read_labels(data, "labels.csv")
     assert "labels.csv" in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "", "3,5", "34 years"])
-def test_ages_that_are_no_finite_number_stay_as_text(text: str):
+def test_ages_that_are_no_finite_number_are_nan_and_keep_their_text(text: str):
     labels = read_labels(f'file_name,real_age\na.jpg,"{text}"\n'.encode(), "labels.csv")
     assert math.isnan(labels["real_age"][0])
     assert labels["age_text"][0] == text

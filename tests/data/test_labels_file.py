@@ -13,18 +13,18 @@ from age_tasks.store import open_store
 from age_tasks.store.base import Store
 
 
-def test_labels_are_read_from_a_path_an_address_and_a_bucket(store: Store):
+def test_labels_are_read_from_a_path_a_file_url_and_a_bucket(store: Store):
     store.put("faces/labels.csv", b"file_name,real_age\n")
     assert fetch_labels(store.where("faces/labels.csv")) == b"file_name,real_age\n"
     assert fetch_labels(f"{store.url}/faces/labels.csv") == b"file_name,real_age\n"
 
 
-def test_a_missing_file_says_how_to_make_one(store: Store):
+def test_a_missing_file_is_an_error_that_names_the_variable(store: Store):
     with pytest.raises(LabelsError, match="AGE_LABELS"):
         fetch_labels(store.where("labels.csv"))
 
 
-def test_a_file_that_is_being_written_is_waited_for(tmp_path: Path):
+def test_reading_waits_while_the_file_is_being_written(tmp_path: Path):
     labels = tmp_path / "labels.csv"
     begun = threading.Event()
 
@@ -43,7 +43,7 @@ def test_a_file_that_is_being_written_is_waited_for(tmp_path: Path):
     writer.join()
 
 
-def test_a_file_that_never_rests_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_that_keeps_changing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(labels_file, "TRIES", 2)
     monkeypatch.setattr(labels_file, "SETTLE_SECONDS", 60)
     monkeypatch.setattr(labels_file.time, "sleep", lambda seconds: None)
@@ -52,12 +52,12 @@ def test_a_file_that_never_rests_is_given_up(tmp_path: Path, monkeypatch: pytest
         fetch_labels(str(tmp_path / "labels.csv"))
 
 
-def test_another_kind_of_address_is_refused():
+def test_an_unsupported_address_is_refused():
     with pytest.raises(SettingsError, match="is not a supported address"):
         fetch_labels("ftp://faces/labels.csv")
 
 
-def test_a_file_that_lies_empty_is_waited_for(tmp_path: Path, monkeypatch):
+def test_reading_waits_while_the_file_is_empty(tmp_path: Path, monkeypatch):
     labels, waits = tmp_path / "labels.csv", []
     labels.write_bytes(b"")
     os.utime(labels, (0, 0))
@@ -72,7 +72,7 @@ def test_a_file_that_lies_empty_is_waited_for(tmp_path: Path, monkeypatch):
     assert fetch_labels(str(labels)) == b"file_name,real_age\n"
 
 
-def test_a_store_remembers_the_last_snapshot_of_each_labels_file(store: Store, tmp_path: Path):
+def test_the_store_records_the_last_snapshot_of_each_labels_file(store: Store, tmp_path: Path):
     labels, others = str(tmp_path / "my labels.csv"), "s3://faces/labels.csv"
     assert last_snapshot(store, labels) is None
     for data in (b"one", b"two"):
@@ -83,7 +83,7 @@ def test_a_store_remembers_the_last_snapshot_of_each_labels_file(store: Store, t
     assert last_snapshot(store, others) == content_sha256(b"three")
 
 
-def test_labels_that_are_broken_count_as_taken_up(place: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_invalid_labels_file_is_recorded_as_taken(place: Path, monkeypatch: pytest.MonkeyPatch):
     labels = place / "labels.csv"
     labels.write_text("name;age\na.jpg;30\n")
     monkeypatch.setenv("AGE_LABELS", str(labels))

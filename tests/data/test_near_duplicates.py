@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from age_tasks.data.near_duplicates import BITS, NEAR_BITS, connected_groups, difference_hash, near_pairs
+from age_tasks.data.probes import probe_file
 from age_tasks.demo.synthetic_faces import draw_face
 
 
@@ -37,11 +38,11 @@ def recompressed(image: Image.Image) -> Image.Image:
     ],
     ids=["recompressed", "scaled", "grey", "darker"],
 )
-def test_a_changed_copy_is_near(face: Image.Image, change):
+def test_a_changed_copy_is_a_near_duplicate(face: Image.Image, change):
     assert distance(face, change(face)) <= NEAR_BITS
 
 
-def test_other_faces_are_far():
+def test_different_faces_are_no_near_duplicates():
     rng = np.random.default_rng(2)
     hashes = [difference_hash(draw_face(age, rng)) for age in range(5, 85, 4)]
     assert near_pairs(hashes) == []
@@ -49,7 +50,7 @@ def test_other_faces_are_far():
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.binary(min_size=32, max_size=32), max_size=12), st.integers(0, 256))
-def test_near_pairs_are_those_that_counting_bits_finds(hashes: list[bytes], bits: int):
+def test_near_pairs_equal_those_found_by_counting_bits(hashes: list[bytes], bits: int):
     counted = [
         (i, j, (int.from_bytes(one) ^ int.from_bytes(other)).bit_count())
         for i, one in enumerate(hashes)
@@ -59,21 +60,19 @@ def test_near_pairs_are_those_that_counting_bits_finds(hashes: list[bytes], bits
     assert near_pairs([each.hex() for each in hashes], bits) == [pair for pair in counted if pair[2] <= bits]
 
 
-def test_more_hashes_than_a_block_holds():
+def test_near_pairs_across_blocks_are_found():
     rng = np.random.default_rng(3)
     hashes = [rng.bytes(32).hex() for _ in range(3000)]
     assert near_pairs([*hashes, hashes[7], hashes[2999]]) == [(7, 3000, 0), (2999, 3001, 0)]
 
 
-def test_groups_join_through_others():
+def test_groups_connect_indirectly():
     number = connected_groups(6, [(0, 1, 3), (1, 4, 5)])
     assert number[0] == number[1] == number[4]
     assert len(set(number.tolist())) == 4
 
 
-def test_a_hash_is_of_the_upright_picture(face: Image.Image, tmp_path: Path):
-    from age_tasks.data.probes import probe_file
-
+def test_the_hash_is_that_of_the_upright_image(face: Image.Image, tmp_path: Path):
     face.save(tmp_path / "upright.png")
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -32,15 +32,15 @@ def labels(ages: list[float]) -> pd.DataFrame:
     st.lists(st.integers(0, 1000).map(lambda tenths: tenths / 10), min_size=80, max_size=200),
     st.sampled_from(["quantile", "equal_width"]),
 )
-def test_every_image_stands_in_exactly_one_split(ages: list[float], bins: str):
+def test_every_image_is_in_exactly_one_split(ages: list[float], bins: str):
     splits = split_labels(labels(ages), SplitSettings(bins=bins))
-    dealt = pd.concat(splits.values())["file_name"]
-    assert sorted(dealt) == sorted(labels(ages)["file_name"])
+    assigned = pd.concat(splits.values())["file_name"]
+    assert sorted(assigned) == sorted(labels(ages)["file_name"])
     assert abs(len(splits["test"]) - 0.15 * len(ages)) <= 1
     assert abs(len(splits["val"]) - 0.15 * len(ages)) <= 1.5
 
 
-def test_the_same_content_never_stands_in_two_splits():
+def test_the_same_content_is_never_in_two_splits():
     table = labels([20, 30, 40, 50] * 50)
     table["sha256"] = [f"content {i % 150}" for i in range(200)]
     table["real_age"] = [20.0 + i % 150 % 50 for i in range(200)]
@@ -49,7 +49,7 @@ def test_the_same_content_never_stands_in_two_splits():
     assert sum(map(len, contents)) == len(set.union(*contents)) == 150
 
 
-def test_the_seed_decides_and_ages_are_alike():
+def test_the_seed_determines_the_splits_and_their_ages_are_alike():
     table = labels(list(np.random.default_rng(1).gamma(3, 10, 600).round()))
     one, same, other = (split_labels(table, SplitSettings(seed=seed)) for seed in (42, 42, 7))
     assert one["test"].equals(same["test"])
@@ -58,19 +58,19 @@ def test_the_seed_decides_and_ages_are_alike():
     assert abs(summary["train"]["mean_age"] - summary["test"]["mean_age"]) < 2
 
 
-def test_too_few_images_say_how_many_are_needed():
+def test_too_few_images_are_refused_with_the_number_needed():
     with pytest.raises(LabelsError, match="at least 67 are needed"):
         split_labels(labels(list(range(40))), SplitSettings())
 
 
 def faces(numbers: list[int], ages: dict[int, float]) -> pd.DataFrame:
-    """Pictures of numbered people: `number % 1000` is who it shows, so that 7 and 1007 are near duplicates."""
+    """Numbered images; `number % 1000` is the person, so that 7 and 1007 are near duplicates."""
     rows = [(f"{n}.jpg", ages.get(n, 1 + n * 37 % 90), f"{n:08d}", hash_of(n)) for n in numbers]
     return pd.DataFrame(rows, columns=["file_name", "real_age", "sha256", "dhash"]).astype({"real_age": "float64"})
 
 
 def hash_of(number: int) -> str:
-    """256 bits of the person's own, of which the copies 1000 + n, 2000 + n, ... change some 5 each."""
+    """256 random bits of the person; the copies 1000 + n, 2000 + n, ... change 5 of them each."""
     bits = np.random.default_rng(number % 1000).integers(0, 2, 256).astype(np.uint8)
     bits[5 * (number // 1000) : 5 * (number // 1000) + 5] ^= number >= 1000
     return np.packbits(bits).tobytes().hex()
@@ -85,60 +85,62 @@ changes = st.tuples(
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(changes, min_size=1, max_size=5), st.randoms(use_true_random=False))
-def test_known_images_stay_through_every_history(history: list, random):
-    here, ages, known, before = set(range(120)), {}, no_assignments(), {}
+def test_assigned_images_stay_in_their_split_through_every_history(history: list, random):
+    here, ages, previous, before = set(range(120)), {}, no_assignments(), {}
     for arrive, leave, corrected in [([], [], []), *history]:
         here = (here | set(arrive)) - set(leave)
         ages |= {number: float(random.randint(1, 99)) for number in corrected}
         table = faces(random.sample(sorted(here), len(here)), ages)
-        split = assign(table, known, SplitSettings())
-        known = extend_assignments(table, split, known)
+        split = assign(table, previous, SplitSettings())
+        previous = extend_assignments(table, split, previous)
         now = dict(zip(table["sha256"], split, strict=True))
         assert set(now.values()) <= {*SPLITS, LEFT_OUT}
-        assert all(now[picture] == before[picture] for picture in now.keys() & before.keys())
+        assert all(now[image] == before[image] for image in now.keys() & before.keys())
         assert across_pairs(table, split) == 0
-        before |= {picture: name for picture, name in now.items() if name != LEFT_OUT}
+        before |= {image: name for image, name in now.items() if name != LEFT_OUT}
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(5, 200), min_size=1, max_size=8), st.integers(0, 5))
-def test_each_bin_nears_the_fractions_as_labels_arrive(arrivals: list[int], seed: int):
-    known, options, size = no_assignments(), SplitSettings(seed=seed, n_bins=5, bins="equal_width"), 200
+def test_each_age_bin_approaches_the_fractions_as_labels_arrive(arrivals: list[int], seed: int):
+    previous, options, size = no_assignments(), SplitSettings(seed=seed, n_bins=5, bins="equal_width"), 200
     ages = np.random.default_rng(seed).uniform(1, 90, 200 + sum(arrivals))
     for arriving in (0, *arrivals):
         size += arriving
         names = [f"{n:064x}" for n in range(size)]
         table = pd.DataFrame({"file_name": names, "real_age": ages[:size], "sha256": names})
-        split = assign(table, known, options)
-        known = pd.DataFrame({"sha256": names, "dhash": "", "split": split})
+        split = assign(table, previous, options)
+        previous = pd.DataFrame({"sha256": names, "dhash": "", "split": split})
     for _, part in split.groupby(age_strata(table["real_age"], "equal_width", 5)):
-        shares = part.value_counts(normalize=True)
-        assert abs(shares.get("test", 0) - 0.15) * len(part) <= 4
-        assert abs(shares.get("val", 0) - 0.15) * len(part) <= 4
+        fractions = part.value_counts(normalize=True)
+        assert abs(fractions.get("test", 0) - 0.15) * len(part) <= 4
+        assert abs(fractions.get("val", 0) - 0.15) * len(part) <= 4
 
 
-def test_growth_by_five_per_cent_moves_nothing_and_is_dealt_to_all():
+def test_growth_by_five_per_cent_moves_no_image_and_reaches_every_split():
     table = faces(list(range(1000)), {})
     first = assign(table.head(950), no_assignments(), SplitSettings())
-    known = extend_assignments(table.head(950), first, no_assignments())
-    second = assign(table, known, SplitSettings())
+    previous = extend_assignments(table.head(950), first, no_assignments())
+    second = assign(table, previous, SplitSettings())
     assert second.head(950).tolist() == first.tolist()
     assert set(second.tail(50)) == set(SPLITS)
-    assert second.tolist() == assign(table.sample(frac=1, random_state=1), known, SplitSettings()).sort_index().tolist()
+    assert (
+        second.tolist() == assign(table.sample(frac=1, random_state=1), previous, SplitSettings()).sort_index().tolist()
+    )
 
 
-def test_a_near_duplicate_follows_its_first_also_when_that_has_left():
+def test_a_near_duplicate_joins_the_split_of_an_image_that_has_left():
     table = faces(list(range(200)), {})
     split = assign(table, no_assignments(), SplitSettings())
-    known = extend_assignments(table, split, no_assignments())
+    previous = extend_assignments(table, split, no_assignments())
     copies = faces([1000 + number for number in range(100, 200)] + list(range(100)), {})
-    assert assign(copies, known, SplitSettings()).head(100).tolist() == split.tail(100).tolist()
+    assert assign(copies, previous, SplitSettings()).head(100).tolist() == split.tail(100).tolist()
 
 
-def test_what_joins_two_splits_is_left_out_and_they_stay():
+def test_an_image_that_connects_two_splits_is_left_out_and_they_stay():
     table = faces([1, 2001, 1001], {})
-    known = table.head(2)[["sha256", "dhash"]].assign(split=["train", "test"])
-    assert assign(table, known, SplitSettings()).tolist() == ["train", "test", LEFT_OUT]
+    previous = table.head(2)[["sha256", "dhash"]].assign(split=["train", "test"])
+    assert assign(table, previous, SplitSettings()).tolist() == ["train", "test", LEFT_OUT]
 
 
 @pytest.mark.skipif(not PUBLISHED.exists(), reason=f"the published labels are not at {PUBLISHED}")

@@ -15,7 +15,7 @@ def test_the_same_seed_draws_the_same_faces(tmp_path: Path):
     assert read[0] == read[1] != read[2]
 
 
-def test_ages_are_spread_like_the_published_set(tmp_path: Path, sample: Sample):
+def test_ages_are_distributed_like_the_published_set(tmp_path: Path, sample: Sample):
     ages = pd.to_numeric(pd.read_csv(sample.labels)["real_age"][:150])
     assert ages.between(1, 100).all()
     assert np.abs(ages.quantile([0.25, 0.5, 0.75]).to_numpy() - (20, 29, 41)).max() < 2
@@ -33,7 +33,7 @@ def test_older_faces_look_older():
     assert edges(80) > 1.15 * edges(20)
 
 
-def test_every_fault_is_there(sample: Sample):
+def test_the_sample_has_every_fault(sample: Sample):
     labels = pd.read_csv(sample.labels, dtype="str", keep_default_na=False).set_index("file_name")["real_age"]
     assert labels["f-text.jpg"] == "unknown"
     assert labels["f-negative.jpg"] == "-3"
@@ -48,7 +48,7 @@ def test_every_fault_is_there(sample: Sample):
         assert image.mode == "CMYK"
 
 
-def test_labels_that_are_there_are_never_overwritten(sample: Sample):
+def test_existing_labels_are_never_overwritten(sample: Sample):
     with pytest.raises(SettingsError, match="exists"):
         draw_sample(sample.labels.parent, 3, seed=1)
     with pytest.raises(SettingsError, match="--count 0"):

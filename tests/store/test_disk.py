@@ -1,4 +1,4 @@
-"""A full disk, met by the libraries that write here: a small file system in memory, filled to its last block."""
+"""A full disk: a small file system in memory, filled to its last block by each library that writes in this project."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -42,20 +42,20 @@ WRITERS = {
     "bytes": lambda folder: (folder / "a").write_bytes(bytes(3_000_000)),
     "a table": lambda folder: pd.DataFrame({"x": range(1_000_000)}).to_csv(folder / "a.csv"),
     "an array": lambda folder: np.save(folder / "a.npy", np.zeros(1_000_000)),
-    "a picture": lambda folder: Image.effect_noise((1500, 1500), 90).save(folder / "a.png"),
+    "an image": lambda folder: Image.effect_noise((1500, 1500), 90).save(folder / "a.png"),
     "a database": database,
     "weights": hdf5,
 }
 
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
-def test_a_full_disk_is_named_whatever_writes(write: Callable[[Path], object], full: Path, tmp_path: Path):
-    said = rf"disk of {full}: .* MB are free; free space there or .*\(AGE_CACHE\)"
-    with pytest.raises(DiskFullError, match=said), full_disk_named({"TMPDIR": tmp_path, "AGE_CACHE": full}):
+def test_a_full_disk_is_named_for_every_library(write: Callable[[Path], object], full: Path, tmp_path: Path):
+    message = rf"disk of {full}: .* MB are free; free space there or .*\(AGE_CACHE\)"
+    with pytest.raises(DiskFullError, match=message), full_disk_named({"TMPDIR": tmp_path, "AGE_CACHE": full}):
         write(full)
 
 
-def test_a_store_says_how_much_it_needed_and_keeps_what_it_had(full: Path):
+def test_a_store_names_the_bytes_needed_and_keeps_its_objects(full: Path):
     store = FileStore(full / "store")
     store.put("a", b"old")
     with pytest.raises(DiskFullError, match=r"/disk/store: 3\.0 MB are needed, [01]\.\d MB are free; .*\(AGE_STORE\)"):
@@ -65,7 +65,7 @@ def test_a_store_says_how_much_it_needed_and_keeps_what_it_had(full: Path):
     assert free_bytes(full) > 900_000  # the part that was written is gone
 
 
-def test_other_errors_stay_what_they_are(tmp_path: Path):
+def test_other_errors_are_unchanged(tmp_path: Path):
     for error in (ValueError("line 3"), FileNotFoundError(2, "gone"), SettingsError("no")):
         with pytest.raises(type(error)), full_disk_named({"TMPDIR": tmp_path}):
             raise error

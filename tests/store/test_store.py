@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from age_tasks.errors import NotFoundError, SettingsError, StoreError
 from age_tasks.store import open_store
-from age_tasks.store.base import Store, check_key
+from age_tasks.store.base import Store, check_key, to_json
 from age_tasks.store.files import FileStore
 
 
-def test_what_is_put_can_be_read_listed_and_deleted(store: Store, tmp_path: Path):
+def test_objects_can_be_put_read_listed_and_deleted(store: Store, tmp_path: Path):
     store.put("runs/a/labels.csv", b"one")
     store.put("runs/b.txt", b"two")
     store.fetch("runs/a/labels.csv", tmp_path / "copy" / "labels.csv")
@@ -30,7 +30,7 @@ def test_what_is_put_can_be_read_listed_and_deleted(store: Store, tmp_path: Path
     assert store.exists("runs/a/labels.csv")
 
 
-def test_a_file_is_put_whole_and_replaces_what_was_there(store: Store, tmp_path: Path):
+def test_a_large_file_replaces_an_object_completely(store: Store, tmp_path: Path):
     large = tmp_path / "large"
     large.write_bytes(bytes(range(256)) * 4096 * 9)  # 9 MiB: more than S3 takes in one part, where it is put in parts
     store.put("model.keras", b"old")
@@ -39,13 +39,13 @@ def test_a_file_is_put_whole_and_replaces_what_was_there(store: Store, tmp_path:
     assert store.get("model.keras") == large.read_bytes() == (tmp_path / "copy").read_bytes()
 
 
-def test_an_empty_object_is_an_object(store: Store):
+def test_an_object_may_be_empty(store: Store):
     store.put("empty", b"")
     assert store.get("empty") == b""
     assert [(entry.key, entry.size) for entry in store.entries()] == [("empty", 0)]
 
 
-def test_a_listing_is_of_a_folder_not_of_names_that_start_alike(store: Store):
+def test_listing_a_folder_omits_folders_with_the_same_prefix(store: Store):
     for key in ("runs/1/a", "runs/10/a", "runs-old/a"):
         store.put(key, b"")
     assert store.list("runs/1/") == ["runs/1/a"]
@@ -53,21 +53,21 @@ def test_a_listing_is_of_a_folder_not_of_names_that_start_alike(store: Store):
     assert store.list("nothing/here/") == []
 
 
-def test_a_listing_is_in_order_of_keys_in_every_store(store: Store):
+def test_listings_are_sorted_by_key(store: Store):
     keys = ["b", "a/b", "a.b", "a-b", "B", "é", "z/1", "z/10", "z/2"]
     for key in keys:
         store.put(key, b"")
     assert store.list() == sorted(keys)
 
 
-def test_names_come_back_as_they_were_given(store: Store):
+def test_keys_with_special_characters_are_kept(store: Store):
     keys = ["a b", "é", "e\u0301", "a+b&c=d", "50%25", "a?b#c", "a:b", "~", "...", "-rf", "<k>\"&'"]
     for key in keys:
         store.put(key, key.encode())
     assert {key: store.get(key) for key in store.list()} == {key: key.encode() for key in keys}
 
 
-def test_what_is_missing_is_named(store: Store, tmp_path: Path):
+def test_a_missing_object_is_named(store: Store, tmp_path: Path):
     with pytest.raises(NotFoundError, match=r"gone\.csv"):
         store.get("gone.csv")
     with pytest.raises(NotFoundError, match=r"gone\.csv"):
@@ -77,6 +77,17 @@ def test_what_is_missing_is_named(store: Store, tmp_path: Path):
     assert not list(tmp_path.glob("*gone*"))
 
 
+def test_json_is_indented_utf8_with_a_final_newline():
+    assert to_json({"é": [1, None]}) == '{\n  "é": [\n    1,\n    null\n  ]\n}\n'.encode()
+
+
+def test_json_refuses_numbers_that_are_not_finite_and_text_that_is_not_unicode():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json({"mae": float("nan")})
+    with pytest.raises(SettingsError, match=r"owner.*can't be encoded as UTF-8"):
+        to_json({"owner": "\ud800"})
+
+
 def test_a_folder_is_not_an_object(store: Store):
     store.put("runs/a", b"")
     assert not store.exists("runs")
@@ -84,7 +95,7 @@ def test_a_folder_is_not_an_object(store: Store):
         store.get("runs")
 
 
-def test_a_failed_fetch_leaves_the_local_file_as_it_was(store: Store, tmp_path: Path):
+def test_a_failed_fetch_leaves_the_local_file_unchanged(store: Store, tmp_path: Path):
     local = tmp_path / "here" / "labels.csv"
     local.parent.mkdir()
     local.write_bytes(b"old")
@@ -94,7 +105,7 @@ def test_a_failed_fetch_leaves_the_local_file_as_it_was(store: Store, tmp_path: 
     assert list(local.parent.iterdir()) == [local]
 
 
-def test_etag_changes_with_the_content(store: Store):
+def test_the_etag_changes_with_the_content(store: Store):
     store.put("labels.csv", b"one")
     (before,) = store.entries()
     assert [before] == list(store.entries()) == [store.entry("labels.csv")]
@@ -104,20 +115,20 @@ def test_etag_changes_with_the_content(store: Store):
     assert before.etag != after.etag
 
 
-def test_an_address_is_for_people(tmp_path: Path):
+def test_where_gives_a_path_or_an_s3_address(tmp_path: Path):
     assert open_store(str(tmp_path)).where("runs/a") == str(tmp_path / "runs" / "a")
     assert open_store("s3://bucket/prefix/").where("runs/a") == "s3://bucket/prefix/runs/a"
     assert open_store("s3://bucket").where("runs/a") == "s3://bucket/runs/a"
 
 
-def test_a_folder_is_given_as_a_url_or_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_folder_may_be_given_as_a_url_or_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     stores = [open_store(url) for url in ("store", "./store", str(tmp_path / "store"), f"file://{tmp_path}/store")]
     stores[0].put("a", b"1")
     assert [store.get("a") for store in stores] == [b"1"] * 4
 
 
-def test_a_url_may_have_escapes(tmp_path: Path):
+def test_a_url_may_contain_escapes(tmp_path: Path):
     folder = tmp_path / "my faces é"
     open_store(folder.as_uri()).put("a", b"1")
     assert (folder / "a").read_bytes() == b"1"
@@ -131,7 +142,7 @@ def test_keys_that_could_leave_the_store_are_refused(key: str):
         check_key(key)
 
 
-def test_no_operation_takes_a_key_that_leaves_the_store(store: Store, tmp_path: Path):
+def test_every_operation_refuses_a_key_that_leaves_the_store(store: Store, tmp_path: Path):
     outside = tmp_path / "outside"
     outside.write_bytes(b"secret")
     operations = [
@@ -151,7 +162,7 @@ def test_no_operation_takes_a_key_that_leaves_the_store(store: Store, tmp_path: 
 
 @given(st.text(alphabet=st.sampled_from("./\\a~ \0\n"), max_size=8))
 @settings(deadline=None)
-def test_a_key_that_is_accepted_stays_below_the_store(tmp_path_factory: pytest.TempPathFactory, key: str):
+def test_every_accepted_key_stays_below_the_store(tmp_path_factory: pytest.TempPathFactory, key: str):
     root = tmp_path_factory.getbasetemp() / "store"
     try:
         where = Path(FileStore(root).where(key))
@@ -163,12 +174,12 @@ def test_a_key_that_is_accepted_stays_below_the_store(tmp_path_factory: pytest.T
 @pytest.mark.parametrize(
     "url", ["http://x/y", "s3://", "gs://bucket", "s3:/bucket", "S3://bucket", "file:/x", "file://host/x"]
 )
-def test_other_addresses_are_refused_with_the_choices(url: str):
+def test_unsupported_addresses_are_refused_with_the_choices(url: str):
     with pytest.raises(SettingsError, match="s3://bucket/prefix"):
         open_store(url)
 
 
-def test_a_folder_needs_no_boto3(tmp_path: Path):
+def test_a_store_in_a_folder_does_not_import_boto3(tmp_path: Path):
     with python("open_store(sys.argv[1]).put('a', b''); print('boto3' in sys.modules)", str(tmp_path)) as process:
         assert process.communicate() == ("False\n", "")
 
@@ -181,7 +192,7 @@ def test_a_missing_bucket_is_named(s3: dict[str, str]):
 
 
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
-def test_wrong_keys_say_what_to_do_and_show_no_secret(s3: dict[str, str], name: str, monkeypatch: pytest.MonkeyPatch):
+def test_wrong_keys_are_named_without_the_secret(s3: dict[str, str], name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(name, "a-wrong-one")
     store = open_store("s3://age/x")
     for operation in (lambda: store.put("a", b""), lambda: store.get("a"), store.list, lambda: store.exists("a")):
@@ -190,7 +201,9 @@ def test_wrong_keys_say_what_to_do_and_show_no_secret(s3: dict[str, str], name: 
         assert "a-wrong-one" not in str(caught.value)
 
 
-def test_missing_keys_say_what_to_set(s3: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_missing_keys_are_an_error_that_names_the_variables(
+    s3: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -199,7 +212,9 @@ def test_missing_keys_say_what_to_set(s3: dict[str, str], tmp_path: Path, monkey
         open_store("s3://age/x").get("a")
 
 
-def test_half_a_pair_of_keys_says_what_to_set(s3: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_incomplete_pair_of_keys_is_an_error_that_names_the_variables(
+    s3: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(StoreError, match="no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET"):
@@ -218,20 +233,20 @@ def test_a_fetch_from_a_missing_bucket_names_the_bucket(s3: dict[str, str], tmp_
         open_store("s3://nowhere/x").fetch("a", tmp_path / "a")
 
 
-def test_what_the_disk_refuses_is_named(tmp_path: Path):
+def test_an_error_of_the_file_system_names_the_path(tmp_path: Path):
     store = FileStore(tmp_path / "store")
     store.put("a", b"")
     with pytest.raises(StoreError, match="store/a/b"):
         store.put("a/b", b"")
 
 
-def test_a_server_that_does_not_answer_is_named(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch):
+def test_an_unreachable_server_is_named(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     with pytest.raises(StoreError, match=r"s3://age/x/a: .*http://127\.0\.0\.1:1/.*check AWS_ENDPOINT_URL"):
         open_store("s3://age/x").get("a")
 
 
-def test_a_put_without_a_source_leaves_the_old_content_and_nothing_else(tmp_path: Path):
+def test_a_put_of_a_missing_file_leaves_only_the_old_content(tmp_path: Path):
     store = FileStore(tmp_path / "store")
     store.put("a", b"old")
     with pytest.raises(FileNotFoundError):
@@ -240,8 +255,8 @@ def test_a_put_without_a_source_leaves_the_old_content_and_nothing_else(tmp_path
     assert [path.name for path in (tmp_path / "store").iterdir()] == ["a"]
 
 
-def test_a_put_that_breaks_off_leaves_the_old_content_and_nothing_else(tmp_path: Path):
-    """The first megabyte can be written, the rest can't, as on a full disk."""
+def test_an_interrupted_put_leaves_only_the_old_content(tmp_path: Path):
+    """Only the first megabyte can be written, as on a full disk."""
     store = FileStore(tmp_path / "store")
     store.put("a", b"old")
     code = """
@@ -257,7 +272,7 @@ open_store(sys.argv[1]).put("a", b"new" * (1 << 20))
 
 
 @pytest.mark.parametrize("key", ["a", "new"])
-def test_while_a_put_is_under_way_nothing_of_it_is_seen(tmp_path: Path, key: str):
+def test_an_unfinished_put_is_not_visible(tmp_path: Path, key: str):
     store = FileStore(tmp_path / "store")
     store.put("a", b"old")
     source = tmp_path / "source"
@@ -273,7 +288,7 @@ def test_while_a_put_is_under_way_nothing_of_it_is_seen(tmp_path: Path, key: str
     assert store.get(key) == b"x" * (3 << 20)
 
 
-def test_a_writer_that_was_killed_leaves_the_old_content(tmp_path: Path):
+def test_a_killed_writer_leaves_the_old_content(tmp_path: Path):
     store = FileStore(tmp_path / "store")
     store.put("a", b"old")
     source = tmp_path / "source"
@@ -289,7 +304,7 @@ def test_a_writer_that_was_killed_leaves_the_old_content(tmp_path: Path):
     assert store.list() == ["a"]
 
 
-def test_a_reader_beside_many_writers_sees_one_whole_content(store: Store):
+def test_concurrent_readers_see_only_complete_contents(store: Store):
     contents = {bytes([65 + i]) * 300_000 for i in range(8)}
     store.put("a", min(contents))
     start = threading.Barrier(len(contents) + 1)
@@ -332,7 +347,7 @@ def test_a_bucket_behaves_like_a_dictionary(s3: dict[str, str], steps: list[Step
 
 
 def python(code: str, *arguments: str) -> subprocess.Popen[str]:
-    """Another process that runs `code` with its arguments in `sys.argv`."""
+    """A child process that runs `code` with its arguments in `sys.argv`."""
     code = "import sys; from pathlib import Path; from age_tasks.store import open_store\n" + code
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.Popen(
