@@ -36,8 +36,9 @@ from age_tasks.reports.face_sheets import SHEETS
 from age_tasks.reports.html import png_uri
 from age_tasks.runs.keys import RECORD, record_file
 from age_tasks.runs.listing import Records, runs_in
-from age_tasks.runs.records import Output, StageRecord
+from age_tasks.runs.records import StageRecord
 from age_tasks.store.base import Store, atomic_write, file_sha256, to_json
+from age_tasks.store.documents import FileDigest
 
 FORGOTTEN = "(forgotten)"
 KINDS = (".html", ".json", ".png", ".csv")  # in the order in which a folder's files are dealt with
@@ -245,7 +246,7 @@ def _put(store: Store, folder: str, changed: Changes, records: Records) -> None:
         for key, stages in records.items():
             record = stages.get(stage)
             if record and (key == run or record.reused_from == run):
-                outputs = record.outputs | {name: Output.model_validate(entry) for name, entry in listed.items()}
+                outputs = record.outputs | {name: FileDigest.model_validate(entry) for name, entry in listed.items()}
                 stages[stage] = record.model_copy(update={"outputs": outputs, "fingerprint": fingerprint})
                 store.put(record_file(key, stage), stages[stage].to_bytes())
     for name, new in changed.items():
