@@ -29,19 +29,19 @@ lock: $(INSTALLED) ## Pin all dependencies with hashes, after a change of pyproj
 	@$(COMPILE) --extra gpu -c requirements.lock -o docker/trainer-gpu.lock > /dev/null
 
 demo/faces/labels.csv: | $(INSTALLED)
-	@echo "drawing 600 faces, and every fault that real labels have, into demo/faces"
+	@echo "drawing 600 synthetic faces, with the faults that real labels have, into demo/faces"
 	@rm -rf demo/faces; mkdir -p demo
 	@$(RUN) sample --out demo/faces --count 600 --faults > demo/sample.log 2>&1 || { cat demo/sample.log; exit 1; }
 
-demo: demo/faces/labels.csv ## Draw faces, retrain through Airflow, show the result
-	@echo "running the DAG age_retraining (a minute or two; whole log: demo/airflow.log)"
+demo: demo/faces/labels.csv ## Draw synthetic faces, retrain in Airflow, print the result
+	@echo "running the DAG age_retraining (a minute or two; full log: demo/airflow.log)"
 	@AGE_LABELS=$(CURDIR)/demo/faces/labels.csv AGE_STORE=$(CURDIR)/demo/store AGE_CACHE=$(CURDIR)/demo/cache AGE_RECIPE=demo \
 	  $(RUN) airflow dags test age_retraining 2>&1 | tee demo/airflow.log \
 	  | grep --line-buffered -oE '== stage [a-z]+: .+ ==' \
-	  || { tail -n 40 demo/airflow.log; echo "the demo failed; its log is demo/airflow.log"; exit 1; }
+	  || { tail -n 40 demo/airflow.log; echo "the demo failed; see demo/airflow.log"; exit 1; }
 	@AGE_STORE=$(CURDIR)/demo/store $(RUN) summary
 
-up: $(INSTALLED) ## Start Airflow with its UI
+up: $(INSTALLED) ## Start Airflow and its UI
 	@$(RUN) up
 
 test: $(INSTALLED) ## Run all tests, with coverage
@@ -53,13 +53,13 @@ test-fast: $(INSTALLED) ## Run the tests that need neither TensorFlow nor Airflo
 test-e2e: $(INSTALLED) ## Run the tests that start a whole Airflow (minutes)
 	@.venv/bin/python -m pytest tests/e2e -m e2e
 
-screenshots: demo/faces/labels.csv ## Take the pictures of docs/ in a real browser, from real runs on the demo's faces
+screenshots: demo/faces/labels.csv ## Take the screenshots of docs/ in a browser, from runs on the demo's faces
 	@SCREENSHOTS=docs .venv/bin/python -m pytest tests/e2e/test_in_the_browser.py -m e2e
 
-test-faults: $(INSTALLED) ## Kill, starve and feed rubbish to the workflow; writes benchmarks/faults.json (more than an hour)
+test-faults: $(INSTALLED) ## Run the tests with killed processes, full disks, broken storage and bad input (more than an hour)
 	@FAULTS_JSON=benchmarks/faults.json .venv/bin/python -m pytest -n 2 --dist worksteal -m '' tests/faults
 
-compose-env: ## Draw the passwords and keys of docker-compose.yaml into .env (once)
+compose-env: ## Write random passwords and keys for docker-compose.yaml into .env (once)
 	@$(PYTHON) docker/make_env.py
 
 test-docker: $(INSTALLED) ## Build the trainer image for CPUs and retrain in it (BASE=image BUILD="flags of docker build")
@@ -67,7 +67,7 @@ test-docker: $(INSTALLED) ## Build the trainer image for CPUs and retrain in it 
 	  -f docker/trainer.Dockerfile -t age-trainer:test .
 	@AGE_TRAINER_IMAGE=age-trainer:test .venv/bin/python -m pytest -m docker tests/docker
 
-bench: $(INSTALLED) ## Time ours against the plain Keras recipe (LABELS=faces/labels.csv COUNT=1000; an hour or more)
+bench: $(INSTALLED) ## Compare speed with a plain Keras script (LABELS=faces/labels.csv COUNT=1000; an hour or more)
 	@.venv/bin/python -m benchmarks.bench $(if $(LABELS),--labels $(LABELS)) --count $(or $(COUNT),1000) $(BENCH)
 
 gate-simulation: $(INSTALLED) ## How often the gate promotes equal, worse and better models (minutes)
@@ -86,7 +86,7 @@ types: $(INSTALLED) ## Check the types of age_tasks and plugins
 imports: $(INSTALLED) ## Check who imports whom
 	@PYTHONPATH=.:plugins .venv/bin/lint-imports
 
-format: $(INSTALLED) ## Put style right
+format: $(INSTALLED) ## Correct the style
 	@.venv/bin/ruff format $(CODE)
 	@.venv/bin/ruff check --fix $(CODE)
 
@@ -95,7 +95,7 @@ images: ## Build both images, with TensorFlow for CPUs
 	  -f docker/trainer.Dockerfile -t age-trainer:test .
 	@DOCKER_BUILDKIT=1 docker build $(BUILD) $(if $(BASE),--build-arg BASE=$(BASE)) -f docker/airflow.Dockerfile -t age-airflow:test .
 
-vulnerabilities: ## Look the locked packages up in a database of known vulnerabilities
+vulnerabilities: ## Check the locked packages for known vulnerabilities
 	@pipx run pip-audit --no-deps --disable-pip -r requirements.lock
 
 clean: ## Remove demo results and caches, not .venv

@@ -1,4 +1,4 @@
-"""Write `.env` for docker-compose.yaml: passwords and keys drawn at random, and what this machine is like. Once."""
+"""Write `.env` for docker-compose.yaml, once: random passwords and keys, and facts about this machine."""
 
 import base64
 import os
@@ -11,7 +11,7 @@ SOCKET = Path("/var/run/docker.sock")
 
 
 def settings(project: Path) -> dict[str, str]:
-    """Every variable that docker-compose.yaml can't do without."""
+    """Every variable that docker-compose.yaml requires, and those that depend on this machine."""
     gpu = shutil.which("nvidia-smi") is not None
     return {
         "ADMIN_PASSWORD": secrets.token_urlsafe(16),
@@ -24,12 +24,12 @@ def settings(project: Path) -> dict[str, str]:
         "DOCKER_GID": str(SOCKET.stat().st_gid) if SOCKET.exists() else "0",
         "AGE_DATA": str(project / "faces"),
         "AGE_GPUS": "all" if gpu else "0",
-        "TENSORFLOW": "tensorflow[and-cuda]" if gpu else "tensorflow-cpu",
+        "TRAINER_HARDWARE": "gpu" if gpu else "cpu",
     }
 
 
 def write(path: Path) -> bool:
-    """Write the file, for its owner's eyes only; False if there is one already, which is left as it is."""
+    """Write the file, readable by its owner only; False if there is one already, which is not changed."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -44,4 +44,4 @@ if __name__ == "__main__":
     if write(target):
         print(f"{target}: labels.csv and images/ are expected in AGE_DATA; it also has the password of the user admin")
     else:
-        sys.exit(f"{target} exists and is left as it is; remove it first if its passwords are to change")
+        sys.exit(f"{target} exists and was not changed; remove it first to get new passwords")

@@ -80,6 +80,20 @@ def test_images_are_pinned_and_run_as_a_user_without_rights(path: Path):
     assert "--no-deps --require-hashes" in text
 
 
+@pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if "build" in service])
+def test_build_arguments_are_those_of_the_dockerfile(name: str):
+    build = SERVICES[name]["build"]
+    dockerfile = (PROJECT / build["dockerfile"]).read_text()
+    assert set(build.get("args", {})) <= set(re.findall(r"^ARG (\w+)=", dockerfile, re.MULTILINE))
+    variables = set(re.findall(r"\$\{(\w+)", str(build)))
+    assert variables <= set(make_env.settings(PROJECT))
+
+
+@pytest.mark.parametrize("hardware", ["cpu", "gpu"])
+def test_every_hardware_has_a_lock(hardware: str):
+    assert (PROJECT / "docker" / f"trainer-{hardware}.lock").is_file()
+
+
 def test_only_what_the_images_hold_goes_to_the_builder():
     everything, *kept = [
         line for line in (PROJECT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")
