@@ -35,6 +35,8 @@ _SHOWN.maxlevel = 2
 
 
 class Settings(BaseModel):
+    """A section of the settings: frozen, unknown names and numbers that are not finite refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 

@@ -18,7 +18,9 @@ from age_tasks.runs.runner import Needs
 class StageModule(Protocol):
     """What every module in `age_tasks.stages` offers."""
 
-    def execute(self, run: Workspace, config: Config) -> Summary: ...
+    def execute(self, run: Workspace, config: Config) -> Summary:
+        """Write the stage's outputs into `run.output_dir`; return the numbers that people see."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ def _sources(name: str) -> Iterator[tuple[str, Path]]:
 
 
 def versions() -> dict[str, str]:
+    """The versions of Python and of the installed packages that shape results, by name."""
     found = {"python": platform.python_version()}
     for package in RECORDED_PACKAGES:
         with contextlib.suppress(PackageNotFoundError):

@@ -49,8 +49,11 @@ def features_folder(cache: Path) -> Path:
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of features and the keys of its rows. The file is opened for each row that is read: files that stay open,
-    or mapped, would run out in a cache of many shards."""
+    """A file of features and the keys of its rows.
+
+    The file is opened for each row that is read: files that stay open, or mapped, would run out in a cache of many
+    shards.
+    """
 
     index: Path
     keys: tuple[str, ...]
@@ -96,8 +99,9 @@ def stored_shards(cache: Path) -> Iterator[Shard]:
 
 
 def incomplete_files(cache: Path) -> list[Path]:
-    """Files of shards that were never finished or are damaged. No `FeatureCache` reads them; they may be removed
-    while no stage runs.
+    """Files of shards that were never finished or are damaged.
+
+    No `FeatureCache` reads them; they may be removed while no stage runs.
 
     Args:
         cache: the root of the local cache.
@@ -110,7 +114,8 @@ class FeatureCache:
     """Rows of features by key, of one prefix. What others have added since it was opened is not seen."""
 
     def __init__(self, folder: Path) -> None:
-        """
+        """Read the index of each complete shard.
+
         Args:
             folder: `features_folder(cache) / <prefix digest>`.
         """
