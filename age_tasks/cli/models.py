@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
         from age_tasks.serving import predict
 
         locations = Locations.from_env()
-        paths = predict.pictures_in(images)
+        paths = predict.find_images(images)
         name, table = predict.predict(paths, open_store(locations.store), locations.cache, version)
         readable = table["problem"] == ""
         if out:

@@ -1,1 +1,1 @@
-"""Predictions by a published version, and its export."""
+"""Predictions by a published version, checks of their inputs, and the export to LiteRT."""

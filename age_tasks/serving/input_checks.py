@@ -1,39 +1,54 @@
-"""Is a picture like those that a model was trained on: large enough, and not blurred?"""
+"""Is an image like those that a model was trained on: large enough, and not blurred?"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from age_tasks.data.decoding import load_rgb, upright_size
 
-LIKE_FEW = 1.0  # per cent: what is smaller or more blurred than all but so many training pictures is warned of
+PERCENTILE = 1.0  # of the training images; an image below it is warned of
 
 
-def sharpness(pixels: np.ndarray) -> float:
-    """How much detail a picture has: the standard deviation of its Laplacian (Pech-Pacheco et al. 2000), grey levels.
+def sharpness(pixels: npt.NDArray[np.uint8]) -> float:
+    """The standard deviation of the Laplacian (Pech-Pacheco et al. 2000), in grey levels; blur lowers it.
 
     Args:
-        pixels: uint8 of shape (size, size, 3), as a model takes it: one size, so that numbers compare.
+        pixels: shape (size, size, 3), scaled to the model's input size; numbers of one size compare.
     """
     grey = pixels.astype("float32").mean(axis=2)
     around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
     return float((around - 4 * grey[1:-1, 1:-1]).std())
 
 
-def usual(paths: Iterable[Path], size: int) -> dict[str, float]:
-    """What nearly all of these pictures reach: `side` (of the smaller side, pixels) and `sharpness` (grey levels)."""
+def training_floor(paths: Iterable[Path], size: int) -> dict[str, float]:
+    """What nearly all training images reach.
+
+    Args:
+        paths: of training images, at least one.
+        size: side of the model's input in pixels.
+
+    Returns:
+        `side` (of the shorter side, pixels) and `sharpness` (grey levels); a version's manifest has it as `usual`.
+    """
     found = [(min(upright_size(path)), sharpness(load_rgb(path, size))) for path in paths]
-    side, detail = np.percentile(np.array(found), LIKE_FEW, axis=0)
+    side, detail = np.percentile(np.array(found), PERCENTILE, axis=0)
     return {"side": float(np.floor(side)), "sharpness": round(float(detail), 2)}
 
 
-def unlike(path: Path, pixels: np.ndarray, usual: dict[str, float]) -> str:
-    """What sets a picture apart from those the model was trained on; empty if nothing does."""
+def warnings_for(path: Path, pixels: npt.NDArray[np.uint8], floor: Mapping[str, float]) -> str:
+    """How an image falls below the training images, for a person; empty if it does not.
+
+    Args:
+        path: of the image.
+        pixels: of the same image, as for `sharpness`.
+        floor: as `training_floor` returns it.
+    """
     width, height = upright_size(path)
-    said = []
-    if min(width, height) < usual["side"]:
-        said.append(f"{width} x {height} pixels, smaller than the training pictures ({usual['side']:.0f} and more)")
-    if (detail := sharpness(pixels)) < usual["sharpness"]:
-        said.append(f"blurred (sharpness {detail:.1f}; training pictures have {usual['sharpness']:.1f} and more)")
-    return "; ".join(said)
+    warnings = []
+    if min(width, height) < floor["side"]:
+        warnings.append(f"{width} x {height} pixels, smaller than the training images ({floor['side']:.0f} or more)")
+    if (detail := sharpness(pixels)) < floor["sharpness"]:
+        warnings.append(f"blurred (sharpness {detail:.1f}; training images have {floor['sharpness']:.1f} or more)")
+    return "; ".join(warnings)

@@ -1,10 +1,11 @@
-"""The model as LiteRT (TFLite), which phones and small servers run without TensorFlow: if its ages are the same."""
+"""Export to LiteRT (TFLite), which phones and small servers run without TensorFlow; kept if its ages are the same."""
 
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,15 +14,15 @@ from age_tasks.errors import AgeTasksError
 
 log = logging.getLogger(__name__)
 
-BOUND = 0.05  # years; other kernels round otherwise, by some thousandths
-COMPARED = 64  # pictures that say enough
+BOUND = 0.05  # years; other kernels round differently, by some thousandths
+COMPARED = 64  # images; enough to detect a wrong conversion
 
 
-def contract(size: int) -> dict:
-    """What goes into a model and what comes out, for its manifest.
+def model_signature(size: int) -> dict[str, Any]:
+    """The model's `input` and `output`, for its manifest.
 
     Args:
-        size: side of the pictures in pixels.
+        size: side of the images in pixels.
     """
     return {
         "input": {"dtype": "float32", "shape": [None, size, size, 3], "channels": "RGB", "values": [0, 255]},
@@ -29,46 +30,54 @@ def contract(size: int) -> dict:
     }
 
 
-def export_checked(model: Path, pictures: Sequence[Path], size: int, out: Path) -> dict:
-    """Write the model as `out`, and keep it only if its ages on the pictures are those of the model.
+def export_checked(model: Path, images: Sequence[Path], size: int, out: Path) -> dict[str, Any]:
+    """Export the model to `out`, and keep the file only if its ages equal those of the model.
 
-    Works in a process of its own: whatever the converter does to that, the caller goes on.
+    Works in a child process: a crash of the converter does not end the caller.
 
     Args:
-        pictures: real ones, on which the ages are compared.
+        model: a saved Keras model, from pixels to years.
+        images: real ones, on which the ages are compared.
         size: side of the model's input in pixels.
+        out: the file to write.
 
     Returns:
-        `file` (the name; None where there is none), `largest_difference` and `bound` in years, `images`, and `problem`:
-        why there is none, for a person.
+        `file` (the name; None if the export was rejected), `largest_difference` and `bound` in years, `images` (their
+        number), and `problem`: why the export was rejected, for a person.
     """
-    pixels = np.stack([load_rgb(path, size) for path in pictures]).astype("float32")
-    found = {"file": None, "largest_difference": None, "bound": BOUND, "images": len(pixels), "problem": ""}
+    pixels = np.stack([load_rgb(path, size) for path in images]).astype("float32")
+    result: dict[str, Any] = {"file": None, "largest_difference": None, "bound": BOUND, "images": len(pixels)}
     try:
         with ProcessPoolExecutor(1, get_context("spawn")) as process:
-            ours, theirs = process.submit(convert, model, pixels, out).result()
-        found["largest_difference"] = round(float(np.abs(ours - theirs).max()), 5)
-        if not found["largest_difference"] <= BOUND:
+            keras_ages, litert_ages = process.submit(convert, model, pixels, out).result()
+        difference = float(np.abs(keras_ages - litert_ages).max())
+        result["largest_difference"] = round(difference, 5)
+        if not difference <= BOUND:  # NaN is rejected too
             raise AgeTasksError(
-                f"its ages differ by up to {found['largest_difference']:.3f} years from the model's on {len(pixels)} "
-                f"test pictures; at most {BOUND:g} are allowed"
+                f"its ages differ by up to {difference:.3f} years from the model's on {len(pixels)} test images; "
+                f"at most {BOUND:g} are allowed"
             )
-    except Exception as error:  # a champion without this file is of more use than none
+    except Exception as error:  # the model is published without this file
         out.unlink(missing_ok=True)
-        found["problem"] = str(error) or type(error).__name__
-        log.warning("no %s is published: %s", out.name, found["problem"])
-        return found
-    return found | {"file": out.name}
+        problem = str(error) or type(error).__name__
+        log.warning("%s is not published: %s", out.name, problem)
+        return result | {"problem": problem}
+    return result | {"file": out.name, "problem": ""}
 
 
 def convert(model: Path, pixels: np.ndarray, out: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Write the model as LiteRT, of built-in operations alone.
+    """Export the model to LiteRT, using built-in operations only.
 
     Args:
-        pixels: float32 of shape (pictures, size, size, 3), RGB, values 0–255.
+        model: a saved Keras model, from pixels to years.
+        pixels: float32 of shape (images, size, size, 3), RGB, values 0–255.
+        out: the file to write.
 
     Returns:
-        The ages of the pictures by the model and by the file that was written, in years, each of shape (pictures,).
+        The ages of the images by the model and by the exported file, in years, each of shape (images,).
+
+    Raises:
+        WeightsError: the model can't be loaded.
     """
     import tensorflow as tf
 
@@ -77,19 +86,24 @@ def convert(model: Path, pixels: np.ndarray, out: Path) -> tuple[np.ndarray, np.
     network = load_saved(model)
     builtin = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
     network.export(out, format="litert", verbose=False, target_spec=builtin)
-    return network.predict(pixels, verbose=0).ravel(), ages(out, pixels)
+    return network.predict(pixels, verbose=0).ravel(), litert_predict(out, pixels)
 
 
-def ages(file: Path, pixels: np.ndarray) -> np.ndarray:
-    """What an exported model says of pictures, one by one, as small devices do; in years, shape (pictures,)."""
+def litert_predict(file: Path, pixels: np.ndarray) -> np.ndarray:
+    """Ages by an exported file, image by image as on small devices; in years, float64 of shape (images,).
+
+    Args:
+        file: a `.tflite` file.
+        pixels: as for `convert`.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(file))
     interpreter.allocate_tensors()
-    (given,), (asked,) = interpreter.get_input_details(), interpreter.get_output_details()
-    found = np.empty(len(pixels))
-    for at, picture in enumerate(pixels):
-        interpreter.set_tensor(given["index"], picture[None])
+    (inputs,), (outputs,) = interpreter.get_input_details(), interpreter.get_output_details()
+    ages = np.empty(len(pixels))
+    for at, image in enumerate(pixels):
+        interpreter.set_tensor(inputs["index"], image[None])
         interpreter.invoke()
-        found[at] = interpreter.get_tensor(asked["index"]).item()
-    return found
+        ages[at] = interpreter.get_tensor(outputs["index"]).item()
+    return ages

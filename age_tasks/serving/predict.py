@@ -1,11 +1,13 @@
-"""Ages of new pictures by a published version, with intervals and warnings."""
+"""Ages of new images by a published version, with intervals and warnings."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from age_tasks.data.decoding import UnreadableImageError, decoding_errors, load_rgb
@@ -15,17 +17,27 @@ from age_tasks.evaluation.conformal import bounds
 from age_tasks.evaluation.results import IntervalGroup
 from age_tasks.progress import Progress
 from age_tasks.registry.promotions import fetch_version, find, history
-from age_tasks.serving.input_checks import unlike
+from age_tasks.serving.input_checks import warnings_for
 from age_tasks.store.base import Store
-
-log = logging.getLogger(__name__)
 
 BATCH = 32
 COLUMNS = ["file", "age", "low", "high", "warning", "problem"]
 
 
-def pictures_in(places: Sequence[Path]) -> list[Path]:
-    """The files that are meant: pictures themselves, all files of a folder, or the `file_name` column of a CSV file.
+@dataclass(frozen=True)
+class LoadedImage:
+    """An image to predict: its pixels, uint8 of shape (size, size, 3), or the problem that makes it unreadable."""
+
+    path: Path
+    pixels: npt.NDArray[np.uint8] | None
+    problem: str = ""
+
+
+def find_images(places: Sequence[Path]) -> list[Path]:
+    """The image files that a person means.
+
+    Args:
+        places: images, folders (all files below them, except hidden ones), or CSV files with a column `file_name`.
 
     Raises:
         LabelsError: no such file or folder, or a CSV file without that column or with a name that leaves its folder.
@@ -35,30 +47,30 @@ def pictures_in(places: Sequence[Path]) -> list[Path]:
         if place.is_dir():
             found += sorted(path for path in place.rglob("*") if path.is_file() and not path.name.startswith("."))
         elif place.suffix == ".csv":
-            found += _listed(place)
+            found += _listed_images(place)
         elif place.is_file():
             found.append(place)
         else:
-            raise LabelsError(f"{place}: no such picture, folder or CSV file")
+            raise LabelsError(f"{place}: no such image, folder or CSV file")
     return found
 
 
 def predict(paths: Sequence[Path], store: Store, cache: Path, version: str | None = None) -> tuple[str, pd.DataFrame]:
-    """The ages that a version, by default the champion, gives to the pictures.
+    """Predict the ages of images by a version, by default the champion.
 
     Args:
-        cache: where the version's files are kept, each checked by its sha256 when it is loaded.
+        cache: the root of the local cache; the version's files are checked by their sha256 when they are loaded.
         version: a number as in the history (`v12` or `12`).
 
     Returns:
-        The version's short name, and a row a picture: `file`, `age` and the 90 % interval `low` to `high` in years,
-        `warning` where it is unlike the training pictures, and `problem` where it can't be read at all.
+        The version's short name, and a row per image: `file`, `age` and the 90 % interval `low` to `high` in years,
+        `warning` if it falls below the training images, and `problem` if it can't be read.
 
     Raises:
         NotFoundError: no model has been promoted.
         SettingsError: no such version.
         StoreError: a file of the version was changed.
-        WeightsError: the model is refused.
+        WeightsError: the model can't be loaded safely.
     """
     promotions = history(store)
     if not promotions:
@@ -66,60 +78,50 @@ def predict(paths: Sequence[Path], store: Store, cache: Path, version: str | Non
     entry = find(promotions, version) if version else promotions[-1]
     folder = cache / "versions" / entry.version
     manifest = fetch_version(store, entry.version, folder)
-    # Brings TensorFlow, which those who only mistyped a version need not wait for.
+    # Imports TensorFlow, which takes seconds: a mistyped version is reported before.
     from age_tasks.training.network import load_saved
 
     model = load_saved(folder / "model.keras")
     groups = [IntervalGroup.model_validate(group) for group in manifest.interval]
-    rows: list[dict] = []
-    progress = Progress("pictures")
-    for batch, loaded in _batches(paths, model.input_shape[1]):
-        pixels = [each for each, _ in loaded if each is not None]
+    rows: list[dict[str, Any]] = []
+    progress = Progress("images")
+    for images in _batches(paths, model.input_shape[1]):
+        pixels = [image.pixels for image in images if image.pixels is not None]
         ages = model.predict_on_batch(np.stack(pixels).astype("float32")).ravel() if pixels else np.empty(0)
-        found = zip(ages, *bounds(ages, groups), strict=True)
-        for path, (each, problem) in zip(batch, loaded, strict=True):
-            rows.append(_unreadable(path, problem) if each is None else _row(path, each, next(found), manifest.usual))
+        intervals = zip(ages, *bounds(ages, groups), strict=True)
+        for image in images:
+            row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"file": str(image.path), "problem": image.problem}
+            if image.pixels is None:
+                row["warning"] = ""
+            else:
+                row["age"], row["low"], row["high"] = (round(float(years), 1) for years in next(intervals))
+                row["warning"] = warnings_for(image.path, image.pixels, manifest.usual)
+            rows.append(row)
         progress(len(rows), len(paths))
     return entry.name, pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _listed(file: Path) -> list[Path]:
+def _listed_images(file: Path) -> list[Path]:
+    """The images in the column `file_name` of a CSV file, beside it or below it."""
     table = pd.read_csv(file, dtype="str", keep_default_na=False)
     if "file_name" not in table:
         raise LabelsError(f"{file}: no column file_name; its columns are {', '.join(table.columns)}")
     for row, name in enumerate(table["file_name"], start=1):
         if problem := name_problem(name):
-            raise LabelsError(f"{file} row {row}: {name!r}: {problem}; name pictures beside the CSV file, or below it")
+            raise LabelsError(f"{file} row {row}: {name!r}: {problem}; list images beside the CSV file, or below it")
     return [file.parent / name for name in table["file_name"]]
 
 
-def _batches(paths: Sequence[Path], size: int) -> Iterator[tuple[Sequence[Path], list[tuple[np.ndarray | None, str]]]]:
-    """Images in batches, decoded in parallel: the pixels of each, or None and why it can't be read."""
+def _batches(paths: Sequence[Path], size: int) -> Iterator[list[LoadedImage]]:
+    """The images in batches, decoded in parallel."""
     with ThreadPoolExecutor(4) as pool:
         for start in range(0, len(paths), BATCH):
-            batch = paths[start : start + BATCH]
-            yield batch, list(pool.map(lambda path: _load(path, size), batch))
+            yield list(pool.map(lambda path: _load(path, size), paths[start : start + BATCH]))
 
 
-def _load(path: Path, size: int) -> tuple[np.ndarray | None, str]:
+def _load(path: Path, size: int) -> LoadedImage:
     try:
         with decoding_errors(path):
-            return load_rgb(path, size), ""
+            return LoadedImage(path, load_rgb(path, size))
     except UnreadableImageError as error:
-        return None, str(error)
-
-
-def _unreadable(path: Path, problem: str) -> dict:
-    return {"file": str(path), "age": None, "low": None, "high": None, "warning": "", "problem": problem}
-
-
-def _row(path: Path, pixels: np.ndarray, found: tuple, usual: dict[str, float]) -> dict:
-    age, low, high = (round(float(each), 1) for each in found)
-    return {
-        "file": str(path),
-        "age": age,
-        "low": low,
-        "high": high,
-        "warning": unlike(path, pixels, usual),
-        "problem": "",
-    }
+        return LoadedImage(path, None, str(error))

@@ -28,8 +28,8 @@ from age_tasks.registry.promotions import (
 from age_tasks.reports.model_report import model_card_from_run, report_from_run
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
-from age_tasks.serving.input_checks import usual
-from age_tasks.serving.litert import COMPARED, contract, export_checked
+from age_tasks.serving.input_checks import training_floor
+from age_tasks.serving.litert import COMPARED, export_checked, model_signature
 from age_tasks.stages._inputs import images_of, read_splits
 from age_tasks.store.base import file_sha256
 
@@ -81,7 +81,7 @@ def _facts(run: Workspace, config: Config, gate: GateResult, export: dict[str, A
         "gate": gate.model_dump(mode="json"),
         "augmentation": config.augmentation.model_dump(),
         "usual": _input_floor(run, size),
-        **contract(size),
+        **model_signature(size),
         "export": export,
     }
 
@@ -90,7 +90,7 @@ def _input_floor(run: Workspace, size: int) -> dict[str, float]:
     """The image quality that nearly all training images reach, estimated on a sample."""
     train, folder = read_splits(run)["train"], images_of(run)
     sample = train["file_name"].sample(min(QUALITY_SAMPLE, len(train)), random_state=0)
-    return usual((folder.path(name) for name in sample), size)
+    return training_floor((folder.path(name) for name in sample), size)
 
 
 def _log_to_mlflow(run: Workspace, config: Config, files: Mapping[str, Path], evaluation: Path) -> None:

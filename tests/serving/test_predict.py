@@ -11,7 +11,7 @@ from age_tasks.cli.app import main
 from age_tasks.errors import LabelsError
 from age_tasks.registry.promotions import VERSIONS, champion
 from age_tasks.runs.run import Workspace
-from age_tasks.serving.predict import pictures_in
+from age_tasks.serving.predict import find_images
 from age_tasks.store.files import FileStore
 from tests.support.settings import point_at
 
@@ -25,7 +25,7 @@ def model(finished: Workspace, sample, tmp_path: Path, monkeypatch: pytest.Monke
     return FileStore(tmp_path / "store")
 
 
-def test_the_ages_are_those_of_the_run_s_own_evaluation(model: FileStore, finished: Workspace, sample, capsys):
+def test_ages_equal_those_of_the_run_s_evaluation(model: FileStore, finished: Workspace, sample, capsys):
     tested = pd.read_csv(finished.input("evaluate", "predictions.csv")).head(5)
     pictures = [str(sample.images / name) for name in tested["file_name"]]
     assert main(["predict", "--json", *pictures]) == 0
@@ -36,7 +36,7 @@ def test_the_ages_are_those_of_the_run_s_own_evaluation(model: FileStore, finish
         assert 0 <= row["low"] <= row["age"] <= row["high"]
 
 
-def test_a_folder_goes_in_and_a_table_comes_out(model: FileStore, sample, tmp_path: Path):
+def test_a_folder_is_predicted_into_a_table(model: FileStore, sample, tmp_path: Path):
     folder, out = tmp_path / "new", tmp_path / "ages.csv"
     folder.mkdir()
     for picture in sorted(sample.images.glob("0000*.jpg"))[:4]:
@@ -49,7 +49,7 @@ def test_a_folder_goes_in_and_a_table_comes_out(model: FileStore, sample, tmp_pa
     assert (table["age"] != "").sum() == 4
 
 
-def test_a_csv_names_the_pictures(model: FileStore, sample, capsys):
+def test_images_can_be_listed_in_a_csv(model: FileStore, sample, capsys):
     listed = sample.images / "list.csv"
     listed.write_text("file_name,note\n00003.jpg,x\nnone.jpg,y\n")
     assert main(["predict", str(listed)]) == 0
@@ -62,11 +62,11 @@ def test_a_csv_names_the_pictures(model: FileStore, sample, capsys):
 
 
 @pytest.mark.parametrize("name", ["../secret.jpg", "/etc/passwd", "a/../../x.jpg"])
-def test_a_csv_names_no_pictures_elsewhere(name: str, tmp_path: Path):
+def test_a_csv_lists_no_images_outside_its_folder(name: str, tmp_path: Path):
     listed = tmp_path / "list.csv"
     listed.write_text(f"file_name\n00003.jpg\n{name}\n")
     with pytest.raises(LabelsError, match=rf"list\.csv row 2: '{name}': the file name leaves"):
-        pictures_in([listed])
+        find_images([listed])
 
 
 def test_a_changed_byte_is_refused_by_name(model: FileStore, sample, capsys: pytest.CaptureFixture[str]):
@@ -81,17 +81,19 @@ def test_a_changed_byte_is_refused_by_name(model: FileStore, sample, capsys: pyt
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nothing.jpg"], "nothing.jpg: no such picture, folder or CSV file"),
+        (["nothing.jpg"], "nothing.jpg: no such image, folder or CSV file"),
         (["{images}/00003.jpg", "--version", "9"], "no version '9' has been promoted; there are: v1"),
     ],
 )
-def test_mistakes_are_told_in_a_line(model: FileStore, sample, arguments, said, capsys: pytest.CaptureFixture[str]):
+def test_mistakes_are_reported_in_one_line(
+    model: FileStore, sample, arguments, said, capsys: pytest.CaptureFixture[str]
+):
     assert main(["predict", *(word.format(images=sample.images) for word in arguments)]) != 0
     told = capsys.readouterr().err
     assert said in told
     assert "Traceback" not in told
 
 
-def test_without_a_model_that_is_said(place: Path, sample, capsys: pytest.CaptureFixture[str]):
+def test_prediction_needs_a_promoted_model(place: Path, sample, capsys: pytest.CaptureFixture[str]):
     assert main(["predict", str(sample.images / "00003.jpg")]) == 74
     assert "no model has been promoted yet" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from age_tasks.errors import MissingInputError
 from age_tasks.registry.approval import Approval
 from age_tasks.registry.promotions import champion, fetch_version, history, publish_version, rollback
 from age_tasks.runs.run import Workspace, open_run
-from age_tasks.serving.litert import ages
+from age_tasks.serving.litert import litert_predict
 from age_tasks.stages import publish
 from age_tasks.stages._inputs import images_of
 from age_tasks.stages.publish import promote_candidate, trained_on
@@ -125,7 +125,7 @@ def test_the_litert_file_of_a_version_predicts_the_same_ages(finished: Workspace
     assert finished.require_record("publish").summary["export"].startswith("same ages within 0.0")
     tested, folder = table(finished, "evaluate", "predictions.csv").head(5), images_of(finished)
     pixels = np.stack([load_rgb(folder.path(name), 64) for name in tested["file_name"]]).astype("float32")
-    assert ages(tmp_path / "model.tflite", pixels) == pytest.approx(tested["finetune"].to_numpy(), abs=0.1)
+    assert litert_predict(tmp_path / "model.tflite", pixels) == pytest.approx(tested["finetune"].to_numpy(), abs=0.1)
     assert "runs in LiteRT" in finished.input("publish", "report.html").read_text()
 
 
