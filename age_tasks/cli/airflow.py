@@ -98,7 +98,7 @@ def serve() -> int:
     print(f"Airflow is starting; its log is {log}", flush=True)
     with log.open("w") as file:
         server = subprocess.Popen([sys.executable, "-m", "airflow", "standalone"], env=env, stdout=file, stderr=file)
-        threading.Thread(target=_welcome, args=(server, address, _password(env)), daemon=True).start()
+        threading.Thread(target=_welcome, args=(server, address, admin_password(env)), daemon=True).start()
         try:
             return server.wait()
         except KeyboardInterrupt:  # the terminal sent it to Airflow too
@@ -143,7 +143,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _password(env: Mapping[str, str]) -> str:
+def admin_password(env: Mapping[str, str]) -> str:
     """The password of `admin`, drawn once; Airflow's simple auth manager reads it from the same file."""
     path = Path(env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
     if not path.exists():
