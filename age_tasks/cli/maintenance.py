@@ -25,16 +25,16 @@ def register(app: typer.Typer) -> None:
 
         locations = Locations.from_env()
         store = open_store(locations.store)
-        found = prune.superfluous(store, keep)
+        found = prune.prunable(store, keep)
         on_disk = [local_path(store.url)] if store.url.startswith("file:") else []
-        unfinished = prune.half_written({locations.cache, *on_disk})
+        temporaries = prune.stale_temporaries({locations.cache, *on_disk})
         sizes = {name: sum(entry.size for entry in entries) for name, entries in found.items()}
-        sizes |= {f"{path}, incomplete write": size for path, size in unfinished.items()}
+        sizes |= {f"{path}, incomplete write": size for path, size in temporaries.items()}
         for name, size in sizes.items():
             print(f"{size / 1e6:10.1f} MB  {name}")
         if delete:
             prune.delete(store, found)
-            for path in unfinished:
+            for path in temporaries:
                 path.unlink(missing_ok=True)
         verdict = "removed" if delete else "could be removed; nothing was: add --delete"
         print(f"{sum(sizes.values()) / 1e6:10.1f} MB  {verdict}")
@@ -46,10 +46,11 @@ def register(app: typer.Typer) -> None:
         delete: Delete = False,
     ) -> int:
         """List what is stored of one image: its rows, thumbnails and cached features; erase it with --delete."""
-        from age_tasks.maintenance.forget import forget, look_up
+        from age_tasks.maintenance.forget import forget
+        from age_tasks.maintenance.traces import find_image
 
         locations = Locations.from_env()
         store, cache = open_store(locations.store), locations.cache
-        for line in forget(look_up(file_name, store, cache), store, cache, delete):
+        for line in forget(find_image(file_name, store, cache), store, cache, delete):
             print(line, flush=True)
         return 0

@@ -1,4 +1,4 @@
-"""What is no longer needed: old runs, versions that were never promoted, and what killed writers left behind."""
+"""Removing what is no longer needed: old runs, versions never promoted, temporary files of killed processes."""
 
 import contextlib
 import json
@@ -14,14 +14,14 @@ from age_tasks.runs.listing import Records, runs_in
 from age_tasks.runs.records import ResultPointer
 from age_tasks.store.base import TEMPORARY, Entry, Store
 
-A_DAY = 86_400  # seconds
+STALE_SECONDS = 86_400
 
 
-def superfluous(store: Store, keep: int) -> dict[str, list[Entry]]:
-    """The objects that may go, by the run or version that they belong to.
+def prunable(store: Store, keep: int) -> dict[str, list[Entry]]:
+    """The objects that can be removed, by the run or version that they belong to.
 
-    What stays: every version that the promotion log names and the run that made it, the newest `keep` runs, the runs
-    whose results those reuse, and the newest deals, on which later ones build.
+    Kept are every version in the promotion log and the run that made it, the newest `keep` runs, the runs whose results
+    those reuse, and the newest split assignments, which later runs extend.
 
     Args:
         keep: number of runs.
@@ -30,15 +30,15 @@ def superfluous(store: Store, keep: int) -> dict[str, list[Entry]]:
         SettingsError: fewer than one run is to be kept.
     """
     if keep < 1:
-        raise SettingsError(f"--keep {keep}: at least the newest run has to stay")
+        raise SettingsError(f"--keep {keep}: at least the newest run must be kept")
     promotions, (created, records) = history(store), runs_in(store)
     needed = set(sorted(created, key=created.__getitem__)[-keep:])
-    needed |= {entry.run for entry in promotions if entry.run} | set(_remembered(records))
-    needed |= {record.reused_from for key in needed for record in records.get(key, {}).values()} - {None}
+    needed |= {entry.run for entry in promotions if entry.run} | set(_runs_extended(records))
+    needed |= {record.reused_from for key in needed for record in records.get(key, {}).values() if record.reused_from}
     named = {entry.version for entry in promotions}
     found: dict[str, list[Entry]] = {}
     for entry in store.entries():
-        run, version = _belongs(store, entry)
+        run, version = _owner(store, entry)
         if version and version not in named and version.rpartition("-")[0] not in needed:
             found.setdefault(f"version {version}", []).append(entry)
         elif run and run not in needed:
@@ -47,28 +47,28 @@ def superfluous(store: Store, keep: int) -> dict[str, list[Entry]]:
 
 
 def delete(store: Store, found: dict[str, list[Entry]]) -> None:
-    """Remove what `superfluous` found; records and manifests first, so that nothing is left that looks whole."""
+    """Remove what `prunable` found; records and manifests first: an interruption leaves nothing that looks complete."""
     for entries in found.values():
         for entry in sorted(entries, key=lambda entry: not entry.key.endswith(".json")):
             store.delete(entry.key)
 
 
-def half_written(folders: Iterable[Path]) -> dict[Path, int]:
-    """The temporary files that nobody has written to for a day, and their sizes in bytes: their writers were killed.
+def stale_temporaries(folders: Iterable[Path]) -> dict[Path, int]:
+    """Temporary files that have not been written to for a day, with their sizes in bytes: their writers were killed.
 
-    A bucket has none: an object is there whole or not at all.
+    A bucket has none, as an object appears only when it is complete.
     """
-    found, long_ago = {}, time.time() - A_DAY
+    found, stale_before = {}, time.time() - STALE_SECONDS
     for path in (path for folder in folders for path in folder.rglob(f"{TEMPORARY}*")):
-        with contextlib.suppress(FileNotFoundError):  # its writer has finished
-            facts = path.stat()
-            if facts.st_mtime < long_ago:
-                found[path] = facts.st_size
+        with contextlib.suppress(FileNotFoundError):  # renamed by its writer
+            status = path.stat()
+            if status.st_mtime < stale_before:
+                found[path] = status.st_size
     return found
 
 
-def _remembered(records: Records) -> Iterator[str]:
-    """The runs with the newest results that the next ones build on, for each choice of settings."""
+def _runs_extended(records: Records) -> Iterator[str]:
+    """The newest runs of each stage that continues its previous result, one for each choice of settings."""
     for stage in (name for name, each in PIPELINE.items() if each.needs.follows_previous):
         newest: dict[str, tuple[str, str]] = {}
         for run, stages in records.items():
@@ -79,7 +79,7 @@ def _remembered(records: Records) -> Iterator[str]:
         yield from (run for _, run in newest.values())
 
 
-def _belongs(store: Store, entry: Entry) -> tuple[str, str]:
+def _owner(store: Store, entry: Entry) -> tuple[str, str]:
     """The run and the version that an object is part of, each empty if it is part of none."""
     match entry.key.split("/"):
         case ["runs", run, *_]:

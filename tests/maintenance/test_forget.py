@@ -1,4 +1,4 @@
-"""A picture that somebody wants forgotten, in the store and cache of a finished run."""
+"""Erasing one image from the store and cache of a finished run."""
 
 import json
 import shutil
@@ -14,7 +14,9 @@ from age_tasks.data.labels_file import content_sha256
 from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.environment import PROJECT, Locations
 from age_tasks.errors import SettingsError
-from age_tasks.maintenance.forget import Picture, cached, changes, forget, look_up
+from age_tasks.maintenance.erased_content import ErasedImage
+from age_tasks.maintenance.forget import forget
+from age_tasks.maintenance.traces import find_image, traces_in_cache, traces_in_store
 from age_tasks.registry.promotions import VERSIONS, champion, fetch_version
 from age_tasks.reports.html import png_uri
 from age_tasks.runs.run import Workspace, open_run
@@ -49,7 +51,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_at_first_it_is_only_listed(copied: Path, worst: pd.Series, capsys: pytest.CaptureFixture[str]):
+def test_without_delete_traces_are_listed_and_nothing_changes(
+    copied: Path, worst: pd.Series, capsys: pytest.CaptureFixture[str]
+):
     before = contents(copied)
     assert main(["forget", worst.file_name]) == 0
     said = capsys.readouterr().out
@@ -62,13 +66,13 @@ def test_at_first_it_is_only_listed(copied: Path, worst: pd.Series, capsys: pyte
         "sha256, size and hash",
     ):
         assert trace in said
-    assert "nothing was removed: give --delete" in said
+    assert "nothing was removed: add --delete" in said
     assert "v1: tested on it, and kept: a model can't forget" in said
-    assert "take its row out of labels.csv" in said
+    assert "remove its row from labels.csv" in said
     assert "retrain" not in said
 
 
-def test_afterwards_neither_name_nor_face_nor_features_are_left(copied: Path, worst: pd.Series):
+def test_name_face_and_features_are_removed(copied: Path, worst: pd.Series):
     store, cache = copied / "store", copied / "cache"
     sheet = store / "runs" / "finished" / "evaluate" / "worst_errors.png"
     face = png_uri(sheet)
@@ -80,11 +84,11 @@ def test_afterwards_neither_name_nor_face_nor_features_are_left(copied: Path, wo
     (ledger,) = files_with(worst.sha256, copied)
     assert ledger.startswith(f"store/{VERSIONS}")
     assert ledger.endswith("/trained_on.csv")
-    with pytest.raises(SettingsError, match="is known neither in"):
-        look_up(worst.file_name, FileStore(store), cache)
+    with pytest.raises(SettingsError, match="is neither in"):
+        find_image(worst.file_name, FileStore(store), cache)
 
 
-def test_all_else_is_as_it_was(copied: Path, finished: Workspace, worst: pd.Series):
+def test_other_rows_and_outputs_stay_and_agree_with_their_records(copied: Path, finished: Workspace, worst: pd.Series):
     assert main(["forget", worst.file_name, "--delete"]) == 0
     for key in ("finished", "again"):  # checked against the sha256 in the records
         with open_run(key, Locations.from_env()) as run:
@@ -100,15 +104,16 @@ def test_all_else_is_as_it_was(copied: Path, finished: Workspace, worst: pd.Seri
             before = finished.input("snapshot", "labels.csv").read_text().splitlines()
             assert frozen == ["" if row.startswith(f"{worst.file_name},") else row for row in before]
     version = champion(run.store).version
-    assert fetch_version(run.store, version, copied / "now")["files"].keys() == set(
-        fetch_version(finished.store, version, copied / "before")["files"]
+    assert fetch_version(run.store, version, copied / "now").files.keys() == set(
+        fetch_version(finished.store, version, copied / "before").files
     )
     for index in (copied / "cache" / "features").glob("*/*.json"):
         assert len(json.loads(index.read_text())) == len(_rows(index))
 
 
-def test_no_result_without_it_stands_in_for_one_with_it(copied: Path, finished: Workspace, worst: pd.Series):
-    """Labels that still name it are another input: their results are not those that it was taken from."""
+def test_changed_results_are_not_reused_for_the_labels_that_still_list_the_image(
+    copied: Path, finished: Workspace, worst: pd.Series
+):
     assert main(["forget", worst.file_name, "--delete"]) == 0
     for key in ("finished", "again"):
         with open_run(key, Locations.from_env()) as run:
@@ -117,7 +122,7 @@ def test_no_result_without_it_stands_in_for_one_with_it(copied: Path, finished: 
             assert run.record("gate").fingerprint == finished.record("gate").fingerprint
 
 
-def test_features_of_others_are_kept(copied: Path, worst: pd.Series):
+def test_features_of_other_images_are_kept(copied: Path, worst: pd.Series):
     def features() -> dict[tuple[str, str], bytes]:
         found = {}
         for index in (copied / "cache" / "features").glob("*/*.json"):
@@ -137,21 +142,21 @@ def _rows(index: Path):
     return np.load(index.with_suffix(".npy"), mmap_mode="r")
 
 
-def test_copies_under_other_names_go_along(copied: Path, finished: Workspace, capsys: pytest.CaptureFixture[str]):
+def test_copies_under_other_names_are_erased_too(copied: Path, finished: Workspace, capsys: pytest.CaptureFixture[str]):
     assert main(["forget", "00000.jpg", "--delete"]) == 0
-    assert "00000.jpg, the same picture as g-copy.jpg" in capsys.readouterr().out
+    assert "00000.jpg, the same image as g-copy.jpg" in capsys.readouterr().out
     assert files_with("g-copy.jpg", copied) == []
 
 
-def test_what_nearly_shows_the_same_is_named(copied: Path, capsys: pytest.CaptureFixture[str]):
+def test_near_duplicates_are_named_but_not_erased(copied: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["forget", "g-near.jpg"]) == 0
     said = capsys.readouterr().out
-    assert "nearly the same picture, and to be named by itself: 00003.jpg" in said
+    assert "nearly the same image, to be forgotten separately: 00003.jpg" in said
     assert "v1: trained on it, and kept: a model can't forget" in said
-    assert "and retrain, for a version that has not seen it" in said
+    assert "then retrain for a version that has not seen it" in said
 
 
-def test_a_broken_row_goes_from_the_quarantine_and_its_page(copied: Path):
+def test_a_quarantined_row_is_removed_from_the_table_and_the_page(copied: Path):
     page = copied / "store" / "runs" / "finished" / "validate" / "index.html"
     rows = page.read_text().count("<tr>")
     assert main(["forget", "f-999.jpg", "--delete"]) == 0
@@ -161,7 +166,9 @@ def test_a_broken_row_goes_from_the_quarantine_and_its_page(copied: Path):
 
 
 @pytest.mark.parametrize("puts", [0, 1, 4, 8, 12])
-def test_who_was_interrupted_begins_again(puts: int, copied: Path, worst: pd.Series, monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupted_removal_can_be_repeated(
+    puts: int, copied: Path, worst: pd.Series, monkeypatch: pytest.MonkeyPatch
+):
     store, put = FileStore(copied / "store"), FileStore.put
     left = iter([None] * puts)
 
@@ -170,7 +177,7 @@ def test_who_was_interrupted_begins_again(puts: int, copied: Path, worst: pd.Ser
             raise KeyboardInterrupt
         put(self, key, source)
 
-    going = forget(look_up(worst.file_name, store, copied / "cache"), store, copied / "cache", delete=True)
+    going = forget(find_image(worst.file_name, store, copied / "cache"), store, copied / "cache", delete=True)
     with monkeypatch.context() as patch:
         patch.setattr(FileStore, "put", put_some)
         with pytest.raises(KeyboardInterrupt):
@@ -184,17 +191,17 @@ def test_who_was_interrupted_begins_again(puts: int, copied: Path, worst: pd.Ser
                 run.input(stage, name)
 
 
-def test_a_name_that_nobody_knows_is_said(copied: Path, capsys: pytest.CaptureFixture[str]):
+def test_an_unknown_name_is_refused(copied: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["forget", "../00001.jpg", "--delete"]) == SettingsError.exit_code
     assert "write it as labels.csv does" in capsys.readouterr().err
 
 
 def rewritten(tmp_path: Path, key: str, content: str, *names: str) -> str:
-    """What becomes of a file of a run when pictures of these names are forgotten."""
+    """A file of a run after the images of these names were erased."""
     store = FileStore(tmp_path / "store")
     store.put(key, content.encode())
-    picture = Picture(names[0], frozenset(names), frozenset({"a1" * 32}), frozenset({"a1" * 32}), frozenset())
-    for folder, changed in changes(picture, store):
+    image = ErasedImage(names[0], frozenset(names), frozenset({"a1" * 32}), frozenset({"a1" * 32}), frozenset())
+    for folder, changed in traces_in_store(image, store):
         for name, new in changed.items():
             store.put(f"{folder}/{name}", new)
     return store.get(key).decode()
@@ -216,11 +223,11 @@ def rewritten(tmp_path: Path, key: str, content: str, *names: str) -> str:
     ],
     ids=["whole names", "mentions", "by content", "quoted lines"],
 )
-def test_only_its_own_rows_go_from_a_table(before: str, after: str, tmp_path: Path):
+def test_only_the_image_s_rows_are_removed_from_a_table(before: str, after: str, tmp_path: Path):
     assert rewritten(tmp_path, "runs/x/validate/quarantine.csv", before, "1.jpg") == after
 
 
-def test_a_formula_for_a_name_is_found_as_people_s_tables_write_it(tmp_path: Path):
+def test_a_name_that_was_escaped_as_a_formula_is_found(tmp_path: Path):
     before = '"file_name","age"\n"\'=1+1.jpg",3\n"b.jpg",4\n'
     assert (
         rewritten(tmp_path, "runs/x/evaluate/predictions.csv", before, "=1+1.jpg") == '"file_name","age"\n"b.jpg",4\n'
@@ -235,7 +242,7 @@ def test_frozen_labels_keep_their_line_numbers(tmp_path: Path):
     )
 
 
-def test_names_like_words_and_numbers_wreck_no_page_and_no_record(tmp_path: Path):
+def test_names_that_look_like_words_or_numbers_change_no_other_text(tmp_path: Path):
     page = "<p>30 of NA rows</p>\n<tr><td>NA</td><td>30</td></tr>\n"
     assert rewritten(tmp_path, "runs/x/validate/index.html", page, "NA") == "<p>30 of NA rows</p>\n"
     found = '[{"observed": "30", "rows": 30, "NA": "a.b"}]\n'
@@ -244,23 +251,23 @@ def test_names_like_words_and_numbers_wreck_no_page_and_no_record(tmp_path: Path
     )
 
 
-def test_fetched_copies_and_what_was_left_half_written_go_too(tmp_path: Path):
+def test_fetched_copies_and_incomplete_features_are_removed(tmp_path: Path):
     for name in ("images/ab/1", "images/ab/2", "features/p/shard.npy", "versions/v/report.html"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     content = frozenset({content_sha256(b"images/ab/1")})
-    picture = Picture("a.jpg", frozenset({"a.jpg"}), content, content, frozenset())
-    for _, remove in cached(picture, tmp_path):
+    image = ErasedImage("a.jpg", frozenset({"a.jpg"}), content, content, frozenset())
+    for _, remove in traces_in_cache(image, tmp_path):
         remove()
     assert {name for name in contents(tmp_path) if "sqlite" not in name} == {"images/ab/2"}
 
 
-def test_what_is_no_picture_stands_for_itself_alone(tmp_path: Path):
-    """A page "not found", say, that was stored under many names."""
+def test_equal_files_that_are_no_images_are_not_taken_for_copies(tmp_path: Path):
+    """Such as an HTML page "not found" that was stored under many names."""
     store, page = FileStore(tmp_path / "store"), "not an image: an HTML page"
     rows = [f"a.jpg,{'a1' * 32},{page}", f"b.jpg,{'a1' * 32},{page}"]
     store.put("runs/x/snapshot/snapshot.csv", "\n".join(["file_name,sha256,problem", *rows, ""]).encode())
-    for _ in forget(look_up("a.jpg", store, tmp_path / "cache"), store, tmp_path / "cache", delete=True):
+    for _ in forget(find_image("a.jpg", store, tmp_path / "cache"), store, tmp_path / "cache", delete=True):
         pass
     assert store.get("runs/x/snapshot/snapshot.csv").decode().splitlines()[1:] == rows[1:]
 

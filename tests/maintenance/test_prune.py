@@ -6,7 +6,7 @@ import pytest
 
 from age_tasks.cli.app import main
 from age_tasks.errors import SettingsError
-from age_tasks.maintenance.prune import A_DAY, delete, half_written, superfluous
+from age_tasks.maintenance.prune import STALE_SECONDS, delete, prunable, stale_temporaries
 from age_tasks.registry.promotions import VERSIONS, champion, fetch_version, promote, publish_version
 from age_tasks.runs.records import RunSettings
 from age_tasks.store.base import Store
@@ -16,7 +16,7 @@ from tests.support.records import put_record
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Store:
-    """Six weekly runs: the second promoted its model, the third dealt the splits, the fifth stands on the fourth."""
+    """Six weekly runs: the second promoted its model, the third assigned the splits, the fifth reuses the fourth."""
     store = FileStore(tmp_path / "store")
     for week in range(1, 7):
         started(store, f"week{week}", f"2026-01-{7 * week:02d}")
@@ -49,8 +49,8 @@ def version(store: Store, folder: Path, name: str) -> None:
     publish_version(store, name, {"model.keras": folder / "model.keras"}, {"run": name.partition("-")[0]})
 
 
-def test_what_is_needed_stays_and_the_rest_is_named(runs: Store):
-    found = superfluous(runs, keep=2)
+def test_runs_that_nothing_depends_on_are_prunable(runs: Store):
+    found = prunable(runs, keep=2)
     assert set(found) == {"run week1", "version week1-0a"}
     assert {entry.key for entry in found["run week1"]} == {
         "runs/week1/run.json",
@@ -60,36 +60,36 @@ def test_what_is_needed_stays_and_the_rest_is_named(runs: Store):
     }
 
 
-def test_only_what_was_named_is_removed(runs: Store, tmp_path: Path):
+def test_delete_removes_exactly_what_was_listed(runs: Store, tmp_path: Path):
     before = set(runs.list())
-    found = superfluous(runs, keep=1)
+    found = prunable(runs, keep=1)
     assert set(found) == {"run week1", "run week4", "run week5", "version week1-0a"}
     delete(runs, found)
     assert before - set(runs.list()) == {entry.key for entries in found.values() for entry in entries}
-    assert superfluous(runs, keep=1) == {}
+    assert prunable(runs, keep=1) == {}
     assert fetch_version(runs, champion(runs).version, tmp_path / "champion").run == "week2"
 
 
-def test_a_version_of_a_run_at_work_stays_though_it_is_not_whole_yet(runs: Store):
+def test_an_incomplete_version_of_a_kept_run_is_kept(runs: Store):
     runs.put(f"{VERSIONS}week6-0d/model.keras", b"on its way")
     runs.put(f"{VERSIONS}week1-0e/model.keras", b"its publisher was killed long ago")
-    found = superfluous(runs, keep=1)
+    found = prunable(runs, keep=1)
     assert "version week6-0d" not in found
     assert "version week1-0e" in found
 
 
-def test_the_newest_run_can_not_be_pruned(runs: Store):
+def test_keeping_no_run_is_refused(runs: Store):
     with pytest.raises(SettingsError, match="--keep 0"):
-        superfluous(runs, keep=0)
+        prunable(runs, keep=0)
 
 
-def test_half_written_files_go_once_nobody_can_be_writing_them(runs: Store, tmp_path: Path, monkeypatch, capsys):
+def test_temporary_files_are_removed_a_day_after_their_last_write(runs: Store, tmp_path: Path, monkeypatch, capsys):
     left, at_work = (tmp_path / folder / ".tmp-k1lled" for folder in ("store/runs/week1", "cache/features"))
     for path in (left, at_work):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"half of i")
-    os.utime(left, (0, time.time() - A_DAY - 60))
-    assert half_written([tmp_path / "store", tmp_path / "cache"]) == {left: 9}
+    os.utime(left, (0, time.time() - STALE_SECONDS - 60))
+    assert stale_temporaries([tmp_path / "store", tmp_path / "cache"]) == {left: 9}
     for name in ("store", "cache"):
         monkeypatch.setenv(f"AGE_{name.upper()}", str(tmp_path / name))
     assert main(["prune"]) == 0
