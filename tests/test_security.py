@@ -1,11 +1,10 @@
-"""What SECURITY.md promises of several modules together: text, names and secrets on their way through a run."""
+"""Measures of SECURITY.md that involve several modules: text, names and secrets on their way through a run."""
 
 import csv
 import json
 import re
 import shutil
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +20,8 @@ from age_tasks.runs.run import Workspace, open_run, start_run
 from age_tasks.stages.finetune import take_weights
 from age_tasks.store.files import FileStore
 from tests.support.hostile import HUSH, model_with_code
+from tests.support.page import Page
+from tests.support.records import put_record
 from tests.support.settings import QUICK, overrides, point_at
 
 NAMES = (
@@ -38,7 +39,7 @@ AGES = ("<script>alert(1)</script>", "=1+1", "\"><img src='x' onerror='alert(1)'
 FOR_PEOPLE = (("validate", "quarantine.csv"), ("validate", "near_duplicates.csv"), ("split", "left_out.csv"))
 
 
-def test_every_test_that_the_list_of_threats_names_is_there():
+def test_every_test_that_security_md_names_exists():
     page = (PROJECT / "SECURITY.md").read_text()
     named = re.findall(r"`((?:\w+/)?test_\w+)::(test_\w+)`", page)
     rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
@@ -50,18 +51,18 @@ def test_every_test_that_the_list_of_threats_names_is_there():
 
 @pytest.fixture(scope="module")
 def hostile(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    """Labels, validated and dealt, in which others chose names and ages: good pictures, copies and broken rows."""
+    """Labels with names and ages of an attacker, validated and split: good images, copies and broken rows."""
     root = tmp_path_factory.mktemp("hostile")
     images = root / "images"
     images.mkdir()
     rows = dict(line.rsplit(",", 1) for line in sample.labels.read_text().splitlines()[1:121])
-    called = dict(zip(rows, NAMES, strict=False))  # the first get a hostile name
+    called = dict(zip(rows, NAMES, strict=False))  # the first images get a hostile name
     for name in rows:
         shutil.copy(sample.images / name, images / called.get(name, name))
     lines = [f"{quoted(called.get(name, name))},{age}" for name, age in rows.items()]
     shutil.copy(images / list(rows)[-1], images / "=near.jpg")
     with (images / "=near.jpg").open("ab") as file:
-        file.write(b"\0")  # other bytes, the same picture
+        file.write(b"\0")  # other bytes, the same image
     lines += [f"=near.jpg,{list(rows.values())[-1]}"]
     lines += [f"{quoted(name)},{quoted(age)}" for name, age in zip(NAMES, AGES, strict=False)]
     (root / "labels.csv").write_text("\n".join(["file_name,real_age", *lines]) + "\n")
@@ -78,37 +79,18 @@ def quoted(cell: str) -> str:
     return '"' + cell.replace('"', '""') + '"'
 
 
-class Markup(HTMLParser):
-    """What a browser would carry out of a page: elements, handlers and addresses; and what it would show."""
-
-    def __init__(self, html: str):
-        super().__init__()
-        self.elements, self.handlers, self.addresses, self.text = set[str](), set[str](), set[str](), ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        kind = dict(attributes).get("type")
-        self.elements.add(tag if kind != "application/json" else f"{tag} of data")
-        self.handlers |= {name for name, _ in attributes if name.startswith("on") or name == "autofocus"}
-        self.addresses |= {value or "" for name, value in attributes if name in {"src", "href", "action", "srcdoc"}}
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
 def test_names_and_ages_are_text_on_every_page(hostile: Workspace):
     pages = [name for name in hostile.require_record("validate").outputs if name.endswith(".html")]
     assert len(pages) >= 4
     for name in pages:
-        page = Markup(hostile.read("validate", name).decode())
-        assert not page.elements & {"script", "svg", "iframe", "object", "embed", "form", "base"}, name
+        page = Page(hostile.read("validate", name).decode())
+        assert not page.tags & {"script", "svg", "iframe", "object", "embed", "form", "base"}, name
         assert not page.handlers, name
         assert all(":" not in address or address.startswith("data:image/") for address in page.addresses), name
-    shown = Markup(hostile.read("validate", "index.html").decode()).text
+    shown = Page(hostile.read("validate", "index.html").decode()).text
     assert all(text in shown for text in (*NAMES[:3], *AGES))
-    assert "{{ 7 * 7 }}.jpg" in hostile.input("split", "train.csv").read_text() + "".join(
-        hostile.input("split", f"{name}.csv").read_text() for name in ("val", "test")
-    )
+    splits = [hostile.input("split", f"{name}.csv").read_text() for name in ("train", "val", "test")]
+    assert any("{{ 7 * 7 }}.jpg" in split for split in splits)
 
 
 def test_no_cell_of_a_csv_for_people_is_a_formula(hostile: Workspace):
@@ -120,18 +102,18 @@ def test_no_cell_of_a_csv_for_people_is_a_formula(hostile: Workspace):
     assert not [cell for cell in cells if cell[:1] in set("=+-@\t\r") and not cell[1:].isdigit()]
 
 
-def test_the_stages_hand_on_every_name_as_it_is(hostile: Workspace):
+def test_the_stages_pass_on_every_name_unchanged(hostile: Workspace):
     accepted = pd.read_csv(hostile.input("validate", "accepted.csv"), keep_default_na=False)["file_name"]
-    dealt = [
+    assigned = [
         pd.read_csv(hostile.input("split", f"{name}.csv"), keep_default_na=False)["file_name"]
         for name in ("train", "val", "test")
     ]
     assert set(NAMES[len(AGES) :]) <= set(accepted)
-    assert set(NAMES[len(AGES) :]) <= set(pd.concat(dealt))
+    assert set(NAMES[len(AGES) :]) <= set(pd.concat(assigned))
 
 
 def swapped(store: FileStore, folder: Path) -> str:
-    """A champion whose model brings code, by somebody who could write to the store: the manifest agrees with it."""
+    """A champion whose model contains code, by an attacker with write access: the manifest matches the file."""
     folder.mkdir(exist_ok=True)
     model, _ = model_with_code(folder / "model.keras")
     publish_version(store, "monday-0a1b", {"model.keras": model}, {"run": "monday", "test_mae": 6.5})
@@ -148,7 +130,7 @@ def test_a_swapped_champion_predicts_nothing(place: Path, sample: Sample, capsys
     assert not list(place.rglob("ran"))
 
 
-def test_a_swapped_champion_is_no_start_of_a_training(place: Path):
+def test_training_does_not_start_from_a_swapped_champion(place: Path):
     store = FileStore(place / "store")
     swapped(store, place / "made")
     locations = Locations.from_env()
@@ -174,8 +156,7 @@ def test_a_record_names_no_file_outside_its_stage(place: Path):
     secret.write_bytes(b"secret")
     locations = Locations.from_env()
     with open_run("monday", locations) as run:
-        record = {"status": "done", "outputs": {str(secret): {"sha256": "0" * 64, "bytes": 6}}}
-        run.store.put("runs/monday/evaluate/stage.json", json.dumps(record).encode())
+        put_record(run.store, "evaluate", "monday", outputs={str(secret): {"sha256": "0" * 64, "bytes": 6}})
         with pytest.raises(SettingsError, match="is not a valid key"):
             run.input("evaluate", str(secret))
 
@@ -184,7 +165,7 @@ def test_a_record_names_no_file_outside_its_stage(place: Path):
 @pytest.mark.parametrize(
     "address", [f"s3://key:{HUSH}@bucket/x", f"https://me:{HUSH}@host/labels.csv", f"ftp://me:a@{HUSH}@h/x"]
 )
-def test_an_address_with_a_password_is_refused_before_it_is_written_down(
+def test_an_address_with_a_password_is_refused_before_it_is_stored(
     variable: str, address: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv(variable, address)

@@ -277,7 +277,7 @@ def test_the_models_page_tells_the_whole_history(client: Client, tmp_path: Path)
     assert page.count("<circle") == 4
     assert page.count('class="back"') == 1
     assert 'href="age_retraining/tuesday/report"' in page
-    assert "Go back to an earlier version" in page
+    assert "Roll back to an earlier version" in page
     assert "/dags/" not in page  # Airflow's own pages would open inside of this one
     store.delete("registry/versions/monday/manifest.json")
     page = reader.get("/age/models").text

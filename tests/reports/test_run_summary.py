@@ -4,10 +4,10 @@ import pytest
 
 from age_tasks.errors import MissingInputError
 from age_tasks.reports.run_summary import newest_started, results, summary_table
-from age_tasks.runs.records import Output, StageRecord
 from age_tasks.runs.run import StoredRun
 from age_tasks.store.base import to_json
 from age_tasks.store.files import FileStore
+from tests.support.records import put_record, stage_record
 
 SUMMARIES = {
     "validate": {"accepted": 605, "quarantined": 17, "rows": 622},
@@ -17,11 +17,9 @@ SUMMARIES = {
 }
 
 
-def record(stage: str, run: str = "monday", **changed: object) -> StageRecord:
-    facts = {"stage": stage, "run": run, "status": "done", "started": "2026-11-26T10:00:00.000+00:00", "seconds": 61.04}
-    facts |= {"finished": "2026-11-26T10:01:01.000+00:00", "peak_memory_gb": 0.421, "fingerprint": "f" * 64}
-    facts |= {"settings": {}, "inputs": {}, "outputs": {}, "versions": {}, "machine": "a machine"}
-    return StageRecord.model_validate(facts | {"summary": SUMMARIES.get(stage, {})} | changed)
+def put(run: StoredRun, stage: str, **changed: object) -> None:
+    fields = {"seconds": 61.04, "peak_memory_gb": 0.421, "summary": SUMMARIES.get(stage, {})}
+    put_record(run.store, stage, run.key, **fields | changed)
 
 
 @pytest.fixture
@@ -32,14 +30,10 @@ def run(tmp_path: Path) -> StoredRun:
     return StoredRun("monday", store)
 
 
-def put(run: StoredRun, found: StageRecord) -> None:
-    run.store.put(f"runs/{run.key}/{found.stage}/stage.json", found.to_bytes())
-
-
 def test_the_table_has_seconds_memory_results_and_pages(run: StoredRun):
-    report = {"report.html": Output(sha256="0" * 64, bytes=1)}
-    for found in (record("validate"), record("evaluate"), record("gate"), record("publish", outputs=report)):
-        put(run, found)
+    for stage in ("validate", "evaluate", "gate"):
+        put(run, stage)
+    put(run, "publish", outputs={"report.html": {"sha256": "0" * 64, "bytes": 1}})
     lines = summary_table(run).splitlines()
     assert lines[0] == "Run monday"
     assert lines[3].split() == ["validate", "61.0", "0.42"]
@@ -51,15 +45,16 @@ def test_the_table_has_seconds_memory_results_and_pages(run: StoredRun):
 
 
 def test_reused_and_failed_stages_are_marked(run: StoredRun):
-    put(run, record("snapshot", reused_from="sunday", seconds=0.0))
-    put(run, record("validate", status="failed", error="too many rows\nmore", summary={}))
+    put(run, "snapshot", reused_from="sunday", seconds=0.0)
+    put(run, "validate", status="failed", error="too many rows\nmore", summary={})
     reused, failed = summary_table(run).splitlines()[3:5]
     assert reused.split() == ["snapshot", "0.0", "reused", "from", "sunday"]
     assert failed.endswith("FAILED: too many rows")
 
 
 def test_results_are_those_of_the_stages_so_far():
-    assert dict(results({"evaluate": record("evaluate")})) == {
+    record = stage_record("evaluate", "monday", summary=SUMMARIES["evaluate"])
+    assert dict(results({"evaluate": record})) == {
         "test MAE (years)": "predict the median 13.31 → baseline 9.05 → fine-tuned 7.07"
     }
     assert dict(results({})) == {}

@@ -13,9 +13,13 @@ class Page:
             style.decompose()
         self.text = text_of(self.soup)
         self.tags = {element.name for element in self.soup.find_all()}
-        self.handlers = {name for element in self.soup.find_all() for name in element.attrs if name.startswith("on")}
+        attributes = {name for element in self.soup.find_all() for name in element.attrs}
+        self.handlers = {name for name in attributes if name.startswith("on") or name == "autofocus"}
         self.addresses = [
-            element[name] for element in self.soup.find_all() for name in ("src", "href") if name in element.attrs
+            element[name]
+            for element in self.soup.find_all()
+            for name in ("src", "href", "action", "srcdoc")
+            if name in element.attrs
         ]
         self.alternatives = [image["alt"] for image in self.soup.find_all("img")]
         self.headings = self.texts("h2")
