@@ -1,5 +1,6 @@
 """The documentation follows the code: generated pages are current, links and commands exist."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -85,6 +86,14 @@ def test_commands_that_pages_and_workflows_name_are_in_the_makefile():
         for name in re.findall(r"(?:`|run: |entry: |^)make ([a-z][a-z0-9-]*)", text, re.MULTILINE)
     }
     assert named <= targets
+
+
+def test_the_labelling_guide_explains_every_fault_of_a_row():
+    page = (DOCS / "labelling.md").read_text()
+    suite = json.loads((PROJECT / "expectations" / "suites" / "rows.json").read_text())
+    faults = [each["meta"]["fault"] for each in suite["expectations"] if each["meta"]]
+    assert faults
+    assert [fault for fault in faults if f"| {fault} |" not in page] == []
 
 
 def test_every_page_is_in_the_navigation():
