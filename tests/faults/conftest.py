@@ -1,4 +1,4 @@
-"""Every test here says how often it tried a fault and what survived.
+"""Every test here counts the faults that it tried and those that were survived.
 
 `make test-faults` writes the sums to benchmarks/faults.json.
 """
@@ -6,42 +6,35 @@
 import json
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-ROWS: list[dict] = []
+from tests.faults.tally import Row, Tally, sums
+
+ROWS: list[Row] = []
+FAILED: list[str] = []
 BEGAN = time.time()
 
 
 @pytest.fixture
-def tally(record_property):
-    """`tally("kills", tried=60, survived=60)`: what a test tried of one kind; further keywords are kept beside it."""
-
-    def say(kind: str, *, tried: int, survived: int, **facts) -> None:
-        record_property("faults", {"kind": kind, "tried": tried, "survived": survived, **facts})
-
-    return say
+def tally(record_property: Callable[[str, object], None]) -> Iterator[Tally]:
+    """Counts what the test tries; recorded whether it passes or fails."""
+    tally = Tally()
+    yield tally
+    for row in tally.rows():
+        record_property("faults", row)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.when == "call":
+    if report.failed:
+        FAILED.append(report.nodeid)
+    if report.when == "teardown":  # the properties of all phases
         ROWS.extend(row for name, row in report.user_properties if name == "faults")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    where = os.environ.get("FAULTS_JSON")
-    if where and not hasattr(session.config, "workerinput"):
-        Path(where).write_text(json.dumps(sums(ROWS), indent=2) + "\n")
-
-
-def sums(rows: list[dict]) -> dict:
-    """Rows of one kind added up: tried, survived, lost, and whatever else they say, one kind a key."""
-    kinds: dict[str, dict] = {}
-    for row in rows:
-        kind = kinds.setdefault(row["kind"], {"tried": 0, "survived": 0, "lost": 0})
-        kind["tried"] += row["tried"]
-        kind["survived"] += row["survived"]
-        kind["lost"] += row["tried"] - row["survived"]
-        kind.update({name: value for name, value in row.items() if name not in ("kind", "tried", "survived")})
-    return {"command": "make test-faults", "seconds": round(time.time() - BEGAN), **kinds}
+    target = os.environ.get("FAULTS_JSON")
+    if target and not hasattr(session.config, "workerinput"):
+        Path(target).write_text(json.dumps(sums(ROWS, FAILED, time.time() - BEGAN), indent=2) + "\n")

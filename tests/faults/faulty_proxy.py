@@ -49,12 +49,12 @@ Plan = Callable[[str, str], str | None]
 
 
 def some(rate: float, kinds: Sequence[str], seed: int) -> Plan:
-    """A share of the requests, by lot."""
-    lot, lock = random.Random(seed), threading.Lock()
+    """A share of the requests, at random."""
+    rng, lock = random.Random(seed), threading.Lock()
 
     def plan(method: str, path: str) -> str | None:
         with lock:
-            return lot.choice(kinds) if lot.random() < rate else None
+            return rng.choice(kinds) if rng.random() < rate else None
 
     return plan
 
@@ -204,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         raise ConnectionResetError
 
     def _changed(self, content: bytes, fault: str) -> bytes:
-        """One byte, by lot, is another."""
+        """One byte, at random, is another."""
         self.server.note(fault)
         at = random.randrange(len(content))
         return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]

@@ -14,6 +14,7 @@ from age_tasks.runs.run import Workspace
 from age_tasks.stages import publish
 from age_tasks.store.base import file_sha256
 from age_tasks.store.files import FileStore
+from tests.faults.tally import Tally
 from tests.support.builders import NOT_EXPORTED
 from tests.support.settings import QUICK, overrides, point_at
 from tests.support.small_disk import NotPossibleHere, filled, small_disk
@@ -51,31 +52,31 @@ def test_a_full_disk_is_told_and_room_is_all_it_takes(
     tmp_path: Path,
     monkeypatch,
     capsys,
-    tally,
+    tally: Tally,
 ):
-    folders = {name: tmp_path / folder for name, folder in PLACES.items()} | {place: disk / PLACES[place]}
-    earlier = STAGES[: STAGES.index(stage)]
-    copied = copy_of(finished, folders["AGE_STORE"], earlier)
-    point_at(monkeypatch, tmp_path, sample.labels)
-    monkeypatch.setenv("AGE_STORE", str(folders["AGE_STORE"]))
-    monkeypatch.setenv("AGE_CACHE", str(folders["AGE_CACHE"]))
-    folders["TMPDIR"].mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folders["TMPDIR"]))
-    monkeypatch.setattr(publish, "_export", lambda *_: NOT_EXPORTED)
-    before = contents(copied)
-    given = [stage, "--run", "finished", *(["--recipe", "demo", *overrides(QUICK)] if not earlier else [])]
-    with filled(disk, left):
-        code = main(given)
-    said = capsys.readouterr().err
-    assert "Traceback" not in said
-    assert code == (DiskFullError.exit_code if code or not left else 0)
-    if code:
-        assert f"no space left on the disk of {disk}" in said
-        assert f"({place})" in said
-    assert {key: digest for key, digest in contents(copied).items() if key in before} == before
-    assert main(given) == 0
-    assert not list(tmp_path.rglob(".tmp-*"))
-    tally("full_disks", tried=1, survived=1)
+    with tally.attempt("full_disks"):
+        folders = {name: tmp_path / folder for name, folder in PLACES.items()} | {place: disk / PLACES[place]}
+        earlier = STAGES[: STAGES.index(stage)]
+        copied = copy_of(finished, folders["AGE_STORE"], earlier)
+        point_at(monkeypatch, tmp_path, sample.labels)
+        monkeypatch.setenv("AGE_STORE", str(folders["AGE_STORE"]))
+        monkeypatch.setenv("AGE_CACHE", str(folders["AGE_CACHE"]))
+        folders["TMPDIR"].mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(folders["TMPDIR"]))
+        monkeypatch.setattr(publish, "_export", lambda *_: NOT_EXPORTED)
+        before = contents(copied)
+        given = [stage, "--run", "finished", *(["--recipe", "demo", *overrides(QUICK)] if not earlier else [])]
+        with filled(disk, left):
+            code = main(given)
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        assert code == (DiskFullError.exit_code if code or not left else 0)
+        if code:
+            assert f"no space left on the disk of {disk}" in said
+            assert f"({place})" in said
+        assert {key: digest for key, digest in contents(copied).items() if key in before} == before
+        assert main(given) == 0
+        assert not list(tmp_path.rglob(".tmp-*"))
 
 
 def copy_of(run: Workspace, folder: Path, stages: tuple[str, ...]) -> FileStore:

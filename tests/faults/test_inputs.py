@@ -31,8 +31,9 @@ from age_tasks.data.validation import with_derived_columns
 from age_tasks.demo.synthetic_faces import draw_face
 from age_tasks.errors import AgeTasksError, LabelsError, SettingsError
 from age_tasks.runs.keys import safe_run_key
-from tests.faults.measured import measured
-from tests.faults.mutation import mutated
+from tests.faults.mutated_bytes import mutated
+from tests.faults.resource_use import measured
+from tests.faults.tally import Tally
 from tests.support.settings import point_at
 
 NOT_A_NUMBER = "is not a number"
@@ -207,11 +208,11 @@ ROWS = {
 
 
 @pytest.mark.parametrize("case", ROWS)
-def test_a_bad_row_is_set_aside_with_its_reason(case: str, sorted_out, tally):
-    reasons, accepted = sorted_out
-    assert ROWS[case] in reasons[case]
-    assert case not in accepted
-    tally("bad_inputs", tried=1, survived=1)
+def test_a_bad_row_is_set_aside_with_its_reason(case: str, sorted_out, tally: Tally):
+    with tally.attempt("bad_inputs"):
+        reasons, accepted = sorted_out
+        assert ROWS[case] in reasons[case]
+        assert case not in accepted
 
 
 def test_good_rows_among_bad_ones_are_kept(sorted_out):
@@ -251,12 +252,12 @@ FILES = {
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_a_bad_labels_file_is_refused_with_file_and_line(case: str, place: Path, monkeypatch, capsys, tally):
-    content, says = FILES[case]
-    (place / "my labels.csv").write_bytes(content)
-    monkeypatch.setenv("AGE_LABELS", str(place / "my labels.csv"))
-    refused(["snapshot", "--run", "x"], LabelsError, rf"my labels\.csv.*{says}", capsys)
-    tally("bad_inputs", tried=1, survived=1)
+def test_a_bad_labels_file_is_refused_with_file_and_line(case: str, place: Path, monkeypatch, capsys, tally: Tally):
+    with tally.attempt("bad_inputs"):
+        content, says = FILES[case]
+        (place / "my labels.csv").write_bytes(content)
+        monkeypatch.setenv("AGE_LABELS", str(place / "my labels.csv"))
+        refused(["snapshot", "--run", "x"], LabelsError, rf"my labels\.csv.*{says}", capsys)
 
 
 # A recipe file → the error, which also names the file.
@@ -291,13 +292,16 @@ RECIPES = {
 
 
 @pytest.mark.parametrize("case", RECIPES)
-def test_a_bad_recipe_is_refused_with_its_file(case: str, place: Path, capsys, tally):
-    content, says = RECIPES[case]
-    (place / "own.yaml").write_bytes(content)
-    refused(
-        ["snapshot", "--run", "x", "--recipe", str(place / "own.yaml")], SettingsError, rf"own\.yaml: .*?{says}", capsys
-    )
-    tally("bad_inputs", tried=1, survived=1)
+def test_a_bad_recipe_is_refused_with_its_file(case: str, place: Path, capsys, tally: Tally):
+    with tally.attempt("bad_inputs"):
+        content, says = RECIPES[case]
+        (place / "own.yaml").write_bytes(content)
+        refused(
+            ["snapshot", "--run", "x", "--recipe", str(place / "own.yaml")],
+            SettingsError,
+            rf"own\.yaml: .*?{says}",
+            capsys,
+        )
 
 
 # Settings as the trigger form and the environment pass them, JSON → the error.
@@ -335,11 +339,11 @@ PASSED = {
 
 
 @pytest.mark.parametrize("case", PASSED)
-def test_bad_settings_are_refused_by_name(case: str, place: Path, monkeypatch, capsys, tally):
-    passed, says = PASSED[case]
-    monkeypatch.setenv("AGE_SET", passed)
-    refused(["snapshot", "--run", "x", "--recipe", "demo"], SettingsError, says, capsys)
-    tally("bad_inputs", tried=1, survived=1)
+def test_bad_settings_are_refused_by_name(case: str, place: Path, monkeypatch, capsys, tally: Tally):
+    with tally.attempt("bad_inputs"):
+        passed, says = PASSED[case]
+        monkeypatch.setenv("AGE_SET", passed)
+        refused(["snapshot", "--run", "x", "--recipe", "demo"], SettingsError, says, capsys)
 
 
 TYPED = {
@@ -358,16 +362,16 @@ TYPED = {
 
 
 @pytest.mark.parametrize("case", TYPED)
-def test_badly_typed_settings_are_refused(case: str, place: Path, capsys, tally):
-    assignment, says = TYPED[case]
-    refused(["snapshot", "--run", "x", "--recipe", "demo", "--set", assignment], SettingsError, says, capsys)
-    tally("bad_inputs", tried=1, survived=1)
+def test_badly_typed_settings_are_refused(case: str, place: Path, capsys, tally: Tally):
+    with tally.attempt("bad_inputs"):
+        assignment, says = TYPED[case]
+        refused(["snapshot", "--run", "x", "--recipe", "demo", "--set", assignment], SettingsError, says, capsys)
 
 
 @pytest.mark.parametrize("key", ["..", ".hidden", "/", "x" * 201, "é", " ", "\u202e", "__", "\n"])
-def test_run_keys_that_are_no_folder_names_are_refused(key: str, place: Path, capsys, tally):
-    refused(["snapshot", "--run", key, "--recipe", "demo"], SettingsError, "can't be a folder name", capsys)
-    tally("bad_inputs", tried=1, survived=1)
+def test_run_keys_that_are_no_folder_names_are_refused(key: str, place: Path, capsys, tally: Tally):
+    with tally.attempt("bad_inputs"):
+        refused(["snapshot", "--run", key, "--recipe", "demo"], SettingsError, "can't be a folder name", capsys)
 
 
 # Where things are said to be → the exit code and the error.
@@ -406,14 +410,14 @@ PLACES: dict[str, tuple[str, Callable[[Path], str], int, str]] = {
 
 
 @pytest.mark.parametrize("case", PLACES)
-def test_a_place_that_can_t_be_is_named(case: str, place: Path, monkeypatch, capsys, tally):
-    variable, value, code, says = PLACES[case]
-    monkeypatch.setenv(variable, value(place))
-    assert main(["snapshot", "--run", "x"]) == code
-    said = capsys.readouterr().err
-    assert_one_message(said, says)
-    assert "secret" not in said
-    tally("bad_inputs", tried=1, survived=1)
+def test_a_place_that_can_t_be_is_named(case: str, place: Path, monkeypatch, capsys, tally: Tally):
+    with tally.attempt("bad_inputs"):
+        variable, value, code, says = PLACES[case]
+        monkeypatch.setenv(variable, value(place))
+        assert main(["snapshot", "--run", "x"]) == code
+        said = capsys.readouterr().err
+        assert_one_message(said, says)
+        assert "secret" not in said
 
 
 TOKENS = [
@@ -479,69 +483,69 @@ CHUNKS = [
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(8))
-def test_mutated_labels_are_refused_or_read_as_they_are_written(seed: int, tmp_path: Path, tally):
+def test_mutated_labels_are_refused_or_read_as_they_are_written(seed: int, tmp_path: Path, tally: Tally):
     """What is taken for an age stands so in the file, in plain digits, in the same row as the name."""
-    lot, tried, read = random.Random(seed), 3000, 0
+    rng, tried, read = random.Random(seed), 3000, 0
     good = b"file_name,real_age,note\n" + b"".join(b"%05d.jpg,%d,x\n" % (n, n * 7 % 90) for n in range(20))
     images = ImageFolder(str(tmp_path), tmp_path)
     for _ in range(tried):
-        data = mutated(good, lot, TOKENS)
-        try:
-            labels = read_labels(data, "labels.csv")
-        except LabelsError as error:
-            assert str(error).startswith("labels.csv ")  # noqa: PT017
-            continue
-        read += 1
-        lines = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        for row in labels[labels["real_age"].notna()].itertuples():
-            assert row.age_text.isascii()
-            assert float(row.age_text) == row.real_age
-            assert row.age_text in "\n".join(lines[row.line - 1 :])
-        assert with_derived_columns(snapshot_of(labels, images, tmp_path))["name_is_valid"].notna().all()
+        data = mutated(good, rng, TOKENS)
+        with tally.attempt("bad_inputs"):
+            try:
+                labels = read_labels(data, "labels.csv")
+            except LabelsError as error:
+                assert str(error).startswith("labels.csv ")  # noqa: PT017
+                continue
+            read += 1
+            lines = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+            for row in labels[labels["real_age"].notna()].itertuples():
+                assert row.age_text.isascii()
+                assert float(row.age_text) == row.real_age
+                assert row.age_text in "\n".join(lines[row.line - 1 :])
+            assert with_derived_columns(snapshot_of(labels, images, tmp_path))["name_is_valid"].notna().all()
     assert 0.2 < read / tried < 0.9
-    tally("bad_inputs", tried=tried, survived=tried)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF"])
-def test_mutated_pictures_have_a_problem_or_load(kind: str, tmp_path: Path, tally):
-    lot, tried, path, out = random.Random(kind), 800, tmp_path / "picture", io.BytesIO()
+def test_mutated_pictures_have_a_problem_or_load(kind: str, tmp_path: Path, tally: Tally):
+    rng, tried, path, out = random.Random(kind), 800, tmp_path / "picture", io.BytesIO()
     draw_face(30, np.random.default_rng(1)).save(out, kind)
     good = out.getvalue()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about odd metadata; a run shows them in its log
         for number in range(tried):
             head = len(good) if number % 2 else 400  # headers matter more than pixels
-            path.write_bytes(mutated(good[:head], lot, CHUNKS) + good[head:])
-            probe = probe_file(path)
-            if not probe.problem:
-                assert load_rgb(path, 64).shape == load_rgb(path, 64).shape == (64, 64, 3)
-                assert upright_size(path) == (probe.width, probe.height)
-    tally("bad_inputs", tried=tried, survived=tried)
+            path.write_bytes(mutated(good[:head], rng, CHUNKS) + good[head:])
+            with tally.attempt("bad_inputs"):
+                probe = probe_file(path)
+                if not probe.problem:
+                    assert load_rgb(path, 64).shape == load_rgb(path, 64).shape == (64, 64, 3)
+                    assert upright_size(path) == (probe.width, probe.height)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(4))
-def test_mutated_recipes_settings_and_keys_are_refused_or_hold(seed: int, tmp_path: Path, tally):
-    lot, tried, path = random.Random(seed), 1500, tmp_path / "own.yaml"
+def test_mutated_recipes_settings_and_keys_are_refused_or_hold(seed: int, tmp_path: Path, tally: Tally):
+    rng, tried, path = random.Random(seed), 1500, tmp_path / "own.yaml"
     recipes = [
         Path(load_recipe.__code__.co_filename).parent / "recipes" / f"{name}.yaml" for name in ("demo", "strong")
     ]
     names = [name for name, _, _ in describe_settings()]
     for _ in range(tried):
-        path.write_bytes(mutated(lot.choice(recipes).read_bytes(), lot, TOKENS))
-        text = mutated(f"{lot.choice(names)}={lot.choice(['3', '0.5', 'x', '[1, 2]'])}".encode(), lot, TOKENS)
+        path.write_bytes(mutated(rng.choice(recipes).read_bytes(), rng, TOKENS))
+        text = mutated(f"{rng.choice(names)}={rng.choice(['3', '0.5', 'x', '[1, 2]'])}".encode(), rng, TOKENS)
         typed = text.decode("utf-8", "replace")
         for act in (
             lambda: load_recipe(str(path)).to_dict(),
             lambda: load_recipe("demo").with_overrides(parse_overrides([typed])).to_dict(),  # noqa: B023
             lambda: safe_run_key(typed),  # noqa: B023
         ):
-            try:
-                json.dumps(act(), allow_nan=False)
-            except AgeTasksError as error:
-                assert len(str(error)) < 10_000  # noqa: PT017
-    tally("bad_inputs", tried=3 * tried, survived=3 * tried)
+            with tally.attempt("bad_inputs"):
+                try:
+                    json.dumps(act(), allow_nan=False)
+                except AgeTasksError as error:
+                    assert len(str(error)) < 10_000  # noqa: PT017
 
 
 MILLION = 1_000_000
@@ -561,32 +565,38 @@ def million(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.faults
 @pytest.mark.timeout(3000)
-def test_a_million_labels_are_audited_within_a_minute_and_two_gigabytes(million: Path, tmp_path: Path, tally):
-    command = ["labels", "audit", "--labels", str(million / "labels.csv"), "--out", str(tmp_path)]
-    used = measured([sys.executable, "-m", "age_tasks", *command], {})
-    found = json.loads((tmp_path / "audit.json").read_text())
-    assert (found["count"], found["without_age"], sum(found["histogram"].values())) == (MILLION, 1000, 999_000)
-    assert used.cpu_seconds < 60
-    assert used.peak_gb < 2
-    tally("million_labels", tried=1, survived=1, **{f"audit_{name}": value for name, value in vars(used).items()})
+def test_a_million_labels_are_audited_within_a_minute_and_two_gigabytes(million: Path, tmp_path: Path, tally: Tally):
+    with tally.attempt("million_labels"):
+        command = ["labels", "audit", "--labels", str(million / "labels.csv"), "--out", str(tmp_path)]
+        used = measured([sys.executable, "-m", "age_tasks", *command], {})
+        found = json.loads((tmp_path / "audit.json").read_text())
+        assert (found["count"], found["without_age"], sum(found["histogram"].values())) == (MILLION, 1000, 999_000)
+        assert used.cpu_seconds < 60
+        assert used.peak_gb < 2
+        tally.note("million_labels", **{f"audit_{name}": value for name, value in vars(used).items()})
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(3000)
-def test_a_million_labels_are_validated_within_a_minute_and_two_gigabytes(million: Path, tmp_path: Path, tally):
+def test_a_million_labels_are_validated_within_a_minute_and_two_gigabytes(million: Path, tmp_path: Path, tally: Tally):
     """Through the stages; each row is set aside, as its picture is missing, and none is lost."""
-    env = {"AGE_LABELS": str(million / "labels.csv"), "AGE_STORE": str(tmp_path / "store"), "AGE_CACHE": str(tmp_path)}
-    stages = {}
-    for stage, code in (("snapshot", 0), ("validate", LabelsError.exit_code)):
-        used = measured([sys.executable, "-m", "age_tasks", stage, "--run", "x"], env, code)
-        assert used.cpu_seconds < 60
-        assert used.peak_gb < 2
-        stages |= {f"{stage}_{name}": value for name, value in vars(used).items()}
-    aside = pd.read_csv(tmp_path / "store/runs/x/validate/quarantine.csv", usecols=["line", "reason"])
-    assert aside["line"].tolist() == list(range(2, MILLION + 2))
-    assert aside["reason"].str.contains("is not a number").sum() == 1000
-    assert aside["reason"].str.contains("no such file").sum() == MILLION
-    tally("million_labels", tried=1, survived=1, **stages)
+    with tally.attempt("million_labels"):
+        env = {
+            "AGE_LABELS": str(million / "labels.csv"),
+            "AGE_STORE": str(tmp_path / "store"),
+            "AGE_CACHE": str(tmp_path),
+        }
+        stages = {}
+        for stage, code in (("snapshot", 0), ("validate", LabelsError.exit_code)):
+            used = measured([sys.executable, "-m", "age_tasks", stage, "--run", "x"], env, code)
+            assert used.cpu_seconds < 60
+            assert used.peak_gb < 2
+            stages |= {f"{stage}_{name}": value for name, value in vars(used).items()}
+        aside = pd.read_csv(tmp_path / "store/runs/x/validate/quarantine.csv", usecols=["line", "reason"])
+        assert aside["line"].tolist() == list(range(2, MILLION + 2))
+        assert aside["reason"].str.contains("is not a number").sum() == 1000
+        assert aside["reason"].str.contains("no such file").sum() == MILLION
+        tally.note("million_labels", **stages)
 
 
 def refused(arguments: list[str], error: type[AgeTasksError], says: str, capsys: pytest.CaptureFixture[str]) -> None:

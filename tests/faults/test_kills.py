@@ -22,7 +22,8 @@ from age_tasks.store.base import Store, file_sha256
 from age_tasks.training.feature_cache import FeatureCache
 from age_tasks.training.features import cached_features
 from age_tasks.training.network import build_model, cut_point, freeze, pooled
-from tests.faults.kills import SMALL, Attempt, Place, dies, finished, publish_one
+from tests.faults.killed_processes import SMALL, Attempt, Place, dies, finished, publish_one
+from tests.faults.tally import Tally
 from tests.support.builders import promoted
 from tests.support.settings import point_at
 
@@ -49,48 +50,57 @@ def rows(store: Store, name: str, key: str = "killed") -> pd.DataFrame:
 
 
 def objects(store: Store) -> list[str]:
-    """The store's keys, but for what is drawn by lot or by the clock in them."""
-    drawn = r"-[0-9a-f]{8}(?=/)|(?<=promotions/).*|[0-9]{8}T[0-9]{6}[.][0-9]+Z"
-    return sorted(re.sub(drawn, "", key) for key in store.list())
+    """The store's keys without random and time parts; `latest/`, to which each success adds, counts once a stage."""
+    varying = r"-[0-9a-f]{8}(?=/)|(?<=promotions/).*|[0-9]{8}T[0-9]{6}[.][0-9]+Z"
+    keys = store.list()
+    latest = {key.rpartition("/")[0] for key in keys if key.startswith("latest/")}
+    return sorted([*latest, *(re.sub(varying, "", key) for key in keys if not key.startswith("latest/"))])
 
 
-def test_a_run_killed_at_any_moment_goes_on(undisturbed: Place, sample: Sample, tmp_path: Path, tally):
-    lots, place = random.Random(SEED), Place(tmp_path, sample.labels)
+def test_a_run_killed_at_any_moment_goes_on(undisturbed: Place, sample: Sample, tmp_path: Path, tally: Tally):
+    rng, place = random.Random(SEED), Place(tmp_path, sample.labels)
     seconds = {stage: record.seconds for stage, record in undisturbed.records().items()}
     killed, done, trained = Counter(), {}, Counter()
-    for stage, count in KILLS.items():
-        while killed[stage] < count:
-            attempt = place.attempt(stage, lots.uniform(0, seconds[stage] + 0.5))
-            killed[attempt.stage()] += attempt.killed
-            trained += epochs(attempt)
-            before, done = done, place.records()
-            for name in before:  # the snapshot looks at the world each time
-                assert name == "snapshot" or done[name] == before[name], f"{name} was finished and is done again"
-            if stage in done and killed[stage] < count:  # too late: once more
-                seconds[stage] *= 0.8
-                for name in STAGES[STAGES.index(stage) :]:
-                    done.pop(name, None)
-                    trained[name] = 0
-                    forget(place.store, f"runs/killed/{name}/", f"results/{name}/", "registry/", "reports/")
-    attempt = place.attempt()
-    trained += epochs(attempt)
-    print(killed, trained)
-    assert len(place.records()) == 8, attempt.said
-    for name in TRAININGS:
-        assert trained[name] <= SMALL[f"{name}.epochs"] + killed[name]
-        assert len(rows(place.store, f"{name}/history.csv")) == len(rows(undisturbed.store, f"{name}/history.csv"))
-    for name in ("train", "val", "test"):
-        dealt, expected = (rows(each.store, f"split/{name}.csv") for each in (place, undisturbed))
-        pd.testing.assert_frame_equal(dealt, expected)
-    tested, expected = (rows(each.store, "evaluate/predictions.csv") for each in (place, undisturbed))
-    facts = ["file_name", "sha256", "real_age"]
-    pd.testing.assert_frame_equal(tested[facts], expected[facts])
-    assert (tested["finetune"] - expected["finetune"]).abs().max() < 0.5
-    assert objects(place.store) == objects(undisturbed.store)
-    assert [entry.run for entry in history(place.store)] == ["killed"]
-    total = killed.total()
-    tally("kills", tried=total, survived=total, at_any_moment=dict(killed))
-    assert total >= 60
+    with tally.attempt("kills", killed.total):
+        for stage, count in KILLS.items():
+            while killed[stage] < count:
+                attempt = place.attempt(stage, rng.uniform(0, seconds[stage] + 0.5))
+                killed[attempt.stage()] += attempt.killed
+                trained += epochs(attempt)
+                before, done = done, place.records()
+                for name in before:  # the snapshot looks at the world each time
+                    assert name == "snapshot" or done[name] == before[name], f"{name} was finished and is done again"
+                if stage in done and killed[stage] < count:  # too late: once more
+                    seconds[stage] *= 0.8
+                    for name in STAGES[STAGES.index(stage) :]:
+                        done.pop(name, None)
+                        trained[name] = 0
+                        forget(
+                            place.store,
+                            f"runs/killed/{name}/",
+                            f"results/{name}/",
+                            f"latest/{name}/",
+                            "registry/",
+                            "reports/",
+                        )
+        attempt = place.attempt()
+        trained += epochs(attempt)
+        print(killed, trained)
+        assert len(place.records()) == 8, attempt.said
+        for name in TRAININGS:
+            assert trained[name] <= SMALL[f"{name}.epochs"] + killed[name]
+            assert len(rows(place.store, f"{name}/history.csv")) == len(rows(undisturbed.store, f"{name}/history.csv"))
+        for name in ("train", "val", "test"):
+            dealt, expected = (rows(each.store, f"split/{name}.csv") for each in (place, undisturbed))
+            pd.testing.assert_frame_equal(dealt, expected)
+        tested, expected = (rows(each.store, "evaluate/predictions.csv") for each in (place, undisturbed))
+        facts = ["file_name", "sha256", "real_age"]
+        pd.testing.assert_frame_equal(tested[facts], expected[facts])
+        assert (tested["finetune"] - expected["finetune"]).abs().max() < 0.5
+        assert objects(place.store) == objects(undisturbed.store)
+        assert [entry.run for entry in history(place.store)] == ["killed"]
+    tally.note("kills", at_any_moment=dict(killed))
+    assert killed.total() >= 60
 
 
 def epochs(attempt: Attempt) -> Counter[str]:
@@ -121,60 +131,60 @@ def forget(store: Store, *folders: str) -> None:
             store.delete(key)
 
 
-def test_a_stage_killed_at_any_step_of_its_writes_is_done_again(begun: Store, tally):
+def test_a_stage_killed_at_any_step_of_its_writes_is_done_again(begun: Store, tally: Tally):
     expected = finished(begun, "killed")["gate"].outputs
     for number in itertools.count(1):
         forget(begun, "runs/killed/gate/", "results/gate/")
         if not dies(number, "runs/killed/gate/", main, ["gate", "--run", "killed"]):
             break
-        finished(begun, "killed")
-        assert main(["gate", "--run", "killed"]) == 0
-        assert finished(begun, "killed")["gate"].outputs == expected
-    tally("kills", tried=number - 1, survived=number - 1)
+        with tally.attempt("kills"):
+            finished(begun, "killed")
+            assert main(["gate", "--run", "killed"]) == 0
+            assert finished(begun, "killed")["gate"].outputs == expected
     assert number > 5
 
 
-def test_a_publication_killed_at_any_step_promotes_once(begun: Store, tally):
+def test_a_publication_killed_at_any_step_promotes_once(begun: Store, tally: Tally):
     points = [("registry/versions/", 1), ("registry/versions/", 4), ("manifest.json", 1), ("registry/promotions/", 1)]
     points += [("reports/killed.html", 1), ("runs/killed/publish/stage.json", 2)]
     for where, number in points:
         forget(begun, "runs/killed/publish/", "results/publish/", "registry/", "reports/")
         assert dies(number, where, main, ["publish", "--run", "killed"]), where
-        finished(begun, "killed")
-        assert main(["publish", "--run", "killed"]) == 0
-        (entry,) = history(begun)
-        assert finished(begun, "killed")["publish"].summary["promoted"]
-        assert {key.split("/")[2] for key in begun.list("registry/versions/")} == {entry.version}
-    tally("kills", tried=len(points), survived=len(points))
+        with tally.attempt("kills"):
+            finished(begun, "killed")
+            assert main(["publish", "--run", "killed"]) == 0
+            (entry,) = history(begun)
+            assert finished(begun, "killed")["publish"].summary["promoted"]
+            assert {key.split("/")[2] for key in begun.list("registry/versions/")} == {entry.version}
 
 
-def test_a_version_killed_at_any_step_is_whole_or_not_there(store: Store, tmp_path: Path, tally):
+def test_a_version_killed_at_any_step_is_whole_or_not_there(store: Store, tmp_path: Path, tally: Tally):
     for number in itertools.count(1):
         version = f"run{number}"
         if not dies(number, f"registry/versions/{version}/", publish_one, store.url, version, tmp_path):
             break
-        with contextlib.suppress(NotFoundError):
-            fetch_version(store, version, tmp_path / "left")
-        promoted(store, tmp_path, version)
-        assert champion(store).version == version
-        fetch_version(store, version, tmp_path / "fetched")
-        assert (tmp_path / "fetched" / "model.keras").read_bytes() == version.encode()
-    tally("kills", tried=number - 1, survived=number - 1)
+        with tally.attempt("kills"):
+            with contextlib.suppress(NotFoundError):
+                fetch_version(store, version, tmp_path / "left")
+            promoted(store, tmp_path, version)
+            assert champion(store).version == version
+            fetch_version(store, version, tmp_path / "fetched")
+            assert (tmp_path / "fetched" / "model.keras").read_bytes() == version.encode()
     assert number > 4
 
 
-def test_the_log_is_whole_wherever_its_writer_is_killed(commanded: Store, tmp_path: Path, tally):
+def test_the_log_is_whole_wherever_its_writer_is_killed(commanded: Store, tmp_path: Path, tally: Tally):
     promoted(commanded, tmp_path, "monday", "tuesday")
     for number in itertools.count(1):
         before = history(commanded)
         rollback = ["rollback", "--reason", "worse on children", "--to", "v1" if before[-1].name == "v2" else "v2"]
         if not dies(number, "registry/promotions/", main, rollback):
             break
-        after = history(commanded)
-        assert (after[: len(before)], len(after) - len(before)) in ((before, 0), (before, 1))
-        assert len(after) > len(before) or main(rollback) == 0
-        assert history(commanded)[-1].name == rollback[-1]
-    tally("kills", tried=number - 1, survived=number - 1)
+        with tally.attempt("kills"):
+            after = history(commanded)
+            assert (after[: len(before)], len(after) - len(before)) in ((before, 0), (before, 1))
+            assert len(after) > len(before) or main(rollback) == 0
+            assert history(commanded)[-1].name == rollback[-1]
     assert number > 2
 
 
@@ -195,7 +205,7 @@ def features(cache: Path, keys: list[str]) -> dict[str, np.ndarray]:
     }
 
 
-def test_features_killed_at_any_step_of_their_writes_are_whole_or_not_there(tmp_path: Path, tally):
+def test_features_killed_at_any_step_of_their_writes_are_whole_or_not_there(tmp_path: Path, tally: Tally):
     sample = draw_sample(tmp_path / "faces", 40, seed=1)
     keys = [file_sha256(path) for path in sorted(sample.images.iterdir())]
     compute_features(sample, tmp_path / "whole")
@@ -204,8 +214,8 @@ def test_features_killed_at_any_step_of_their_writes_are_whole_or_not_there(tmp_
         cache = tmp_path / str(number)
         if not dies(number, f"/{number}/features/", compute_features, sample, cache):
             break
-        assert all(np.array_equal(left, whole[name]) for name, left in features(cache, keys).items())
-        compute_features(sample, cache)
-        assert all(np.array_equal(again, whole[name]) for name, again in features(cache, keys).items())
-    tally("kills", tried=number - 1, survived=number - 1)
+        with tally.attempt("kills"):
+            assert all(np.array_equal(left, whole[name]) for name, left in features(cache, keys).items())
+            compute_features(sample, cache)
+            assert all(np.array_equal(again, whole[name]) for name, again in features(cache, keys).items())
     assert (len(whole), number > 8) == (2, True)

@@ -19,7 +19,8 @@ from age_tasks.environment import PROJECT
 from age_tasks.registry.promotions import history
 from age_tasks.runs.keys import safe_run_key
 from age_tasks.store import open_store
-from tests.faults.kills import SMALL, finished
+from tests.faults.killed_processes import SMALL, finished
+from tests.faults.tally import Tally
 from tests.support.airflow import Standalone
 from tests.support.ports import free_ports
 
@@ -117,25 +118,25 @@ def at_work(airflow: Standalone, run: str, task: str) -> bool:
     return airflow.tasks("age_retraining", run)[task] == "running"
 
 
-def test_a_run_goes_on_after_its_scheduler_was_killed(airflow: Standalone, tally):
-    schedulers = Schedulers(airflow, psutil.Process(airflow._process.pid))
-    with contextlib.suppress(OSError):  # it may be there
-        airflow.api("pools", {"name": "gpu", "slots": 1})
-    form = {"recipe": "demo", "settings": SMALL}
-    airflow.wait("DAG", lambda: airflow.api("dags?dag_id_pattern=age_retraining")["dags"])
-    run = airflow.api("dags/age_retraining/dagRuns", {"logical_date": None, "conf": form})["dag_run_id"]
-    try:
-        for task, with_all in KILLS:
-            airflow.wait(f"{task} at work", partial(at_work, airflow, run, task), RUN_SECONDS)
-            schedulers.kill(with_all)
-            schedulers.start()
-        path = f"dags/age_retraining/dagRuns/{quote(run, safe='')}"
-        airflow.wait("end of the run", lambda: airflow.api(path)["state"] in {"success", "failed"}, RUN_SECONDS)
-        states = airflow.tasks("age_retraining", run)
-    finally:
-        schedulers.stop()
-    assert set(states.values()) == {"success"}, states
-    store = open_store(airflow.env["AGE_STORE"])
-    assert len(finished(store, safe_run_key(run))) == 8
-    assert [entry.run for entry in history(store)] == [safe_run_key(run)]
-    tally("scheduler_kills", tried=len(KILLS), survived=len(KILLS))
+def test_a_run_goes_on_after_its_scheduler_was_killed(airflow: Standalone, tally: Tally):
+    with tally.attempt("scheduler_kills", len(KILLS)):
+        schedulers = Schedulers(airflow, psutil.Process(airflow._process.pid))
+        with contextlib.suppress(OSError):  # it may be there
+            airflow.api("pools", {"name": "gpu", "slots": 1})
+        form = {"recipe": "demo", "settings": SMALL}
+        airflow.wait("DAG", lambda: airflow.api("dags?dag_id_pattern=age_retraining")["dags"])
+        run = airflow.api("dags/age_retraining/dagRuns", {"logical_date": None, "conf": form})["dag_run_id"]
+        try:
+            for task, with_all in KILLS:
+                airflow.wait(f"{task} at work", partial(at_work, airflow, run, task), RUN_SECONDS)
+                schedulers.kill(with_all)
+                schedulers.start()
+            path = f"dags/age_retraining/dagRuns/{quote(run, safe='')}"
+            airflow.wait("end of the run", lambda: airflow.api(path)["state"] in {"success", "failed"}, RUN_SECONDS)
+            states = airflow.tasks("age_retraining", run)
+        finally:
+            schedulers.stop()
+        assert set(states.values()) == {"success"}, states
+        store = open_store(airflow.env["AGE_STORE"])
+        assert len(finished(store, safe_run_key(run))) == 8
+        assert [entry.run for entry in history(store)] == [safe_run_key(run)]

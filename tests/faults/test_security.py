@@ -1,5 +1,6 @@
 """A whole DAG run on hostile labels, with a canary in every secret that there is."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from age_tasks.pipeline import STAGES
 from age_tasks.runs.run import open_run
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
+from tests.faults.tally import Tally
 from tests.support.hostile import CANARIES, HUSH, files_with
 from tests.support.settings import QUICK
 
@@ -39,7 +41,7 @@ def env(s3: dict[str, str], sample: Sample, tmp_path: Path) -> dict[str, str]:
     return env
 
 
-def test_secrets_are_nowhere_but_in_the_environment(env: dict[str, str], tmp_path: Path, tally):
+def test_secrets_are_nowhere_but_in_the_environment(env: dict[str, str], tmp_path: Path, tally: Tally):
     """Not in the store, the cache, Airflow's database and logs, or what is printed: well or ill, as runs go."""
     assert HUSH in env["AWS_SECRET_ACCESS_KEY"]
     dag = ["airflow", "dags", "test", "age_retraining", "-c"]
@@ -58,7 +60,9 @@ def test_secrets_are_nowhere_but_in_the_environment(env: dict[str, str], tmp_pat
     for number, done in enumerate(said):
         (tmp_path / f"said-{number}").write_text(done.stdout + done.stderr)
     found = files_with(HUSH, tmp_path)
-    tally("secrets searched for in whole runs", tried=len(said), survived=len(said) - len(found))
+    for number in range(len(said)):  # printed by one of the commands, or in a place that they share
+        with contextlib.suppress(AssertionError), tally.attempt("secrets searched for in whole runs"):
+            assert not [path for path in found if path == f"said-{number}" or not path.startswith("said-")]
     assert found == []
     assert "MLflow (http://127.0.0.1:1) can't be reached" in said[0].stdout + said[0].stderr  # with a token
     the_hostile_name_went_all_the_way(env, store)

@@ -26,6 +26,7 @@ from age_tasks.store import s3 as stores
 from age_tasks.store.base import TEMPORARY, Store
 from age_tasks.store.s3 import ATTEMPTS
 from tests.faults.faulty_proxy import FAULTS, FaultyProxy, faulty_proxy, first, some
+from tests.faults.tally import Tally
 from tests.support.builders import NOT_EXPORTED
 from tests.support.settings import point_at
 
@@ -51,24 +52,24 @@ def bucket(name: str) -> Store:
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=[pytest.mark.faults] if "stall" in kind else []) for kind in FAULTS]
 )
-def test_a_fault_passes_when_the_request_is_tried_again(proxy: FaultyProxy, kind: str, tmp_path: Path, tally):
-    store, source = bucket(tmp_path.name), tmp_path / "source"
-    source.write_bytes(random.Random(1).randbytes(3_000_000))
-    operations: tuple[Callable[[], object], ...] = (
-        lambda: store.put("a", source),
-        lambda: store.put("b", b"small"),
-        lambda: store.get("a") == source.read_bytes(),
-        lambda: store.fetch("b", tmp_path / "b"),
-        store.list,
-        lambda: store.exists("a"),
-    )
-    for operation in operations:
-        proxy.plan = first(1, kind)
-        operation()
-    assert store.get("a") == source.read_bytes()
-    assert (tmp_path / "b").read_bytes() == b"small"
-    assert store.list() == ["a", "b"]
-    tally("storage_faults", tried=proxy.done[kind], survived=proxy.done[kind])
+def test_a_fault_passes_when_the_request_is_tried_again(proxy: FaultyProxy, kind: str, tmp_path: Path, tally: Tally):
+    with tally.attempt("storage_faults", lambda: proxy.done[kind]):
+        store, source = bucket(tmp_path.name), tmp_path / "source"
+        source.write_bytes(random.Random(1).randbytes(3_000_000))
+        operations: tuple[Callable[[], object], ...] = (
+            lambda: store.put("a", source),
+            lambda: store.put("b", b"small"),
+            lambda: store.get("a") == source.read_bytes(),
+            lambda: store.fetch("b", tmp_path / "b"),
+            store.list,
+            lambda: store.exists("a"),
+        )
+        for operation in operations:
+            proxy.plan = first(1, kind)
+            operation()
+        assert store.get("a") == source.read_bytes()
+        assert (tmp_path / "b").read_bytes() == b"small"
+        assert store.list() == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -167,54 +168,54 @@ def test_a_listing_that_does_not_catch_up_is_told(proxy: FaultyProxy, tmp_path: 
 
 @pytest.mark.faults
 @pytest.mark.timeout(900)
-def test_a_server_that_stalls_does_not_hold_a_run_up_for_ever(s3, tmp_path: Path, monkeypatch, tally):
+def test_a_server_that_stalls_does_not_hold_a_run_up_for_ever(s3, tmp_path: Path, monkeypatch, tally: Tally):
     """With the real bounds: a stall that passes costs half a minute, one that doesn't is given up within four."""
-    store = bucket(tmp_path.name)
-    store.put("a", b"content")
-    took = []
-    with faulty_proxy(s3["AWS_ENDPOINT_URL"], stall=45.0) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    with tally.attempt("storage_stalls", 2):
         store = bucket(tmp_path.name)
-        for stalls in (1, ALWAYS):
-            proxy.plan, began = first(stalls, "stall"), time.monotonic()
-            try:
-                said = store.get("a").decode()
-            except StoreError as error:
-                said = str(error)
-            took.append((time.monotonic() - began, said))
-    (passing, content), (lasting, error) = took
-    assert content == "content"
-    assert passing < 60
-    assert lasting < 240
-    assert "Read timeout on endpoint URL" in error
-    tally("storage_stalls", tried=2, survived=2, passing_seconds=round(passing), lasting_seconds=round(lasting))
+        store.put("a", b"content")
+        took = []
+        with faulty_proxy(s3["AWS_ENDPOINT_URL"], stall=45.0) as proxy:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+            store = bucket(tmp_path.name)
+            for stalls in (1, ALWAYS):
+                proxy.plan, began = first(stalls, "stall"), time.monotonic()
+                try:
+                    said = store.get("a").decode()
+                except StoreError as error:
+                    said = str(error)
+                took.append((time.monotonic() - began, said))
+        (passing, content), (lasting, error) = took
+        assert content == "content"
+        assert passing < 60
+        assert lasting < 240
+        assert "Read timeout on endpoint URL" in error
+        tally.note("storage_stalls", passing_seconds=round(passing), lasting_seconds=round(lasting))
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(40))
-def test_random_faults_leave_every_object_whole(proxy: FaultyProxy, seed: int, tmp_path: Path, tally):
+def test_random_faults_leave_every_object_whole(proxy: FaultyProxy, seed: int, tmp_path: Path, tally: Tally):
     """After each operation, done or refused, an object is what it was or what was put: never a part or a mixture."""
-    lot, store = random.Random(seed), bucket(f"random-{seed}")
-    proxy.plan = some(lot.choice((0.1, 0.3, 0.6)), FAULTS, seed)
-    possible: dict[str, set[bytes | None]] = {key: {None} for key in "abc"}
-    refused: list[tuple[str, str]] = []
-    for _ in range(30):
-        key, act = lot.choice("abc"), lot.choice(("put", "get", "fetch", "delete"))
-        content = lot.randbytes(lot.choice((0, 10, 100_000))) if act == "put" else None
-        if act in ("put", "delete"):
-            possible[key] = possible[key] | {content}
-        try:
-            possible[key] &= {do(store, act, key, content, tmp_path / "local")}
-        except StoreError as error:
-            refused.append((key, str(error)))
-        assert possible[key], (act, key)
-        assert not list(tmp_path.glob(f"{TEMPORARY}*"))
-    proxy.plan = first(0, "")
-    for key, contents in possible.items():
-        assert do(store, "get", key, None, tmp_path / "local") in contents
-    assert all(f"{BUCKET}/random-{seed}/{key}" in said for key, said in refused)
-    done = proxy.done.total()
-    tally("storage_faults", tried=done, survived=done)
+    with tally.attempt("storage_faults", lambda: proxy.done.total()):
+        rng, store = random.Random(seed), bucket(f"random-{seed}")
+        proxy.plan = some(rng.choice((0.1, 0.3, 0.6)), FAULTS, seed)
+        possible: dict[str, set[bytes | None]] = {key: {None} for key in "abc"}
+        refused: list[tuple[str, str]] = []
+        for _ in range(30):
+            key, act = rng.choice("abc"), rng.choice(("put", "get", "fetch", "delete"))
+            content = rng.randbytes(rng.choice((0, 10, 100_000))) if act == "put" else None
+            if act in ("put", "delete"):
+                possible[key] = possible[key] | {content}
+            try:
+                possible[key] &= {do(store, act, key, content, tmp_path / "local")}
+            except StoreError as error:
+                refused.append((key, str(error)))
+            assert possible[key], (act, key)
+            assert not list(tmp_path.glob(f"{TEMPORARY}*"))
+        proxy.plan = first(0, "")
+        for key, contents in possible.items():
+            assert do(store, "get", key, None, tmp_path / "local") in contents
+        assert all(f"{BUCKET}/random-{seed}/{key}" in said for key, said in refused)
 
 
 @pytest.fixture(scope="session")
@@ -234,57 +235,62 @@ def faces(s3_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(20))
 def test_a_snapshot_under_faults_is_right_or_refused(
-    proxy: FaultyProxy, seed: int, faces: Sample, tmp_path: Path, monkeypatch, capsys, tally
+    proxy: FaultyProxy, seed: int, faces: Sample, tmp_path: Path, monkeypatch, capsys, tally: Tally
 ):
-    point_at(monkeypatch, tmp_path, faces.labels)
-    assert main(["snapshot", "--run", "local"]) == 0
-    right = open_store(str(tmp_path / "store")).get("runs/local/snapshot/snapshot.csv")
-    monkeypatch.setenv("AGE_LABELS", f"{BUCKET}/faces/labels.csv")
-    monkeypatch.setenv("AGE_STORE", f"{BUCKET}/snapshot-{seed}")
-    store = bucket(f"snapshot-{seed}")
-    for attempt, rate in enumerate((random.Random(seed).choice((0.05, 0.2, 0.6)), 0.0)):
-        proxy.plan = some(rate, FAULTS, seed)
-        code = main(["snapshot", "--run", "monday"])
-        proxy.plan = first(0, "")
-        assert code == 0 if attempt else code in (0, StoreError.exit_code)
-        assert_told_without_traceback(code, capsys)
-        record = stage_record(store, "runs/monday/snapshot")
-        assert ((record or {}).get("status") == "done") == (code == 0)
-        if code == 0:
-            assert store.get("runs/monday/snapshot/snapshot.csv") == right
-            assert record["outputs"]["snapshot.csv"]["sha256"] == content_sha256(right)
-    done = proxy.done.total()
-    tally("storage_faults", tried=done, survived=done)
+    with tally.attempt("storage_faults", lambda: proxy.done.total()):
+        point_at(monkeypatch, tmp_path, faces.labels)
+        assert main(["snapshot", "--run", "local"]) == 0
+        right = open_store(str(tmp_path / "store")).get("runs/local/snapshot/snapshot.csv")
+        monkeypatch.setenv("AGE_LABELS", f"{BUCKET}/faces/labels.csv")
+        monkeypatch.setenv("AGE_STORE", f"{BUCKET}/snapshot-{seed}")
+        store = bucket(f"snapshot-{seed}")
+        for attempt, rate in enumerate((random.Random(seed).choice((0.05, 0.2, 0.6)), 0.0)):
+            proxy.plan = some(rate, FAULTS, seed)
+            code = main(["snapshot", "--run", "monday"])
+            proxy.plan = first(0, "")
+            assert code == 0 if attempt else code in (0, StoreError.exit_code)
+            assert_told_without_traceback(code, capsys)
+            record = stage_record(store, "runs/monday/snapshot")
+            assert ((record or {}).get("status") == "done") == (code == 0)
+            if code == 0:
+                assert store.get("runs/monday/snapshot/snapshot.csv") == right
+                assert record["outputs"]["snapshot.csv"]["sha256"] == content_sha256(right)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(20))
 def test_a_publish_under_faults_publishes_once_and_whole_or_not_at_all(
-    proxy: FaultyProxy, seed: int, finished: Workspace, sample: Sample, tmp_path: Path, monkeypatch, capsys, tally
+    proxy: FaultyProxy,
+    seed: int,
+    finished: Workspace,
+    sample: Sample,
+    tmp_path: Path,
+    monkeypatch,
+    capsys,
+    tally: Tally,
 ):
-    copied = bucket(f"publish-{seed}")
-    for key in finished.store.list("runs/"):
-        if "/publish/" not in key and "/data_docs/" not in key:
-            copied.put(key, finished.store.get(key))
-    point_at(monkeypatch, tmp_path, sample.labels)
-    monkeypatch.setenv("AGE_STORE", copied.url)
-    monkeypatch.setattr(registry, "LISTING_PAUSES", (0, 0.5, 1, 2))
-    monkeypatch.setattr(publish, "_export", lambda *_: NOT_EXPORTED)
-    for attempt, rate in enumerate((random.Random(seed).choice((0.05, 0.2, 0.6)), 0.0)):
-        proxy.plan, proxy.lag = some(rate, FAULTS, seed), (0.0, 1.0)[seed % 2]
-        code = main(["publish", "--run", "finished"])
-        proxy.plan, proxy.lag = first(0, ""), 0.0
-        assert code == 0 if attempt else code in (0, StoreError.exit_code)
-        assert_told_without_traceback(code, capsys)
-        promoted = history(copied)
-        assert len(promoted) <= 1
-        for entry in promoted:  # what is promoted is there, whole
-            fetch_version(copied, entry.version, tmp_path / f"version-{attempt}")
-    assert [entry.name for entry in promoted] == ["v1"]
-    assert stage_record(copied, "runs/finished/publish")["summary"]["promoted"]
-    assert copied.exists("reports/finished.html")
-    done = proxy.done.total()
-    tally("storage_faults", tried=done, survived=done)
+    with tally.attempt("storage_faults", lambda: proxy.done.total()):
+        copied = bucket(f"publish-{seed}")
+        for key in finished.store.list("runs/"):
+            if "/publish/" not in key and "/data_docs/" not in key:
+                copied.put(key, finished.store.get(key))
+        point_at(monkeypatch, tmp_path, sample.labels)
+        monkeypatch.setenv("AGE_STORE", copied.url)
+        monkeypatch.setattr(registry, "LISTING_PAUSES", (0, 0.5, 1, 2))
+        monkeypatch.setattr(publish, "_export", lambda *_: NOT_EXPORTED)
+        for attempt, rate in enumerate((random.Random(seed).choice((0.05, 0.2, 0.6)), 0.0)):
+            proxy.plan, proxy.lag = some(rate, FAULTS, seed), (0.0, 1.0)[seed % 2]
+            code = main(["publish", "--run", "finished"])
+            proxy.plan, proxy.lag = first(0, ""), 0.0
+            assert code == 0 if attempt else code in (0, StoreError.exit_code)
+            assert_told_without_traceback(code, capsys)
+            promoted = history(copied)
+            assert len(promoted) <= 1
+            for entry in promoted:  # what is promoted is there, whole
+                fetch_version(copied, entry.version, tmp_path / f"version-{attempt}")
+        assert [entry.name for entry in promoted] == ["v1"]
+        assert stage_record(copied, "runs/finished/publish")["summary"]["promoted"]
+        assert copied.exists("reports/finished.html")
 
 
 def assert_told_without_traceback(code: int, capsys: pytest.CaptureFixture[str]) -> None:
