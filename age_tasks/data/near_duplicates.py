@@ -1,10 +1,13 @@
 """Near duplicates: difference hashes of images, pairs of nearly equal hashes, and the groups that the pairs connect."""
 
+import logging
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+log = logging.getLogger(__name__)
 
 SIDE = 16
 BITS = SIDE * SIDE
@@ -12,6 +15,7 @@ BITS = SIDE * SIDE
 # the closest pair of different people was 26 bits apart, and between 21 and 30 bits both kinds occur.
 NEAR_BITS = 20
 _BLOCK = 2048  # rows of the distance matrix that are in memory at once
+_MANY = 50_000  # hashes whose comparison takes a minute or more
 
 Pair = tuple[int, int, int]  # two positions and the distance of their hashes in bits
 
@@ -35,6 +39,8 @@ def near_pairs(hashes: Sequence[str], bits: int = NEAR_BITS) -> list[Pair]:
     if not hashes:
         return []
     packed = np.frombuffer(bytes.fromhex("".join(hashes)), dtype=np.uint8).reshape(len(hashes), -1)
+    if len(hashes) >= _MANY:
+        log.info("comparing %d images pairwise for near duplicates; the time is quadratic in their number", len(hashes))
     signs = np.unpackbits(packed, axis=1).astype(np.float32) * 2 - 1
     return sorted(_pairs_within(signs, bits))
 

@@ -310,4 +310,14 @@ def test_what_the_pages_import_of_ours_is_light():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, timeout=120)
     loaded = set(done.stdout.split())
     assert "age_tasks.reports.models_page" in loaded
-    assert not loaded & {"tensorflow", "keras", "pandas", "great_expectations", "matplotlib", "scipy", "sklearn"}
+    assert not loaded & {
+        "PIL",
+        "numpy",
+        "tensorflow",
+        "keras",
+        "pandas",
+        "great_expectations",
+        "matplotlib",
+        "scipy",
+        "sklearn",
+    }
