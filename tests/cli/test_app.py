@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -209,6 +210,17 @@ def test_commands_without_training_import_no_heavy_library(command: list[str]):
     )
     done = subprocess.run([sys.executable, "-c", program, *command], cwd=PROJECT, capture_output=True, text=True)
     assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize("command", [["--help"], ["gate", "--run", "none"]])
+def test_a_command_without_training_starts_within_a_second_of_processor_time(command: list[str], place: Path):
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-m", "age_tasks", *command], cwd=PROJECT, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(3)) < 1
 
 
 @pytest.mark.slow
