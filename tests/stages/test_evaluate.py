@@ -1,10 +1,16 @@
 """The stage `evaluate`."""
 
 import json
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from age_tasks.config import EvaluateSettings
+from age_tasks.registry.promotions import Promotion
 from age_tasks.runs.run import Workspace
+from age_tasks.stages.evaluate import Champion, compare_with_champion
 from tests.support.stages import table
 
 
@@ -22,3 +28,26 @@ def test_label_issues_are_listed_worst_first(finished: Workspace):
     assert len(suspects) == min(rows, 200)
     assert suspects["relative_error"].is_monotonic_decreasing
     assert "Labels to look at" in finished.input("publish", "report.html").read_text()
+
+
+def champion_trained_on(images: pd.DataFrame, folder: Path) -> Champion:
+    """A champion that is known by its files only; it is not scored."""
+    images.to_csv(folder / "trained_on.csv", index=False)
+    at = "2026-11-26T10:00:00+00:00"
+    return Champion(Promotion("key", "monday-0a1b", 3, at, "ann", "better", "monday", None, False), folder, None)
+
+
+@pytest.mark.parametrize(("seen", "compared"), [(0, 100), (70, 30), (71, 100)])
+def test_test_images_that_the_champion_was_trained_on_are_left_out_if_enough_remain(
+    seen: int, compared: int, tmp_path: Path
+):
+    rng = np.random.default_rng(1)
+    real = rng.uniform(5, 80, 100)
+    names = [f"{number:064x}" for number in range(100)]
+    table = pd.DataFrame({"sha256": names, "real_age": real, "finetune": real + 1, "champion": real + 2})
+    before = table[["sha256", "real_age"]].assign(split=["train"] * seen + ["test"] * (100 - seen)).head(90)
+    unchanged = table.copy()
+    found = compare_with_champion(champion_trained_on(before, tmp_path), table, table, EvaluateSettings())
+    assert (found.seen_in_training, found.images, found.new_images, found.name) == (seen, compared, 10, "v3")
+    assert (found.value, found.candidate_mae, found.champion_mae) == (-1, 1, 2)
+    pd.testing.assert_frame_equal(table, unchanged)
