@@ -126,7 +126,7 @@ def test_the_litert_file_of_a_version_predicts_the_same_ages(finished: Workspace
     tested, folder = table(finished, "evaluate", "predictions.csv").head(5), images_of(finished)
     pixels = np.stack([load_rgb(folder.path(name), 64) for name in tested["file_name"]]).astype("float32")
     assert litert_predict(tmp_path / "model.tflite", pixels) == pytest.approx(tested["finetune"].to_numpy(), abs=0.1)
-    assert "runs in LiteRT" in finished.input("publish", "report.html").read_text()
+    assert "LiteRT export" in finished.input("publish", "report.html").read_text()
 
 
 def test_the_model_card_states_input_shape_and_how_to_load(finished: Workspace):
