@@ -1,8 +1,8 @@
-"""What each idea of the recipe `strong` gives: one added after the other, validation MAE over seeds.
+"""The gain of each idea in the recipe `strong`: added one after the other, validation MAE over seeds.
 
     python -m benchmarks.ablation --labels faces/labels.csv --count 2000
 
-Writes `benchmarks/ablation.json` and `ablation.md`. The test images have no part in it.
+Writes `benchmarks/ablation.json` and `ablation.md`. The test images are not used.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import pandas as pd
 
@@ -21,20 +22,20 @@ from age_tasks.runs.run import open_run
 
 HERE = Path(__file__).parent
 STAGES = ("snapshot", "validate", "split", "baseline", "finetune")
-# Half of strong's epochs and layers, to take half an hour, and a shorter average, since few pictures make few steps.
+# Half of strong's epochs and layers, to take half an hour, and a shorter EMA, since few images make few steps.
 IDEAS = {
     "the recipe `reference`": ["model.backbone=efficientnet_lite0"],
-    "a head trained until it no longer improves": [
+    "a head trained to convergence": [
         *("baseline.epochs=30", "baseline.schedule=cosine", "baseline.early_stopping_patience=10"),
     ],
-    "shares of 101 ages, their expected value": ["model.head=expected_value", "model.dense_units=0"],
-    "the mirror averaged at prediction": ["augmentation.test_time_augmentation=true"],
-    "all behind the last 14 × 14 feature map learns, along a cosine": [
+    "an age distribution of 101 classes, its expected value": ["model.head=expected_value", "model.dense_units=0"],
+    "test-time augmentation (mirror)": ["augmentation.test_time_augmentation=true"],
+    "all layers after the last 14 × 14 feature map trained, cosine schedule": [
         *("finetune.last_layers=46", "finetune.learning_rate=3e-4", "finetune.schedule=cosine"),
         *("finetune.epochs=8", "finetune.early_stopping_patience=8", "model.dropout=0.3"),
     ],
-    "averaged weights": ["finetune.ema_momentum=0.98"],
-    "eight cached views": ["augmentation.train_augmentations=8"],
+    "averaged weights (EMA)": ["finetune.ema_momentum=0.98"],
+    "eight cached augmentations": ["augmentation.train_augmentations=8"],
 }
 
 
@@ -61,15 +62,15 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.ablation", description=__doc__.splitlines()[0])
-    parser.add_argument("--labels", type=Path, required=True, help="real faces: a labels.csv beside images/")
-    parser.add_argument("--count", type=int, default=2000, help="faces to use (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[42, 43, 44], help="of the trainings")
+    parser.add_argument("--labels", type=Path, required=True, help="a labels.csv beside images/")
+    parser.add_argument("--count", type=int, default=2000, help="images to use (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[42, 43, 44], help="one training each")
     parser.add_argument("--work", type=Path, default=HERE / "work" / "ablation", help="scratch folder")
     return parser.parse_args()
 
 
 def _validation_mae(key: str, settings: list[str], seed: int, env: dict[str, str]) -> float:
-    """The fine-tuned model's MAE in years on the validation images, by a run that ends there."""
+    """The fine-tuned model's MAE in years on the validation images; the run ends after fine-tuning."""
     given = [*settings, f"baseline.seed={seed}", f"finetune.seed={seed}", "gate.max_test_mae=100"]
     for stage in STAGES:
         words = [word for each in given for word in ("--set", each)] if stage == STAGES[0] else []
@@ -81,9 +82,12 @@ def _validation_mae(key: str, settings: list[str], seed: int, env: dict[str, str
     return round(mae(ages["real_age"].to_numpy(), ages["age"].to_numpy()), 3)
 
 
-def _page(found: dict) -> str:
-    lines = ["# What each idea of the recipe `strong` gives", ""]
-    lines += [f"{found['faces']} faces, seeds {', '.join(map(str, found['seeds']))}; each row adds to those above.", ""]
+def _page(found: dict[str, Any]) -> str:
+    lines = ["# The gain of each idea in the recipe `strong`", ""]
+    lines += [
+        f"{found['faces']} images, seeds {', '.join(map(str, found['seeds']))}; each row adds to those above.",
+        "",
+    ]
     lines += ["| idea | validation MAE (years), mean | lowest to highest | gain |", "|---|---|---|---|"]
     before = None
     for row in found["ideas"]:

@@ -1,9 +1,9 @@
-"""Ours beside the plain recipe, in one run: seconds, memory, error, and what a re-run costs.
+"""This project compared with the usual implementation of the same recipe: seconds, memory, error, cost of a re-run.
 
     python -m benchmarks.bench --labels faces/labels.csv --count 1000 --backbone efficientnet_lite0
 
-Writes `benchmarks/results.json`, `results.md` and `results.png`. Quote the ratios: both sides ran in turn. With several
-seeds they are medians, so that one stall of the machine doesn't decide.
+Writes `benchmarks/results.json`, `results.md` and `results.png`. Quote the ratios: both sides ran in turn on one
+machine. With several seeds they are medians, so that one stall of the machine has no effect.
 """
 
 import argparse
@@ -25,20 +25,23 @@ from age_tasks.config import load_recipe, parse_overrides
 from age_tasks.demo.synthetic_faces import draw_sample
 from age_tasks.environment import Locations
 from age_tasks.runs.listing import newest_run
+from age_tasks.runs.records import StageRecord
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.store import open_store
 from benchmarks.report import write_report
 
 HERE = Path(__file__).parent
 NEW_SHARE = 0.05
-RANDOM = "random: times hold, errors say nothing"
-RATED = 128  # pictures behind a rate
-# The recipe `strong` cut short, for few steps: how soon its kind of training is as good as the plain recipe ever gets.
+RANDOM = "random: valid for timing, not for accuracy"
+RATED = 128  # images that a rate is measured on
+# The recipe `strong`, shortened: how soon such a training reaches the best error of the usual implementation.
 QUICK = [
     *("augmentation.train_augmentations=1", "augmentation.test_time_augmentation=false", "baseline.epochs=4"),
     *("finetune.last_layers=46", "finetune.epochs=4", "finetune.ema_momentum=0.95"),
 ]
 BACKBONES = ("efficientnet_lite0", "resnet50")
+
+Measured = dict[str, Any]  # of one run: seconds, test_mae, peak_memory_gb, stages, epochs
 
 
 def main() -> None:
@@ -58,20 +61,22 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.bench", description=__doc__.splitlines()[0])
-    parser.add_argument("--labels", type=Path, help="real faces: a labels.csv beside images/ (default: drawn ones)")
-    parser.add_argument("--count", type=int, default=1000, help="faces to use (default: %(default)s)")
+    parser.add_argument("--labels", type=Path, help="a labels.csv beside images/ (default: synthetic faces)")
+    parser.add_argument("--count", type=int, default=1000, help="images to use (default: %(default)s)")
     parser.add_argument("--backbone", action="append", help=f"may be repeated (default: {', '.join(BACKBONES)})")
-    parser.add_argument("--seeds", type=int, default=1, help="repeat both sides with so many seeds (default: 1)")
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds for both sides (default: 1)")
     parser.add_argument(
-        "--shares", type=float, nargs="*", default=[], help="also at these shares of --count, such as 0.25 0.5"
+        "--shares", type=float, nargs="*", default=[], help="also with these fractions of --count, such as 0.25 0.5"
     )
-    parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="of the recipe reference")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SETTING=VALUE", help="replace a setting of the recipe reference"
+    )
     parser.add_argument("--work", type=Path, default=HERE / "work", help="scratch folder (default: %(default)s)")
     return parser.parse_args()
 
 
 class Bench:
-    """All measurements of one backbone, in a folder of their own."""
+    """All measurements of one backbone, in one folder."""
 
     def __init__(self, work: Path, images: Path, overrides: list[str]) -> None:
         self._work, self._images, self._overrides = work, images, overrides
@@ -119,8 +124,8 @@ class Bench:
             "rates": self._rates(table),
         }
 
-    def _growth(self, name: str, table: pd.DataFrame) -> tuple[dict, dict, dict]:
-        """The plain recipe, ours from nothing, and ours where all but the newest 5 % had been trained on before."""
+    def _growth(self, name: str, table: pd.DataFrame) -> tuple[Measured, Measured, Measured]:
+        """The usual implementation; ours with an empty cache; ours after a run on all but the newest 5 % of labels."""
         plain, ours = self._side_by_side(name, table, 42)
         grown = self._grown(len(table))
         self._ours(grown, table.head(round(len(table) / (1 + NEW_SHARE))), 42)
@@ -131,14 +136,14 @@ class Bench:
     def _grown(count: int) -> str:
         return f"grown to {count}"
 
-    def _side_by_side(self, name: str, table: pd.DataFrame, seed: int) -> tuple[dict, dict]:
+    def _side_by_side(self, name: str, table: pd.DataFrame, seed: int) -> tuple[Measured, Measured]:
         ours = self._ours(name, table, seed)
         return self._plain(name, seed), ours
 
     def _ours(
         self, name: str, table: pd.DataFrame, seed: int, more: list[str] | None = None, recipe: str = "reference"
     ) -> dict[str, Any]:
-        """A whole run of ours on `table`, in the store and cache `name`, which an earlier run may have filled."""
+        """A complete run on `table`, with the store and cache `name`, which an earlier run may have filled."""
         place = self._work / name
         place.mkdir(parents=True, exist_ok=True)
         table.to_csv(place / "labels.csv", index=False)
@@ -150,7 +155,7 @@ class Bench:
         }
         settings = [*self._overrides, *_seeded(seed), "gate.max_test_mae=100", *(more or [])]
         command = [sys.executable, "-m", "age_tasks", "run", "--recipe", recipe]
-        _say(f"ours: {name}, {len(table)} faces")
+        _say(f"ours: {name}, {len(table)} images")
         start = time.perf_counter()
         subprocess.run([*command, *(word for each in settings for word in ("--set", each))], env=env, check=True)
         return {"seconds": round(time.perf_counter() - start, 1)} | _of_newest_run(Locations.from_env(env))
@@ -166,9 +171,10 @@ class Bench:
         done = subprocess.run(
             command, env=os.environ | {"PYTHONPATH": str(HERE.parent)}, check=True, stdout=subprocess.PIPE
         )
-        return json.loads(done.stdout.splitlines()[-1])
+        rates: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return rates
 
-    def _plain(self, name: str, seed: int) -> dict[str, Any]:
+    def _plain(self, name: str, seed: int) -> Measured:
         place = self._work / name
         config = load_recipe("reference").with_overrides(parse_overrides([*self._overrides, *_seeded(seed)]))
         (place / "config.json").write_text(json.dumps(config.to_dict()))
@@ -179,11 +185,12 @@ class Bench:
         command = [sys.executable, "-m", "benchmarks.plain", *map(str, arguments)]
         start, env = time.perf_counter(), os.environ | {"PYTHONPATH": str(HERE.parent)}
         subprocess.run(command, cwd=place, env=env, check=True, stdout=subprocess.DEVNULL)
-        return json.loads((place / "plain.json").read_text()) | {"seconds": round(time.perf_counter() - start, 1)}
+        measured: Measured = json.loads((place / "plain.json").read_text())
+        return measured | {"seconds": round(time.perf_counter() - start, 1)}
 
 
 def _weights(work: Path, images: Path, settings: list[str]) -> str:
-    """What the settings say; or, where ImageNet's weights can't be had, a file of some drawn by lot."""
+    """The weights that the settings name, or a file of random ones if the ImageNet weights can't be downloaded."""
     model = load_recipe("reference").with_overrides(parse_overrides(settings)).model
     load = (
         "import sys; from age_tasks.training.network import build_model; from age_tasks.config import ModelSettings; "
@@ -192,7 +199,7 @@ def _weights(work: Path, images: Path, settings: list[str]) -> str:
     done = subprocess.run([sys.executable, "-c", load, model.model_dump_json()], capture_output=True, cwd=HERE.parent)
     if done.returncode == 0:
         return model.weights
-    _say(f"the weights of {model.backbone} can't be had here: drawn by lot, which is good for times, not for errors")
+    _say(f"the weights of {model.backbone} can't be downloaded: random ones are valid for timing, not for accuracy")
     file = work / f"{model.backbone}.weights.h5"
     arguments = [model.backbone, str(model.image_size), str(images), str(file)]
     subprocess.run([sys.executable, "-m", "benchmarks.random_weights", *arguments], cwd=HERE.parent, check=True)
@@ -216,21 +223,21 @@ def _of_newest_run(locations: Locations) -> dict[str, Any]:
         }
 
 
-def _epochs(run: Workspace, records: dict) -> list[dict[str, float]]:
-    """Each epoch's end, in seconds since the run began (reading and features included), and its validation MAE."""
+def _epochs(run: Workspace, records: dict[str, StageRecord]) -> list[dict[str, float]]:
+    """Each epoch's validation MAE, and its end in seconds since the start of the run, reading and features included."""
     clock = sum(records[stage].seconds for stage in ("snapshot", "validate", "split"))
     epochs = []
     for stage in ("baseline", "finetune"):
         history = pd.read_csv(run.input(stage, "history.csv"))
         clock += records[stage].seconds - history["seconds"].sum()
-        for row in history.itertuples():
-            clock += row.seconds
-            epochs.append({"seconds": round(clock, 1), "val_mae": round(row.val_mae, 3)})
+        for seconds, val_mae in zip(history["seconds"], history["val_mae"], strict=True):
+            clock += seconds
+            epochs.append({"seconds": round(clock, 1), "val_mae": round(val_mae, 3)})
     return epochs
 
 
-def _time_to_equal(plain: dict, ours: dict) -> float | None:
-    """How many times sooner ours has a validation MAE as low as the plain recipe's lowest."""
+def _time_to_equal(plain: Measured, ours: Measured) -> float | None:
+    """The speed-up until ours reaches the lowest validation MAE of the usual implementation; None if it never does."""
     lowest = min(plain["epochs"], key=lambda epoch: epoch["val_mae"])
     reached = [epoch["seconds"] for epoch in ours["epochs"] if epoch["val_mae"] <= lowest["val_mae"]]
     return round(lowest["seconds"] / min(reached), 2) if reached else None
@@ -257,7 +264,7 @@ def _faces(options: argparse.Namespace, work: Path) -> tuple[pd.DataFrame, Path]
         labels, images = options.labels, options.labels.parent / "images"
     table = pd.read_csv(labels).sample(frac=1, random_state=1)
     if len(table) < options.count:
-        raise SystemExit(f"{labels} has {len(table)} faces, --count asks for {options.count}")
+        raise SystemExit(f"{labels} has {len(table)} rows, --count asks for {options.count}")
     return table, images.absolute()
 
 
@@ -280,7 +287,7 @@ def _command(options: argparse.Namespace) -> str:
 
 
 def _keep(backbone: str, measured: dict[str, Any]) -> None:
-    """Put one backbone's results in place of its earlier ones."""
+    """Replace the stored results of one backbone."""
     file = HERE / "results.json"
     results = json.loads(file.read_text()) if file.exists() else {}
     file.write_text(json.dumps(results | {backbone: measured}, indent=2) + "\n")

@@ -1,15 +1,16 @@
-"""How often the gate promotes a model that is equal, worse or better: simulated pairs whose true difference is known.
+"""How often the gate promotes an equal, worse or better model: simulated pairs with a known true difference.
 
     python -m benchmarks.gate_simulation
 
-Writes `benchmarks/gate_simulation.json` and prints the table. Each pair is scored on a test set of its own by the code
-of the gate: `evaluation.comparison.intervals` with 10,000 resamples and `evaluation.gate.champion_rules`.
+Writes `benchmarks/gate_simulation.json` and prints the table. Each pair is scored on its own test set by the code of
+the gate: `evaluation.comparison.intervals` with 10,000 resamples and `evaluation.gate.champion_rules`.
 """
 
 import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ TRUE_GAINS = (-0.5, 0.0, 0.5)  # years; below 0 the candidate is worse
 TEST_IMAGES = (1139, 5000)
 BLOCK = 100  # pairs that share a test set's ages and the resamples
 CHAMPION_MAE = 6.5  # years
-# Of two trainings of one recipe on 7,591 faces; what both find hard is shared.
+# Of the errors of two trainings of one recipe on 7,591 images: both err on the same difficult ones.
 CORRELATION = 0.8
 AGES = (2.2, 14.3)  # a gamma distribution: mean 31, standard deviation 21 years
 
@@ -40,7 +41,7 @@ def main() -> None:
 
 
 def promoted(images: int, gain: float) -> dict[str, float]:
-    """The share of pairs that pass, by policy.
+    """The fraction of pairs that pass, by policy.
 
     Args:
         images: in the test set.
@@ -97,10 +98,11 @@ def differences(ages: np.ndarray, gain: float, rng: np.random.Generator) -> np.n
     shared, champion, candidate = (rng.standard_normal((len(ages), BLOCK)) for _ in range(3))
     champion = np.sqrt(CORRELATION) * shared + np.sqrt(1 - CORRELATION) * champion
     candidate = np.sqrt(CORRELATION) * shared + np.sqrt(1 - CORRELATION) * candidate
-    return spread * (np.abs(candidate) * (1 - gain / CHAMPION_MAE) - np.abs(champion))
+    loss: np.ndarray = spread * (np.abs(candidate) * (1 - gain / CHAMPION_MAE) - np.abs(champion))
+    return loss
 
 
-def table(rows: list[dict]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """The result as Markdown."""
     lines = ["| candidate's true MAE | test images | policy | promoted |", "|---|---|---|---|"]
     for row in rows:

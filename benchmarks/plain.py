@@ -1,6 +1,6 @@
-"""The recipe as most people write it: tf.data from the files, parallel decode and prefetch on, `model.fit` twice.
+"""The usual implementation of the recipe: tf.data from the files, parallel decoding and prefetch, `model.fit` twice.
 
-Every image goes through the whole network in every epoch. Same splits, network, seed, epochs and callbacks as ours.
+Every image passes the whole network in every epoch. Splits, network, seed, epochs and callbacks are those of ours.
 """
 
 import argparse
@@ -53,8 +53,8 @@ def main() -> None:
 
 
 def _decode(path: tf.Tensor, size: int) -> tf.Tensor:
-    picture = tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
-    return tf.ensure_shape(tf.image.resize(picture, (size, size)), (size, size, 3))
+    image = tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
+    return tf.ensure_shape(tf.image.resize(image, (size, size)), (size, size, 3))
 
 
 def _train(
@@ -67,7 +67,7 @@ def _train(
     start: float,
 ) -> None:
     best = Path("best.weights.h5").absolute()
-    # The plain recipe gets the better choice too: XLA, Keras' default, makes depthwise networks several times slower.
+    # The better choice here too: XLA, Keras' default, makes depthwise networks several times slower on a CPU.
     xla = use_xla(config.compute.xla)
     model.compile(keras.optimizers.Adam(settings.learning_rate), loss="mae", metrics=["mae"], jit_compile=xla)
     clock = keras.callbacks.LambdaCallback(

@@ -1,6 +1,6 @@
-"""Weights by lot for a backbone whose ImageNet weights can't be fetched: good for times, not for errors.
+"""Random weights for a backbone whose ImageNet weights can't be downloaded: valid for timing, not for accuracy.
 
-Called by `benchmarks.bench` in a process of its own: `python -m benchmarks.random_weights BACKBONE SIZE FACES FILE`.
+Called by `benchmarks.bench` in a child process: `python -m benchmarks.random_weights BACKBONE SIZE IMAGES FILE`.
 """
 
 import sys
@@ -12,26 +12,26 @@ import tensorflow as tf
 
 from age_tasks.data.decoding import load_rgb
 
-FACES = 32
+IMAGES = 32
 
 
 def main() -> None:
-    backbone, size, faces, file = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
+    backbone, size, images, file = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
     keras.utils.set_random_seed(1)
     constructor = next(
         getattr(keras.applications, name) for name in dir(keras.applications) if name.lower() == backbone
     )
     network = constructor(include_top=False, weights=None, input_shape=(size, size, 3))
-    pixels = np.stack([load_rgb(path, size) for path in sorted(faces.iterdir())[:FACES]])
-    settle(network, pixels.astype("float32") - 127)
+    pixels = np.stack([load_rgb(path, size) for path in sorted(images.iterdir())[:IMAGES]])
+    calibrate(network, pixels.astype("float32") - 127)
     network.save_weights(file)
 
 
-def settle(network: keras.Model, pixels: np.ndarray) -> None:
-    """Give every BatchNorm the statistics of these pictures: without them, activations grow out of float16 or vanish.
+def calibrate(network: keras.Model, pixels: np.ndarray) -> None:
+    """Set the statistics of every BatchNorm to those of these images: else activations leave float16's range or vanish.
 
     Args:
-        pixels: shape (pictures, size, size, 3), about what the network is fed.
+        pixels: shape (images, size, size, 3), in the range of the network's inputs.
     """
     norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in norms]

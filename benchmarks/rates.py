@@ -1,6 +1,6 @@
-"""Images a second of each part of the work, and the share of the machine's peak arithmetic that the network reaches.
+"""Images per second of each part of the work, and the fraction of the machine's peak arithmetic that it reaches.
 
-Called by `benchmarks.bench` in a process of its own: `python -m benchmarks.rates FOLDER IMAGES`.
+Called by `benchmarks.bench` in a child process: `python -m benchmarks.rates FOLDER IMAGES`.
 """
 
 import json
@@ -64,9 +64,9 @@ def main() -> None:
 
 
 def flops(model: keras.Model) -> float:
-    """Floating-point operations of one image's way forward: two for each multiplication in convolutions and products.
+    """Floating-point operations of a forward pass of one image: two per multiplication in convolutions and products.
 
-    A training step is counted as three ways forward (forward, gradients of the inputs, gradients of the weights).
+    A training step counts as three forward passes (forward, gradients of the inputs, gradients of the weights).
     """
     total = 0.0
     for layer in model.layers:
@@ -93,7 +93,7 @@ def _decode_seconds(table: pd.DataFrame, folder: ImageFolder, size: int) -> floa
 
 
 def _seconds(call: Callable[[], object]) -> float:
-    """Seconds of one call, the median over some seconds of them, after two to warm up."""
+    """Seconds of one call: the median of the calls in a few seconds, after two warm-up calls."""
     for _ in range(2):
         call()
     times, begin = [], time.perf_counter()
@@ -105,7 +105,7 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def _peak_flops() -> float:
-    """What a large float32 matrix product reaches: the practical peak."""
+    """Operations per second of a large float32 matrix product: the practical peak."""
     matrix = tf.random.normal((2048, 2048))
     return 2 * 2048**3 / _seconds(lambda: tf.linalg.matmul(matrix, matrix).numpy())
 

@@ -10,38 +10,47 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from age_tasks.reports.figures import ACCENT, BASELINE, FINETUNE, STYLE
 
 ROWS = (
-    ("first run, plain / ours", "first_run_ratio"),
-    ("seconds of a first run, seed by seed", "seconds_by_seed"),
-    ("5 % new labels, plain from scratch / ours", "incremental_ratio"),
+    ("first run, usual / ours", "first_run_ratio"),
+    ("seconds of a first run, by seed", "seconds_by_seed"),
+    ("5 % new labels, usual from scratch / ours", "incremental_ratio"),
     ("the same with a warm start of 3 epochs", "warm_start_ratio"),
-    ("time to the plain recipe's best validation MAE, plain / ours", "time_to_equal_mae_ratio"),
-    ("seconds of a run with nothing new", "unchanged_seconds"),
-    ("test MAE (years), plain", "mae_plain"),
+    ("time to the usual implementation's best validation MAE, usual / ours", "time_to_equal_mae_ratio"),
+    ("seconds of a run without changes", "unchanged_seconds"),
+    ("test MAE (years), usual", "mae_plain"),
     ("test MAE (years), ours", "mae_ours"),
-    ("the same, seed by seed", "mae_by_seed"),
+    ("the same, by seed", "mae_by_seed"),
     ("test MAE (years), ours after 5 % new labels", "mae_incremental"),
     ("test MAE (years), ours with a warm start", "mae_warm_start"),
-    ("peak memory (GB), plain", "peak_memory_gb_plain"),
+    ("peak memory (GB), usual", "peak_memory_gb_plain"),
     ("peak memory (GB), ours", "peak_memory_gb"),
 )
 
 
 def write_report(results: dict[str, Any], folder: Path) -> None:
-    """`results.md` and `results.png` in `folder`, from what `results.json` holds: results by backbone."""
+    """Write `results.md` and `results.png` into `folder`.
+
+    Args:
+        results: the content of `results.json`, by backbone.
+    """
     _draw(results, folder / "results.png")
     (folder / "results.md").write_text(_page(results))
 
 
 def _page(results: dict[str, Any]) -> str:
-    lines = ["# Ours beside the plain Keras recipe", "", "Recipe `reference`, both sides in turn in one run.", ""]
+    lines = [
+        "# This project compared with the usual Keras implementation",
+        "",
+        "Recipe `reference`, both sides in turn in one run.",
+        "",
+    ]
     lines += ["![validation MAE against seconds](results.png)", ""]
     lines += [_row(["", *results]), _row(["---"] * (1 + len(results)))]
-    lines += [_row(["faces", *(str(found["images"]) for found in results.values())])]
+    lines += [_row(["images", *(str(found["images"]) for found in results.values())])]
     lines += [_row(["weights", *(found["weights"] for found in results.values())])]
     lines += [_row([label, *(_text(found[key]) for found in results.values())]) for label, key in ROWS]
     for name, found in results.items():
         lines += ["", f"## {name}", "", f"{found['machine']}", "", "```", found["command"], "```", ""]
-        lines += [_row(["faces", "plain (s)", "ours (s)", "ratio", "5 % new, ours (s)", "ratio", "peak GB"])]
+        lines += [_row(["images", "usual (s)", "ours (s)", "ratio", "5 % new, ours (s)", "ratio", "peak GB"])]
         lines += [_row(["---"] * 7)]
         for count, at in found["growth"].items():
             ratios = {side: f"{at['plain'] / at[side]:.1f}" for side in ("ours", "incremental")}
@@ -50,7 +59,7 @@ def _page(results: dict[str, Any]) -> str:
             lines.append(_row([*cells, f"{at['peak_memory_gb']:.2f}"]))
         rates = found["rates"]
         lines += ["", f"Batches of {rates['batch']}; {_how(rates)}.", ""]
-        lines += [_row(["part", "images/s", f"share of {rates['peak_gflops']} GFLOP/s"]), _row(["---"] * 3)]
+        lines += [_row(["part", "images/s", f"fraction of {rates['peak_gflops']} GFLOP/s"]), _row(["---"] * 3)]
         for part, rate in rates["images_per_second"].items():
             share = rates["share_of_peak"].get(part)
             lines.append(_row([part.replace("_", " "), str(rate), "" if share is None else f"{share:.0%}"]))
@@ -64,9 +73,9 @@ def _draw(results: dict[str, Any], path: Path) -> None:
             figure.subplots(1, len(results), squeeze=False)[0], results.items(), strict=True
         ):
             for key, colour, label in (
-                ("epochs_plain", BASELINE, "plain recipe"),
+                ("epochs_plain", BASELINE, "usual implementation"),
                 ("epochs_ours", FINETUNE, "ours, same recipe"),
-                ("epochs_quick", ACCENT, "ours, recipe strong cut short"),
+                ("epochs_quick", ACCENT, "ours, recipe strong shortened"),
             ):
                 seconds, errors = zip(*[(epoch["seconds"], epoch["val_mae"]) for epoch in found[key]], strict=True)
                 axes.plot(seconds, errors, color=colour, marker="o", ms=3, label=label)

@@ -13,19 +13,19 @@ RESULTS = PROJECT / "benchmarks" / "gate_simulation.json"
 
 
 @pytest.mark.parametrize("gain", [-0.5, 0.0, 0.5])
-def test_the_true_difference_is_what_it_says(gain: float):
+def test_simulated_differences_have_the_true_mean(gain: float):
     loss = differences(np.full(20_000, 30.0), gain, np.random.default_rng(1))
     assert loss.mean() == pytest.approx(-gain, abs=0.02)
-    assert loss.std() < CHAMPION_MAE  # correlated: less spread than two models that have nothing in common
+    assert loss.std() < CHAMPION_MAE  # the models' errors are correlated
 
 
 @pytest.mark.parametrize(("gain", "fewest", "most"), [(-0.5, 0, 0), (0.0, 0, 10), (0.5, 80, BLOCK)])
-def test_the_gate_tells_better_from_equal_and_worse(gain: float, fewest: int, most: int):
+def test_the_gate_promotes_better_models_and_hardly_any_other(gain: float, fewest: int, most: int):
     promoted = sum(passes(champion_rules(found, GateSettings())) for found in compared(1139, gain, seed=7))
     assert fewest <= promoted <= most
 
 
-def test_the_results_kept_meet_the_bounds():
+def test_the_stored_results_meet_the_bounds():
     rows = json.loads(Path(RESULTS).read_text())
     assert len(rows) == 12
     for row in rows:
