@@ -85,7 +85,7 @@ class IntervalGroup(_Part):
 
 
 class PredictionInterval(_Part):
-    """The interval that holds for a fraction `coverage` of images, and how often it held on the test images."""
+    """The interval for a nominal `coverage` (0–1), and its coverage of the test images."""
 
     coverage: float
     test_coverage: float
