@@ -1,16 +1,17 @@
-"""Put an earlier version of the age model back into use."""
+"""The DAG `age_rollback`: make an earlier version of the age model the champion again."""
 
 from datetime import datetime, timedelta
 
-from age_retraining_plugin.assets import CHAMPION, announce_rollback
-from age_retraining_plugin.stage_task import CommandOperator
+from age_retraining_plugin.assets import CHAMPION, emit_rollback_event
+from age_retraining_plugin.runtimes.process import CommandOperator
+from age_retraining_plugin.stage_task import WHO_ENV
 from airflow.sdk import DAG, Param
 
 DOCUMENTATION = """
-Makes an earlier version the champion again: one more entry in the promotion log, so that nothing is lost and this too
-can be undone. No model is changed or removed. The asset `age_champion` is updated, which starts `age_score_batch`.
+Makes an earlier version the champion again. It adds one entry to the promotion log; no model is changed or removed, and
+the rollback itself can be undone in the same way. The asset `age_champion` is updated, which starts `age_score_batch`.
 
-The numbers are those of the model report and of `python -m age_tasks history`.
+The version numbers are those of the page *Age models*, of the model report and of `age-tasks history`.
 """
 
 FORM = {
@@ -25,14 +26,14 @@ FORM = {
         "",
         type="string",
         minLength=3,
-        title="Why",
-        description="A sentence for those who read the history.",
+        title="Reason",
+        description="A sentence for the readers of the promotion log.",
     ),
 }
 
 with DAG(
     "age_rollback",
-    description="Put an earlier version of the model back into use",
+    description="Make an earlier version of the age model the champion again",
     doc_md=DOCUMENTATION,
     schedule=None,
     start_date=datetime(2026, 1, 1),
@@ -44,9 +45,9 @@ with DAG(
     CommandOperator(
         task_id="rollback",
         command='rollback --reason="$REASON" ${VERSION:+--to="$VERSION"}',
-        env={"REASON": "{{ params.reason }}", "VERSION": "{{ params.to or '' }}"},
+        env={**WHO_ENV, "REASON": "{{ params.reason }}", "VERSION": "{{ params.to or '' }}"},
         outlets=[CHAMPION],
-        post_execute=announce_rollback,
+        post_execute=emit_rollback_event,
         retries=0,
         execution_timeout=timedelta(minutes=10),
     )

@@ -1,22 +1,21 @@
-"""Say the ages of new pictures by the model in use."""
+"""The DAG `age_score_batch`: predict ages of new images with the champion."""
 
 from datetime import datetime, timedelta
 
 from age_retraining_plugin.assets import CHAMPION, skip_without_images
-from age_retraining_plugin.stage_task import CommandOperator
+from age_retraining_plugin.runtimes.process import CommandOperator
 from airflow.sdk import DAG, Param
 
 from age_tasks.environment import WorkflowVariables
 
 DOCUMENTATION = """
-Gives the pictures of a folder, or those that a CSV file lists, the ages that the champion sees in them, each with the
-interval that holds for 90 % of pictures. Starts when another champion is in use, promoted by `age_retraining` or put
-back by `age_rollback`, and by hand.
+Predicts the ages of the images in a folder, or of those that a CSV file lists, each with an interval that holds for
+90 % of images. Starts when the champion changes, by a promotion in `age_retraining` or by `age_rollback`, and by hand.
 
-The result is a CSV file with `file, age, low, high, warning, problem`; it is replaced whole. Pictures that can't be
-read keep their row, with what is wrong. A task that fails says why in its log: no model was promoted yet, no picture
-could be read, or the result can't be written. Without `AGE_SCORE_IMAGES` and `AGE_SCORE_OUT` a new champion starts
-nothing: the task is skipped.
+The result is a CSV file with the columns `file, age, low, high, warning, problem`. It is replaced as a whole. Images
+that can't be read keep their row, with the problem. A failed task says why in its log: no model was promoted yet, no
+image could be read, or the result can't be written. Without `AGE_SCORE_IMAGES` and `AGE_SCORE_OUT`, the task is skipped
+unless the form names both.
 """
 
 VARIABLES = WorkflowVariables.from_env()
@@ -24,7 +23,7 @@ FORM = {
     "images": Param(
         VARIABLES.score_images or None,
         type=["null", "string"],
-        description="A folder of pictures, or a CSV file with a column file_name. Default: AGE_SCORE_IMAGES.",
+        description="A folder of images, or a CSV file with a column file_name. Default: AGE_SCORE_IMAGES.",
     ),
     "out": Param(
         VARIABLES.score_out or None,
@@ -35,7 +34,7 @@ FORM = {
 
 with DAG(
     "age_score_batch",
-    description="Score new pictures with the model in use",
+    description="Predict ages of new images with the champion",
     doc_md=DOCUMENTATION,
     schedule=[CHAMPION],
     start_date=datetime(2026, 1, 1),

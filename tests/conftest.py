@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from age_tasks.runs.run import Workspace, open_run
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
+from tests.support.airflow import AirflowProcess, airflow_command
 from tests.support.fast_runs import forbid_imports, is_fast_run, is_slow_module, uses_slow_fixture
 from tests.support.s3_server import NotPossibleHere, serve_s3
 from tests.support.settings import QUICK, point_at
@@ -81,6 +83,34 @@ def finished(prepared: Workspace, sample: Sample, shared: Path) -> Workspace:
         point_at(patch, shared, sample.labels)
         once(shared / "finished.done", lambda: run_stages("finished", "demo", QUICK, first="baseline"))
     return prepared
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory, shared: Path, sample: Sample) -> dict[str, str]:
+    """The environment of an Airflow with a database, a store and a cache of its own."""
+    root = tmp_path_factory.mktemp("airflow")
+    env = {name: value for name, value in os.environ.items() if not name.startswith("AGE_")}
+    env |= {"AIRFLOW_HOME": str(root / "home"), "AGE_STORE": str(root / "store"), "AGE_CACHE": str(root / "cache")}
+    env |= {"AGE_LABELS": str(sample.labels), "AGE_RECIPE": "demo", "PYTHONWARNINGS": "ignore"}
+    made = shared / "airflow-home"
+    once(shared / "airflow-database", lambda: _make_database(env | {"AIRFLOW_HOME": str(made)}))
+    (root / "home").mkdir()
+    for file in (*made.glob("airflow.db"), *made.glob("prepared-*")):
+        shutil.copy(file, root / "home")
+    return env
+
+
+@pytest.fixture(scope="session")
+def airflow_process(airflow: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowProcess]:
+    """One process for all tests of a worker: starting Airflow takes longer than most of them."""
+    process = AirflowProcess(airflow, tmp_path_factory.mktemp("airflow-process") / "output.log")
+    yield process
+    process.stop()
+
+
+def _make_database(env: dict[str, str]) -> None:
+    done = airflow_command(env, "version")
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""docker-compose.yaml and the images: nothing runs here, what they promise is read."""
+"""docker-compose.yaml and the Dockerfiles, checked by reading them; nothing is started."""
 
 import importlib.util
 import re
@@ -15,7 +15,7 @@ from age_tasks.environment import PROJECT
 COMPOSE = PROJECT / "docker-compose.yaml"
 TEXT = COMPOSE.read_text()
 SERVICES = yaml.safe_load(TEXT)["services"]
-ENDS_BY_ITSELF = {"airflow-init", "trainer"}
+ONE_SHOT = {"airflow-init", "trainer"}
 DOCKERFILES = sorted((PROJECT / "docker").glob("*.Dockerfile"))
 
 _spec = importlib.util.spec_from_file_location("make_env", PROJECT / "docker" / "make_env.py")
@@ -23,14 +23,14 @@ make_env = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(make_env)
 
 
-@pytest.mark.parametrize("name", sorted(SERVICES.keys() - ENDS_BY_ITSELF))
-def test_what_stays_up_is_watched_and_started_again(name: str):
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - ONE_SHOT))
+def test_services_have_a_health_check_and_are_restarted(name: str):
     assert SERVICES[name]["healthcheck"]["test"]
     assert SERVICES[name]["restart"] == "unless-stopped"
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_containers_gain_nothing_and_write_only_where_they_must(name: str):
+def test_containers_have_no_capabilities_and_a_read_only_file_system(name: str):
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -39,7 +39,7 @@ def test_containers_gain_nothing_and_write_only_where_they_must(name: str):
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
 
 
-def test_only_the_proxy_sees_the_engine_s_socket_and_only_the_scheduler_the_proxy():
+def test_only_the_proxy_has_the_engine_socket_and_only_the_scheduler_the_proxy():
     assert [name for name, service in SERVICES.items() if "docker.sock" in str(service.get("volumes"))] == [
         "docker-proxy"
     ]
@@ -49,14 +49,14 @@ def test_only_the_proxy_sees_the_engine_s_socket_and_only_the_scheduler_the_prox
     ]
 
 
-def test_every_password_and_key_comes_from_env_and_has_no_default():
+def test_passwords_and_keys_come_from_env_and_have_no_default():
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
             if re.search(r"PASSWORD$|SECRET|_KEY|SQL_ALCHEMY_CONN", name):
                 assert re.search(r"\$\{\w+:\?run make compose-env\}", value), name
 
 
-def test_make_compose_env_draws_all_that_is_needed_for_its_owner_alone_and_once(tmp_path: Path):
+def test_make_compose_env_writes_all_secrets_once_and_readable_by_the_owner_only(tmp_path: Path):
     path = tmp_path / ".env"
     assert make_env.write(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -72,7 +72,7 @@ def test_make_compose_env_draws_all_that_is_needed_for_its_owner_alone_and_once(
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
-def test_images_are_pinned_and_run_as_a_user_without_rights(path: Path):
+def test_images_are_pinned_and_run_as_an_unprivileged_user(path: Path):
     text = path.read_text()
     assert re.findall(r"^ARG BASE=(.+)$", text, re.MULTILINE) == ["python:3.11.14-slim-bookworm"]
     assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
@@ -94,7 +94,7 @@ def test_every_hardware_has_a_lock(hardware: str):
     assert (PROJECT / "docker" / f"trainer-{hardware}.lock").is_file()
 
 
-def test_only_what_the_images_hold_goes_to_the_builder():
+def test_the_build_context_contains_only_what_images_copy():
     everything, *kept = [
         line for line in (PROJECT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")
     ]
@@ -108,7 +108,7 @@ def test_only_what_the_images_hold_goes_to_the_builder():
     assert {f"!{name}" for name in copied} | {"**/__pycache__"} == set(kept)
 
 
-def test_docker_compose_reads_it(tmp_path: Path):
+def test_docker_compose_accepts_the_file(tmp_path: Path):
     command = [name] if (name := shutil.which("docker-compose")) else ["docker", "compose"]
     if not shutil.which(command[0]) or subprocess.run([*command, "version"], capture_output=True).returncode:
         pytest.skip("neither docker-compose nor docker's compose plugin is installed")

@@ -126,10 +126,9 @@ def test_every_variable_in_the_project_is_described_once():
     described = [variable.name for variable in describe_environment()]
     assert len(described) == len(set(described))
     assert all(variable.description and variable.read_by for variable in describe_environment())
-    files = [*sources(), PROJECT / "docker-compose.yaml", PROJECT / "Makefile", *(PROJECT / "docker").iterdir()]
-    named = {
-        name for path in files if path.is_file() for name in re.findall(r"\bAGE_[A-Z][A-Z_]*[A-Z]\b", path.read_text())
-    }
+    files = [PROJECT / "docker-compose.yaml", PROJECT / "Makefile", *(PROJECT / "docker").glob("*.Dockerfile")]
+    texts = [*map(Path.read_text, files), *(text for path in sources() for text in strings(path))]
+    named = {name for text in texts for name in re.findall(r"\bAGE_[A-Z][A-Z_]*[A-Z]\b", text)}
     assert "AGE_LABELS" in named
     assert named <= set(described)
 
@@ -143,6 +142,13 @@ def test_secrets_are_not_shown():
 def sources() -> Iterator[Path]:
     for folder in ("age_tasks", "plugins", "dags"):
         yield from (PROJECT / folder).rglob("*.py")
+
+
+def strings(path: Path) -> Iterator[str]:
+    """The strings of a module; constants of Python may have names that look like variables."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
 
 
 def read_names(tree: ast.Module) -> Iterator[str]:

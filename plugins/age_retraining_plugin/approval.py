@@ -1,4 +1,4 @@
-"""A person is asked before a candidate becomes the champion."""
+"""The task `approve`: a person decides whether a candidate becomes the champion."""
 
 import contextlib
 from datetime import timedelta
@@ -15,14 +15,17 @@ from age_tasks.errors import StoreError
 from age_tasks.registry.promotions import published_before
 from age_tasks.store import open_store
 
-# A question that has no answer, since somebody marked the task as done, must not count as one that nobody had to ask.
-ANSWER = {"AGE_APPROVAL": "{{ (ti.xcom_pull(task_ids='approve') or {'asked': params.require_approval}) | tojson }}"}
+# Without an answer, since the task was marked as done by hand, the question counts as asked and not approved.
+APPROVAL_ENV = {
+    "AGE_APPROVAL": "{{ (ti.xcom_pull(task_ids='approve') or {'asked': params.require_approval}) | tojson }}"
+}
 
 
 class PromotionApproval(ApprovalOperator):
-    """Ask whether the candidate shall become the champion, if the form wants that and the gate has passed it.
+    """Asks whether the candidate may become the champion, if the form requires it and the gate passed.
 
-    The XCom is the answer as `age_tasks.registry.approval` reads it. Publish runs whatever it is: it writes the report.
+    The XCom is the answer as `age_tasks.registry.approval` reads it. `publish` runs after any answer, since it writes
+    the report.
     """
 
     ui_color = "#f5e6c8"
@@ -33,7 +36,7 @@ class PromotionApproval(ApprovalOperator):
             return {"asked": False}
         judged = context["ti"].xcom_pull(task_ids="gate")
         if judged is None:
-            raise AirflowFailException("there is no result of the gate to ask about; clear the task gate")
+            raise AirflowFailException("the gate has no result to decide on; clear the task gate")
         if not judged["passed"] or _published(judged["model"]):
             return {"asked": False}
         self.body = question(judged, report_page(run.dag_id, run.run_id))
@@ -52,11 +55,11 @@ class PromotionApproval(ApprovalOperator):
         }
 
     def skip(self, ti: Any, tasks: Any) -> None:
-        """A refusal skips nothing."""
+        """Skip no task: after a refusal, `publish` still writes the report."""
 
 
 def approval_task(**options: Any) -> PromotionApproval:
-    """The task `approve`; who gives no answer in time has not approved.
+    """The task `approve`; no answer in time counts as a refusal.
 
     Args:
         options: of the operator, such as `retries`.
@@ -65,12 +68,12 @@ def approval_task(**options: Any) -> PromotionApproval:
         None,
         type=["null", "string"],
         maxLength=500,
-        title="Why",
-        description="A sentence for those who read the report and the history.",
+        title="Reason",
+        description="A sentence for the readers of the report and the promotion log.",
     )
     return PromotionApproval(
         task_id="approve",
-        subject="Shall the candidate become the champion?",
+        subject="May the candidate become the champion?",
         defaults=PromotionApproval.REJECT,
         params={"comment": comment},
         **options,
@@ -78,7 +81,7 @@ def approval_task(**options: Any) -> PromotionApproval:
 
 
 def question(judged: dict[str, Any], report: str) -> str:
-    """What a person has to know, Markdown: the verdict, the rules, and candidate and champion side by side.
+    """What a person needs for the decision, in Markdown: verdict, rules, and candidate and champion side by side.
 
     Args:
         judged: the gate's summary.
@@ -105,29 +108,29 @@ def question(judged: dict[str, Any], report: str) -> str:
 
 
 def report_page(dag_id: str, run_id: str) -> str:
-    """The address of the report's tab at the run."""
+    """The address of the run's tab with the model report."""
     base = conf.get("api", "base_url", fallback="").rstrip("/")
     return f"{base}/dags/{dag_id}/runs/{quote(run_id, safe='')}/plugin/model-report"
 
 
 def _side_by_side(candidate: dict[str, Any], champion: dict[str, Any] | None) -> list[str]:
-    of_all = f"{candidate['value']:.2f} years (95 % interval {candidate['low']:.2f} to {candidate['high']:.2f})"
+    overall = f"{candidate['value']:.2f} years (95 % interval {candidate['low']:.2f} to {candidate['high']:.2f})"
     if champion is None:
-        return [f"Test MAE on {candidate['images']} images: {of_all}. There is no champion yet."]
+        return [f"Test MAE on {candidate['images']} images: {overall}. There is no champion yet."]
     return [
         f"| | candidate | champion, {champion['name']} |",
         "|---|---|---|",
         f"| test MAE (years) | {champion['candidate_mae']:.2f} | {champion['champion_mae']:.2f} |",
         f"| test images | {champion['images']} | {champion['images']} |",
         "",
-        f"The candidate's MAE less the champion's: {champion['value']:+.2f} years "
+        f"Candidate's MAE minus champion's: {champion['value']:+.2f} years "
         f"(95 % interval {champion['low']:+.2f} to {champion['high']:+.2f}). "
-        f"On all {candidate['images']} test images the candidate's is {of_all}.",
+        f"Candidate's MAE on all {candidate['images']} test images: {overall}.",
     ]
 
 
 def _published(model_sha256: str) -> bool:
-    """Whether this very model was promoted before: there is nothing to decide then."""
-    with contextlib.suppress(StoreError):  # a store that can't be read from here: better ask once too often
+    """Whether this model was promoted before; then there is nothing to decide."""
+    with contextlib.suppress(StoreError):  # if the store can't be read here, ask
         return published_before(open_store(Locations.from_env().store), model_sha256) is not None
     return False

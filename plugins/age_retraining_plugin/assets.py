@@ -1,4 +1,4 @@
-"""The champion as an asset: other DAGs start when another model comes into use."""
+"""The champion as an asset: other DAGs start when it changes."""
 
 from typing import Any
 
@@ -10,46 +10,47 @@ from age_tasks.registry.promotions import champion, manifest
 from age_tasks.store import open_store
 
 CHAMPION = Asset("age_champion")
-# A task updates each asset that it names as an outlet, whatever it did; through an alias it may leave one as it is.
-PROMOTED = AssetAlias("age_champion_promoted")
+# A task that succeeds updates every asset among its outlets. Through an alias, it can update the asset or not.
+CHAMPION_ALIAS = AssetAlias("age_champion_promoted")
 
 
-def announce(context: Context, published: dict[str, Any]) -> None:
-    """Update the asset if this run has made its candidate the champion.
+def emit_champion_event(context: Context, published: dict[str, Any]) -> None:
+    """Update the asset if this run promoted its candidate; the task's `post_execute`.
 
     Args:
         published: the summary of the stage publish.
     """
     if published.get("promoted") and "reused_from" not in published:
         extra = {name: published[name] for name in ("version", "test_mae", "run")}
-        context["outlet_events"][PROMOTED].add(CHAMPION, extra=extra)
+        context["outlet_events"][CHAMPION_ALIAS].add(CHAMPION, extra=extra)
 
 
-def announce_rollback(context: Context, _: Any) -> None:
-    """Say in the asset's event which version is in use again, as `announce` does of a new one.
+def emit_rollback_event(context: Context, _: Any) -> None:
+    """Describe the restored version in the asset's event; the task's `post_execute`.
 
     Raises:
         StoreError: the store can't be read.
     """
     store = open_store(Locations.from_env().store)
-    entry = champion(store)
+    if (entry := champion(store)) is None:  # can't be after a rollback
+        return
     facts = manifest(store, entry.version)
     context["outlet_events"][CHAMPION].extra = {
         "version": entry.name,
-        "test_mae": facts["test_mae"],
-        "run": facts["run"],
+        "test_mae": facts.test_mae,
+        "run": facts.run,
     }
 
 
 def skip_without_images(context: Context) -> None:
-    """End a task that scores pictures, unless it is said which and whereto.
+    """Skip a task that scores images if the images or the output are not named; the task's `pre_execute`.
 
     Raises:
-        AirflowSkipException: names what is missing.
+        AirflowSkipException: names the variables to set.
     """
     params = context["params"]
     missing = [
         variable for variable, name in (("AGE_SCORE_IMAGES", "images"), ("AGE_SCORE_OUT", "out")) if not params[name]
     ]
     if missing:
-        raise AirflowSkipException(f"nothing to score: set {' and '.join(missing)}, or fill in the form by hand")
+        raise AirflowSkipException(f"nothing to score: set {' and '.join(missing)}, or fill in the trigger form")

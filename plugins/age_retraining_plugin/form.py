@@ -1,4 +1,7 @@
-"""The trigger form of the retraining: fields for settings have the types, bounds and help of the settings classes."""
+"""The trigger form of the retraining; its fields have the types, bounds and help texts of the settings."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from airflow.sdk import Param
 
@@ -17,18 +20,35 @@ TRAINING = (
     "finetune.start_from",
 )
 PROMOTION = ("gate.max_test_mae", "gate.policy", "gate.tolerance_years", "gate.min_gain_years")
-# What the form says of settings: the fields that were filled in, and over them the free ones.
-SETTINGS = (
-    f"{{{{ dict(params.items() | selectattr('0', 'in', {TRAINING + PROMOTION}) | rejectattr('1', 'none'),"
-    " **params.settings) | tojson }}"
-)
+# What people type into the trigger form travels by the environment, never as text of a shell line.
+FORM_ENV = {
+    "AGE_RECIPE": "{{ params.recipe }}",
+    "AGE_SET": "{{ changed_settings(params) | tojson }}",
+    "AGE_LABELS": "{{ params.labels or '' }}",
+    "AGE_IMAGES": "{{ params.images or '' }}",
+}
+
+
+def changed_settings(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a filled-in form replaces: the fields that are not empty, and over them the free ones.
+
+    Args:
+        params: the fields of the form by name.
+    """
+    fields = {name: value for name in (*TRAINING, *PROMOTION) if (value := params.get(name)) is not None}
+    return {**fields, **params["settings"]}
+
+
+# The functions that templates of a DAG with this form call.
+FORM_MACROS = {"changed_settings": changed_settings}
 
 
 def retraining_form() -> dict[str, Param]:
     """The fields in the order of the form."""
     locations, variables = Locations.from_env(), WorkflowVariables.from_env()
     recipe = variables.recipe  # may be the path of a file
-    data, training, promotion, rest = "Data", "Training (empty: as the recipe says)", "Promotion", "Everything else"
+    data, training = "Data", "Training (empty: the value of the recipe)"
+    promotion, rest = "Promotion", "Everything else"
     return {
         "labels": Param(
             locations.labels,
@@ -40,14 +60,14 @@ def retraining_form() -> dict[str, Param]:
             locations.images if "images" in locations.model_fields_set else "",
             type=["null", "string"],
             section=data,
-            description="The folder of pictures. Empty: the folder images beside the labels.",
+            description="The folder of the images. Empty: the folder images beside the labels.",
         ),
         "recipe": Param(
             recipe,
             type="string",
             enum=list(dict.fromkeys([*recipe_names(), recipe])),
             section=training,
-            description="Every number of the training. The recipe demo is small and quick.",
+            description="Every number of the training. The recipe demo is small and fast.",
         ),
         **{name: setting(name, training) for name in TRAINING},
         "require_approval": Param(
@@ -62,44 +82,42 @@ def retraining_form() -> dict[str, Param]:
             exclusiveMinimum=0,
             maximum=30 * 24,
             section=promotion,
-            description="Hours that there are to answer; after them the candidate is not promoted.",
+            description="Hours to answer; without an answer the candidate is not promoted.",
         ),
         **{name: setting(name, promotion) for name in PROMOTION},
         "again": Param(
             False,
             type="boolean",
             section=rest,
-            description="Carry out every stage, also those that could be reused because nothing has changed.",
+            description="Execute every stage, even if nothing has changed since it last finished.",
         ),
         "settings": Param(
             {},
             type="object",
             section=rest,
-            description='Any settings to replace, such as {"finetune.epochs": 3}. There are: '
+            description='Further settings to replace, such as {"finetune.epochs": 3}. All settings: '
             + ", ".join(name for name, _, _ in describe_settings()),
         ),
     }
 
 
 def setting(name: str, section: str) -> Param:
-    """The field of a setting; left empty, the recipe's value holds.
+    """The field of a setting; an empty field leaves the recipe's value.
 
     Args:
         name: dotted, such as `finetune.epochs`.
         section: of the form.
     """
     group, _, field = name.partition(".")
-    schema = type(getattr(Config(), group)).model_json_schema()["properties"][field]
-    bounds = {key: value for key, value in schema.items() if key.lower().endswith(("minimum", "maximum"))}
-    choices = (
-        {"enum": [None, *schema["enum"]], "values_display": {"null": "as the recipe says"}} if "enum" in schema else {}
-    )
+    schema = type(getattr(Config.model_validate({}), group)).model_json_schema()["properties"][field]
+    rules: dict[str, Any] = {key: each for key, each in schema.items() if key.lower().endswith(("minimum", "maximum"))}
+    if "enum" in schema:
+        rules |= {"enum": [None, *schema["enum"]], "values_display": {"null": "the value of the recipe"}}
     text = schema["description"]
     return Param(
         None,
         type=["null", schema["type"]],
         section=section,
         description=f"{text[0].upper()}{text[1:]}.",
-        **bounds,
-        **choices,
+        **rules,
     )

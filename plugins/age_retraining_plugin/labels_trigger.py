@@ -1,13 +1,17 @@
-"""The asset `age_labels`: new labels start a run, by themselves."""
+"""The asset `age_labels`: a run starts when the labels file changes.
+
+Airflow stores the class path and the arguments of the trigger: keep both.
+"""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable
+from airflow.sdk.execution_time.context import AssetStateStoreAccessors
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from croniter import croniter
 
@@ -19,12 +23,12 @@ from age_tasks.store.base import Entry, Store
 
 ONCE_MORE_SECONDS = 600.0
 LONGEST_ONCE_MORE_SECONDS = 3600.0
-LONGEST_PAUSE_SECONDS = 20.0  # while the labels can't be read: what arrives then is still noticed within half a minute
+LONGEST_PAUSE_SECONDS = 20.0  # while the labels can't be read; new ones are then noticed within half a minute
 FIRED = "fired"
 
 
 def labels_asset(env: Mapping[str, str] | None = None) -> Asset | None:
-    """The labels file that `AGE_LABELS` names, with its watcher; None where it names none.
+    """The labels file that `AGE_LABELS` names, as an asset with its watcher; None if the variable is not set.
 
     Raises:
         SettingsError: a variable is invalid.
@@ -69,17 +73,18 @@ def _timetable(cron: str) -> CronTriggerTimetable:
 
 
 class NewLabelsTrigger(BaseEventTrigger):
-    """Fires when the labels file has a content that no run has taken up, once it has been left alone for a while.
+    """Fires when the labels file differs from the last snapshot, and has not changed for `settle_seconds`.
 
-    An event that Airflow drops (the DAG is paused, or busy) is fired once more, ever more rarely, until a snapshot of
-    that content is in the store. So labels that turn out to be broken are not fired again: a run has seen them.
+    Airflow drops events while the DAG is paused or busy. So the event is repeated, at growing intervals, until the
+    store has a snapshot of that content. Labels that turn out to be invalid are not fired again, since a run has taken
+    a snapshot of them.
 
     Args:
-        labels: the file's address.
-        store: the address of the store, where snapshots are noted.
-        poll_seconds: how often to look.
-        settle_seconds: for how long the file must stay as it is before it counts as written to its end.
-        once_more_seconds: the least time between two events for the same content; it doubles with each.
+        labels: the address of the labels file.
+        store: the address of the store, where snapshots are recorded.
+        poll_seconds: seconds between two looks at the file.
+        settle_seconds: seconds without a change after which the file counts as complete.
+        once_more_seconds: the shortest interval between two events for the same content; it doubles each time.
     """
 
     def __init__(
@@ -90,32 +95,32 @@ class NewLabelsTrigger(BaseEventTrigger):
         settle_seconds: float,
         once_more_seconds: float = ONCE_MORE_SECONDS,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.labels, self.store = labels, store
         self.poll_seconds, self.settle_seconds = poll_seconds, settle_seconds
         self.once_more_seconds = once_more_seconds
         self._seen: Entry | None = None
         self._seen_since = 0.0
-        self._content: str | None = None  # of what is seen, once it has settled
-        self._fired: dict | None = None
+        self._content: str | None = None  # the digest of the file that was seen, once it has settled
+        self._fired: dict[str, Any] | None = None  # the last event; None until Airflow's copy was read
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         given = ("labels", "store", "poll_seconds", "settle_seconds", "once_more_seconds")
         return f"{__name__}.{type(self).__name__}", {name: getattr(self, name) for name in given}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        pause, said = self.poll_seconds, ""
+        pause, last_error = self.poll_seconds, ""
         while True:
             try:
                 if content := await self._to_fire():
                     yield TriggerEvent({"labels": self.labels, "sha256": content})
                     await self._remember(content)
-                pause, said = self._next_look(), ""
-            except Exception as error:  # Airflow would start a trigger that fails again every second
+                pause, last_error = self._next_look(), ""
+            except Exception as error:  # Airflow restarts a trigger that failed, every second
                 pause = max(self.poll_seconds, min(2 * pause, LONGEST_PAUSE_SECONDS))
-                if str(error) != said:
-                    said = str(error)
-                    self.log.warning("can't look for new labels, going on: %s: %s", type(error).__name__, said)
+                if str(error) != last_error:
+                    last_error = str(error)
+                    self.log.warning("can't read the labels, trying again: %s: %s", type(error).__name__, last_error)
             await asyncio.sleep(pause)
 
     @cached_property
@@ -127,25 +132,36 @@ class NewLabelsTrigger(BaseEventTrigger):
         return open_store(self.store)
 
     async def _to_fire(self) -> str | None:
-        """The sha256 of the labels, if they have settled, no run has taken them up, and an event for them is due."""
-        if self._fired is None:  # at once, not when labels arrive: Airflow's first answer may take many seconds
-            self._fired = await self.asset_state_store.aget(FIRED, default={})
+        """The sha256 of the labels if they have settled, have no snapshot yet, and an event for them is due."""
+        fired = await self._last_event()  # at once, not when labels arrive: Airflow's first answer may take seconds
         self._content = await asyncio.to_thread(self._settled)
-        if self._content in (None, await asyncio.to_thread(self._taken_up)):
+        if self._content in (None, await asyncio.to_thread(self._last_snapshot)):
             return None
-        if (self.labels, self._content) != (self._fired.get("labels"), self._fired.get("sha256")):
+        if (self.labels, self._content) != (fired.get("labels"), fired.get("sha256")):
             return self._content
-        return None if 0 <= time.time() - self._fired["at"] < self._fired["once_more_after"] else self._content
+        return None if 0 <= time.time() - fired["at"] < fired["once_more_after"] else self._content
+
+    async def _last_event(self) -> dict[str, Any]:
+        """What `_remember` wrote last, before a restart of Airflow too; empty if it never did."""
+        if self._fired is None:
+            self._fired = cast(dict[str, Any], await self._state.aget(FIRED, default={}))
+        return self._fired
 
     async def _remember(self, content: str) -> None:
-        wait = self.once_more_seconds
-        if content == self._fired.get("sha256"):
-            wait = min(2 * self._fired["once_more_after"], LONGEST_ONCE_MORE_SECONDS)
+        fired, wait = await self._last_event(), self.once_more_seconds
+        if content == fired.get("sha256"):
+            wait = min(2 * fired["once_more_after"], LONGEST_ONCE_MORE_SECONDS)
         self._fired = {"labels": self.labels, "sha256": content, "at": time.time(), "once_more_after": wait}
-        await self.asset_state_store.aset(FIRED, self._fired)
+        await self._state.aset(FIRED, self._fired)
+
+    @property
+    def _state(self) -> AssetStateStoreAccessors:
+        if self.asset_state_store is None:
+            raise RuntimeError("Airflow gave the trigger no state store")
+        return self.asset_state_store
 
     def _settled(self) -> str | None:
-        """The sha256 of the labels file; None while it is being written. Read only when its size or tag changes."""
+        """The sha256 of the labels file, None while it changes; it is read only if its size or tag changed."""
         folder, name = self._file
         seen = folder.entry(name)
         if seen != self._seen:
@@ -157,11 +173,11 @@ class NewLabelsTrigger(BaseEventTrigger):
         content = content_sha256(folder.get(name))
         return content if folder.entry(name) == seen else None
 
-    def _taken_up(self) -> str | None:
+    def _last_snapshot(self) -> str | None:
         return last_snapshot(self._store, self.labels)
 
     def _next_look(self) -> float:
-        """Seconds to it; it comes sooner where the file will have settled by then."""
+        """Seconds until the next look, which comes earlier if the file will have settled by then."""
         settling = self._seen_since + self.settle_seconds - time.monotonic()
         return min(self.poll_seconds, settling) if settling > 0 else self.poll_seconds
 

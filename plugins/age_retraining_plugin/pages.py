@@ -1,7 +1,7 @@
 """The pages in Airflow's UI: reports and label validations of runs, summaries of tasks, and the versions of the model.
 
-Who may see the runs of `age_retraining` may see the pages. What they show was made from labels and pictures that others
-wrote, and it is served from where the API is: no script of theirs runs, and nothing outside is asked for.
+People who may see the runs of the DAG `age_retraining` may see the pages. These show text and images that others wrote,
+and are served from the origin of the API. So no script runs on them, and they load nothing from elsewhere.
 """
 
 from functools import cache
@@ -27,7 +27,7 @@ from age_tasks.store import open_store
 from age_tasks.store.base import Store
 
 DAG = "age_retraining"
-# Where a page is, the last place first.
+# The stages that write a page, the latest first, and its file.
 REPORT = (("publish", "report.html"), ("evaluate", "report.html"))
 VALIDATION = (("validate", "index.html"),)
 SERVED = frozenset(stage for stage, _ in (*REPORT, *VALIDATION))
@@ -46,11 +46,11 @@ HEADERS = {
     "Cache-Control": "private, no-store",
     "Referrer-Policy": "no-referrer",
 }
-LOOK_AGAIN = {"Refresh": "15"}  # seconds
+REFRESH = {"Refresh": "15"}  # seconds
 MESSAGES = {
     401: ("Not logged in", "Log in to Airflow, then open this page again."),
-    403: ("Not yours to see", f"These pages are for those who may see the runs of the DAG {DAG}."),
-    404: ("Not here", f"There is no such page. Pages belong to the runs of the DAG {DAG}, summaries to its stages."),
+    403: ("Not allowed", f"These pages are for people who may see the runs of the DAG {DAG}."),
+    404: ("Not found", f"There is no such page. Pages exist for runs of the DAG {DAG}, summaries for its stages."),
 }
 
 app = FastAPI(
@@ -63,7 +63,7 @@ app = FastAPI(
 
 @app.middleware("http")
 async def guarded(request: Request, call_next: RequestResponseEndpoint) -> Response:
-    """Every answer, errors too, comes with the headers that keep hostile content harmless."""
+    """Add the headers that make hostile content harmless to every response, errors too."""
     response = await call_next(request)
     response.headers.update(HEADERS)
     return response
@@ -71,7 +71,7 @@ async def guarded(request: Request, call_next: RequestResponseEndpoint) -> Respo
 
 @app.exception_handler(AnyHTTPException)
 def refused(_: Request, error: AnyHTTPException) -> HTMLResponse:
-    return _message(error.status_code, *MESSAGES.get(error.status_code, ("Not possible", error.detail)))
+    return _message(error.status_code, *MESSAGES.get(error.status_code, ("Request failed", error.detail)))
 
 
 @app.exception_handler(NotFoundError)
@@ -86,19 +86,18 @@ def unreachable(_: Request, error: StoreError) -> HTMLResponse:
 
 @app.exception_handler(SettingsError)
 def wrong_settings(_: Request, error: SettingsError) -> HTMLResponse:
-    return _message(503, "The API server's settings are wrong", str(error))
+    return _message(503, "Invalid settings of the API server", str(error))
 
 
 def the_run(dag_id: str, run_id: str) -> StoredRun:
-    """The run of a path, to read only."""
+    """The run that a path names; 404 if it names none of this DAG."""
     if dag_id != DAG:
         raise HTTPException(404)
     try:
         key = safe_run_key(run_id)
     except SettingsError:
         raise HTTPException(404) from None
-    where = Locations.from_env()
-    return StoredRun(key, _store(where.store))
+    return StoredRun(key, _store(Locations.from_env().store))
 
 
 RunOfPath = Annotated[StoredRun, Depends(the_run)]
@@ -125,12 +124,12 @@ def summary(run: RunOfPath, stage: str) -> HTMLResponse:
         raise HTTPException(404)
     record = run.record(stage)
     page = render("stage_summary.html.j2", run_key=run.key, stage=stage, record=record, page=PAGE_OF.get(stage))
-    return HTMLResponse(page, headers=None if record else LOOK_AGAIN)
+    return HTMLResponse(page, headers=None if record else REFRESH)
 
 
 @app.get("/{dag_id}/{run_id}/{stage}/{name:path}")
 def file(run: RunOfPath, stage: str, name: str) -> Response:
-    """A file that the stage's record lists, which leaves no way to any other."""
+    """A file that the record of the stage lists; no other can be reached."""
     kind = TYPES.get(PurePosixPath(name).suffix)
     if stage not in SERVED or kind is None:
         raise HTTPException(404)
@@ -138,7 +137,7 @@ def file(run: RunOfPath, stage: str, name: str) -> Response:
 
 
 def _page_of(run: StoredRun, wanted: str, places: tuple[tuple[str, str], ...]) -> Response:
-    """Where the page is, or what the run is doing meanwhile."""
+    """A redirect to the page, or the progress of the run while it has none."""
     records = {stage: record for stage in STAGES if (record := run.record(stage))}
     for stage, name in places:
         if name in (records[stage].outputs if stage in records else ()):
@@ -154,7 +153,7 @@ def _page_of(run: StoredRun, wanted: str, places: tuple[tuple[str, str], ...]) -
         failed=failed,
         results=list(results(records)),
     )
-    return HTMLResponse(page, headers=None if failed else LOOK_AGAIN)
+    return HTMLResponse(page, headers=None if failed else REFRESH)
 
 
 def _message(status: int, headline: str, text: str) -> HTMLResponse:
@@ -163,5 +162,5 @@ def _message(status: int, headline: str, text: str) -> HTMLResponse:
 
 @cache
 def _store(url: str) -> Store:
-    """One store for all requests: its connections are kept."""
+    """The store at an address; shared by all requests, so that connections are kept."""
     return open_store(url)

@@ -1,4 +1,4 @@
-"""What Airflow's plugin manager loads, in each of its processes: where the pages are in the UI."""
+"""What Airflow's plugin manager loads in each of its processes: the places of the pages in the UI."""
 
 from functools import cached_property
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 PREFIX = "/age"
-RUN = "age/{DAG_ID}/{RUN_ID}"  # relative: Airflow may be served below a path of its own
+RUN = "age/{DAG_ID}/{RUN_ID}"  # relative: Airflow may be served below a path prefix
 
 
 class AgeRetrainingPlugin(AirflowPlugin):
@@ -30,8 +30,8 @@ class AgeRetrainingPlugin(AirflowPlugin):
     ]
 
     @cached_property
-    def fastapi_apps(self) -> list[dict[str, Any]]:
-        """The pages; only the API server asks for them."""
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]  # made when asked for
+        """The pages; only the API server reads this property."""
         from age_retraining_plugin.pages import app
 
         return [{"name": "Age models", "app": app, "url_prefix": PREFIX}]

@@ -1,4 +1,4 @@
-"""A finished stage's numbers, sent where Airflow's own metrics go: StatsD or OpenTelemetry, if one is configured."""
+"""The numbers of a finished stage, sent with Airflow's own metrics: to StatsD or OpenTelemetry, if configured."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from airflow.sdk.observability.stats import gauge
 
 
 def send_numbers(stage: str, summary: object) -> None:
-    """Send each number of the summary as the gauge `age.<stage>.<name>`, such as `age.evaluate.finetune_mae`."""
+    """Send each number of a summary as a gauge `age.<stage>.<name>`, for example `age.evaluate.finetune_mae`."""
     if isinstance(summary, Mapping):
         for name, value in summary.items():
             if isinstance(value, int | float) and not isinstance(value, bool):

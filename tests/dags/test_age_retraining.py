@@ -1,94 +1,29 @@
-"""The DAG in a real Airflow with a database of its own, in processes of their own."""
+"""The DAG `age_retraining` in a real Airflow with a database of its own."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from age_tasks.environment import Locations
-from age_tasks.pipeline import STAGES
+from age_tasks.pipeline import PIPELINE, STAGES
+from age_tasks.runs.records import StageRecord
 from age_tasks.runs.run import open_run
-from tests.support.airflow import airflow_command, python
+from tests.support.airflow import AirflowProcess, airflow_command, run_program
 from tests.support.settings import QUICK
-
-INSPECT = """
-import json, sys, time, types
-from airflow.dag_processing.dagbag import DagBag
-started = time.process_time()
-bag = DagBag("dags")
-parsing = time.process_time() - started
-dag = bag.dags["age_retraining"]
-first, later = dag.get_task("snapshot"), dag.get_task("split")
-params = dag.params.dump() | {"recipe": "demo", "settings": {"finetune.epochs": 3, "split.seed": 7},
-    "finetune.epochs": 5, "gate.policy": "not_worse", "labels": "$(touch /tmp/x); 'l.csv'", "images": None}
-def refused(name, value):
-    try:
-        dag.params.get_param(name).resolve(value)
-    except Exception as error:
-        return type(error).__name__
-def rendered(run_id, **by):
-    by = by or {"triggering_user_name": None}
-    task = dag.get_task("snapshot").prepare_for_execution()
-    task.render_template_fields({"params": params, "run_id": run_id, "dag_run": types.SimpleNamespace(**by)})
-    return task.env
-class Tasks:
-    def __init__(self, answer):
-        self.answer = answer
-    def xcom_pull(self, task_ids):
-        return self.answer
-def approval(answer, required):
-    task = dag.get_task("publish").prepare_for_execution()
-    given = {"params": params | {"require_approval": required}, "run_id": "x", "ti": Tasks(answer)}
-    task.render_template_fields(given | {"dag_run": types.SimpleNamespace(triggering_user_name=None)})
-    return task.env["AGE_APPROVAL"]
-pushed = {}
-def failure(code):
-    from age_retraining_plugin.stage_task import CommandOperator
-    task = CommandOperator(task_id=f"t{code}", command="snapshot", env={})
-    task.bash_command, task.env = f"echo the reason; exit {code}", {}
-    try:
-        task.execute({"ti": types.SimpleNamespace(xcom_push=lambda **given: pushed.update({code: given["value"]}))})
-    except Exception as error:
-        return type(error).__name__
-print(json.dumps({
-    "errors": {str(k): str(v) for k, v in bag.import_errors.items()},
-    "order": [task.task_id for task in dag.topological_sort()],
-    "edges": {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks},
-    "retries": {task.task_id: task.retries for task in dag.tasks},
-    "docs": {task.task_id: task.doc_md for task in dag.tasks},
-    "owners": sorted({task.owner for task in dag.tasks}), "tags": sorted(dag.tags), "doc": dag.doc_md,
-    "active": dag.max_active_runs, "catchup": dag.catchup,
-    "form": {name: dag.params.get_param(name).schema for name in dag.params}, "filled": dag.params.dump(),
-    "refused": [refused(*each) for each in (
-        ("finetune.epochs", 0), ("finetune.epochs", 2.5), ("model.image_size", 2000),
-        ("baseline.learning_rate", 0), ("gate.policy", "worse"), ("gate.tolerance_years", "much"), ("recipe", "none"),
-        ("approval_hours", 0))],
-    "taken": [refused(*each) for each in (("finetune.epochs", 1), ("finetune.epochs", None), ("gate.policy", None))],
-    "approvals": [approval(*each) for each in (({"asked": False}, True), (None, True), (None, False))],
-    "outlets": {task.task_id: [each.name for each in task.outlets] for task in dag.tasks if task.outlets},
-    "heavy": sorted({"tensorflow", "keras", "pandas", "great_expectations", "matplotlib"} & set(sys.modules)),
-    "parsing": parsing,
-    "env": rendered("manual__2026"), "hand": rendered("__airflow_temporary_run_2026__")["AGE_RUN"],
-    "command": first.bash_command, "failures": {code: failure(code) for code in (65, 75, 1)}, "pushed": pushed,
-}))
-"""
-TASKS_TEST = """
-import sys
-from airflow.cli.cli_parser import get_parser
-for stage in sys.argv[1:]:
-    arguments = get_parser().parse_args(["tasks", "test", "age_retraining", stage, "2026-01-01"])
-    arguments.func(arguments)
-"""
 
 
 @pytest.fixture(scope="module")
-def dag(airflow: dict[str, str]) -> dict:
-    done = python(airflow, INSPECT)
+def dag(airflow: dict[str, str]) -> dict[str, Any]:
+    """What Airflow reads in the folder `dags`; see the program."""
+    done = run_program(airflow, "inspect_dags")
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-def test_the_stages_stand_in_a_row(dag: dict):
+def test_every_task_is_followed_by_the_next(dag: dict[str, Any]):
     assert dag["errors"] == {}
     tasks = [*STAGES[:-1], "approve", STAGES[-1]]
     assert dag["order"] == tasks
@@ -96,103 +31,133 @@ def test_the_stages_stand_in_a_row(dag: dict):
     assert dag["edges"] == {task: [following] if following else [] for task, following in pairs}
 
 
-def test_the_dag_is_documented_and_runs_one_at_a_time(dag: dict):
+def test_the_dag_is_documented_and_runs_one_at_a_time(dag: dict[str, Any]):
     assert dag["owners"] == ["age-team"]
     assert "training" in dag["tags"]
-    assert "when it fails" in dag["doc"]
     assert all(dag["docs"][stage] for stage in STAGES)
     assert (dag["active"], dag["catchup"]) == (1, False)
     assert dag["outlets"] == {"publish": ["age_champion_promoted"]}
 
 
-def test_the_form_has_sections_and_asks_for_nothing(dag: dict):
+def test_the_table_of_the_documentation_is_that_of_the_pipeline(dag: dict[str, Any]):
+    rows = [line for line in dag["doc"].splitlines() if line.startswith("|")]
+    assert rows[0] == "| task | what it does | when it fails |"
+    assert [row.split(" | ")[0] for row in rows[2:]] == [f"| {task}" for task in dag["order"]]
+    for name, stage in PIPELINE.items():
+        assert f"| {name} | {stage.does} | {stage.when_it_fails} |" in rows
+
+
+def test_gpu_stages_are_those_of_the_pipeline(dag: dict[str, Any]):
+    assert {task for task, pool in dag["pools"].items() if pool == "gpu"} == {
+        name for name, stage in PIPELINE.items() if stage.gpu
+    }
+
+
+def test_the_form_has_sections_and_no_mandatory_field(dag: dict[str, Any]):
     sections = list(dict.fromkeys(field["section"] for field in dag["form"].values()))
-    assert sections == ["Data", "Training (empty: as the recipe says)", "Promotion", "Everything else"]
-    assert {name: value for name, value in dag["filled"].items() if value is not None and "." in name} == {}
-    assert dag["filled"]["require_approval"] is False
+    assert sections == ["Data", "Training (empty: the value of the recipe)", "Promotion", "Everything else"]
+    assert {name: value for name, value in dag["defaults"].items() if value is not None and "." in name} == {}
+    assert dag["defaults"]["require_approval"] is False
+    assert dag["defaults"]["images"] == ""  # not beside the labels of today: the form may name others
 
 
-def test_the_form_s_bounds_are_those_of_the_settings(dag: dict):
+def test_the_form_has_the_bounds_of_the_settings(dag: dict[str, Any]):
     size, rate, policy = (dag["form"][name] for name in ("model.image_size", "baseline.learning_rate", "gate.policy"))
     assert (size["type"], size["minimum"], size["maximum"]) == (["null", "integer"], 32, 1024)
     assert (rate["type"], rate["exclusiveMinimum"]) == (["null", "number"], 0)
     assert policy["enum"] == [None, "better", "not_worse"]
-    assert policy["values_display"] == {"null": "as the recipe says"}
-    assert dag["refused"] == ["ParamValidationError"] * 8
-    assert dag["taken"] == [None] * 3
+    assert policy["values_display"] == {"null": "the value of the recipe"}
+    assert set(dag["refused"].values()) == {"ParamValidationError"}
+    assert dag["accepted"] == [None] * 3
 
 
-def test_what_a_person_said_reaches_publish(dag: dict):
-    not_asked, no_answer, not_required = (json.loads(each) for each in dag["approvals"])
-    assert not_asked == not_required == {"asked": False}
-    assert no_answer == {"asked": True}  # somebody marked the task as done: nothing was approved
+def test_the_answer_of_a_person_reaches_publish(dag: dict[str, Any]):
+    assert dag["approvals"]["not asked"] == dag["approvals"]["not required"] == {"asked": False}
+    assert dag["approvals"]["no answer"] == {"asked": True}  # the task was marked as done: nothing was approved
 
 
-def test_parsing_takes_less_than_a_second_and_imports_nothing_heavy(dag: dict):
+def test_parsing_takes_less_than_a_second_and_imports_nothing_heavy(dag: dict[str, Any]):
     assert dag["parsing"] < 1  # of the processor's time, for all files
     assert dag["heavy"] == []
 
 
-def test_only_what_a_retry_can_help_is_retried(dag: dict):
+def test_only_stages_that_may_succeed_later_are_retried(dag: dict[str, Any]):
     assert {stage for stage, retries in dag["retries"].items() if retries == 0} == {"validate", "split", "gate"}
-    assert dag["failures"] == {"65": "AirflowFailException", "75": "AirflowSkipException", "1": "AirflowException"}
 
 
-def test_too_few_new_labels_skip_and_say_why(dag: dict):
-    assert dag["pushed"] == {"75": {"skipped": "the reason"}}
-
-
-def test_what_people_type_reaches_the_environment_and_no_shell_line(dag: dict):
-    assert dag["env"]["AGE_LABELS"] == "$(touch /tmp/x); 'l.csv'"
-    assert json.loads(dag["env"]["AGE_SET"]) == {"finetune.epochs": 3, "split.seed": 7, "gate.policy": "not_worse"}
-    assert (dag["env"]["AGE_RUN"], dag["env"]["AGE_RECIPE"], dag["env"]["AGE_IMAGES"]) == ("manual__2026", "demo", "")
+def test_values_of_the_form_reach_the_environment_and_no_shell_line(dag: dict[str, Any]):
+    env = dag["env"]
+    assert env["AGE_LABELS"] == "$(touch /tmp/x); 'l.csv'"
+    assert json.loads(env["AGE_SET"]) == {"finetune.epochs": 3, "split.seed": 7, "gate.policy": "not_worse"}
+    assert (env["AGE_RUN"], env["AGE_RECIPE"], env["AGE_IMAGES"], env["AGE_AGAIN"]) == (
+        "manual__2026",
+        "demo",
+        "",
+        "false",
+    )
     assert dag["command"].endswith("-m age_tasks snapshot")
-    assert dag["hand"] == ""
+
+
+def test_a_task_by_hand_has_no_run_and_is_executed_again(dag: dict[str, Any]):
+    assert (dag["by_hand"]["AGE_RUN"], dag["by_hand"]["AGE_AGAIN"]) == ("", "true")
 
 
 @pytest.fixture(scope="module")
 def dag_run(airflow: dict[str, str]) -> str:
-    """The whole DAG, once; returns the run's key."""
+    """The whole DAG, once, by Airflow's own command; returns the key of the run."""
     done = airflow_command(airflow, "dags", "test", "age_retraining", "-c", json.dumps({"settings": QUICK}))
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     (key,) = [path.name for path in (Path(airflow["AGE_STORE"]) / "runs").iterdir()]
     return key
 
 
-def records(env: dict[str, str], key: str) -> dict[str, dict | None]:
+def records(env: dict[str, str], key: str) -> dict[str, StageRecord | None]:
     with open_run(key, Locations.from_env(env)) as run:
         return {stage: run.record(stage) for stage in STAGES}
 
 
 def test_the_dag_goes_from_labels_to_a_report(airflow: dict[str, str], dag_run: str):
     found = records(airflow, dag_run)
-    assert {stage: record.status for stage, record in found.items()} == dict.fromkeys(STAGES, "done")
+    assert {stage: record and record.status for stage, record in found.items()} == dict.fromkeys(STAGES, "done")
     assert (Path(airflow["AGE_STORE"]) / "reports" / f"{dag_run}.html").exists()
 
 
-def test_every_single_stage_runs_by_tasks_test(airflow: dict[str, str], dag_run: str):
+def test_single_stages_run_by_tasks_test(airflow: dict[str, str], airflow_process: AirflowProcess, dag_run: str):
+    """All but the trainings, whose tasks differ from that of evaluate by the stage's name alone."""
+    stages = [stage for stage in STAGES[1:] if stage not in {"baseline", "finetune"}]
     before = records(airflow, dag_run)
-    done = python(airflow, TASKS_TEST, *STAGES[1:])
+    airflow_process.call("runs.execute_tasks", dag_id="age_retraining", tasks=stages)
     after = records(airflow, dag_run)
-    for stage in STAGES[1:]:  # tasks test exits with 0 whatever happens: the record tells
-        assert after[stage].status == "done", done.stdout[-3000:]
-        assert after[stage].started > before[stage].finished
+    for stage in stages:  # a failure is no error of tasks test: the record tells
+        earlier, later = before[stage], after[stage]
+        assert earlier
+        assert later
+        assert later.status == "done", airflow_process.output()[-3000:]
+        assert later.started > earlier.finished
 
 
-def test_a_snapshot_by_tasks_test_starts_a_run(airflow: dict[str, str], dag_run: str):
-    python(airflow, TASKS_TEST, "snapshot")
+def test_a_snapshot_by_tasks_test_starts_a_run(airflow: dict[str, str], airflow_process: AirflowProcess, dag_run: str):
+    airflow_process.call("runs.execute_tasks", dag_id="age_retraining", tasks=["snapshot"])
     keys = {path.name for path in (Path(airflow["AGE_STORE"]) / "runs").iterdir()}
     (new,) = keys - {dag_run}
-    assert records(airflow, new)["snapshot"].status == "done"
+    snapshot = records(airflow, new)["snapshot"]
+    assert snapshot
+    assert snapshot.status == "done"
 
 
-def test_bad_labels_fail_once_and_leave_their_page(airflow: dict[str, str], tmp_path: Path):
-    env = airflow | {"AGE_STORE": str(tmp_path / "store")}
-    conf = json.dumps({"settings": {"validate.max_quarantine_fraction": 0.01}})
-    done = airflow_command(env, "dags", "test", "age_retraining", "-c", conf)
-    assert done.returncode == 1
+def test_invalid_labels_fail_the_run_and_leave_their_page(airflow_process: AirflowProcess, tmp_path: Path):
+    env = {"AGE_STORE": str(tmp_path / "store")}
+    conf = {"settings": {"validate.max_quarantine_fraction": 0.01}}
+    run = airflow_process.call("runs.run_dag", env, dag_id="age_retraining", conf=conf)
+    assert run["state"] == "failed"
+    assert (run["tasks"]["snapshot"], run["tasks"]["validate"], run["tasks"]["split"]) == (
+        "success",
+        "failed",
+        "upstream_failed",
+    )
     (key,) = [path.name for path in (tmp_path / "store" / "runs").iterdir()]
     found = records(env, key)
+    assert found["validate"]
     assert found["validate"].status == "failed"
     assert found["split"] is None
     assert (tmp_path / "store" / "runs" / key / "validate" / "index.html").exists()

@@ -11,36 +11,11 @@ from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.environment import Locations
 from age_tasks.pipeline import STAGES
 from age_tasks.runs.run import open_run
-from tests.support.airflow import airflow_command, python
+from tests.support.airflow import airflow_command, run_program
 from tests.support.settings import QUICK
 
 pytestmark = pytest.mark.docker
 
-RUN = """
-import json, os, re, sys, threading
-from airflow.sdk import DAG
-from age_retraining_plugin.runtimes.docker import DockerStage
-from age_tasks.environment import RuntimeVariables
-
-with DAG("age_retraining") as dag:
-    stage = DockerStage(stage="snapshot", task_id="snapshot", env={"SHOWN": "yes"}, gpu=False,
-                        settings=RuntimeVariables.from_env())
-stage.render_template_fields({"dag": dag, "run_id": "manual__2026-11-22T10:15:00+00:00"})
-stage.command = ["sh", "-c", sys.argv[1]]
-stage.allow_nested_operators = True
-if "STOP_AFTER" in os.environ:  # as Airflow does when the task is stopped from outside
-    threading.Timer(float(os.environ["STOP_AFTER"]), stage.on_kill).start()
-if "EARLIER" in os.environ:  # what a worker that died left running
-    name = re.sub("[:+]", "-", stage.container_name)
-    stage.cli.start(stage.cli.create_container(stage.image, ["sh", "-c", os.environ["EARLIER"]], name=name))
-    if os.environ["EARLIER"] == "true":
-        stage.cli.wait(name)
-try:
-    said = {"summary": stage.execute({})}
-except Exception as error:
-    said = {"error": type(error).__name__, "text": str(error)}
-print(json.dumps(said))
-"""
 NAME = "age_retraining.manual__2026-11-22T10-15-00-00-00.snapshot."
 
 
@@ -81,7 +56,7 @@ def left(engine: docker.DockerClient):
 
 def carried_out(env: dict[str, str], script: str, **more: str) -> dict:
     """What became of a stage whose command is a shell script instead."""
-    done = python(env | more, RUN, script)
+    done = run_program(env | more, "docker_stage", script)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -93,7 +68,7 @@ def test_the_last_line_on_stdout_is_the_summary_whatever_stderr_says(env: dict[s
 
 def test_an_error_says_its_exit_code_and_the_last_lines(env: dict[str, str], left):
     said = carried_out(env, "echo no such file >&2; exit 74")
-    assert said["error"] == "AirflowException"
+    assert said["error"] == "CommandFailedError"
     assert said["text"].endswith("the container ended with exit code 74; its last lines:\nno such file")
 
 

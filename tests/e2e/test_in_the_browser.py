@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
 TRAINING_SECONDS = 1500
 SCREENSHOTS = os.environ.get("SCREENSHOTS")  # the folder to keep them in
-TRAINING, PROMOTION = "Training (empty: as the recipe says)", "Promotion"
+TRAINING, PROMOTION = "Training (empty: the value of the recipe)", "Promotion"
 SMALL = {} if SCREENSHOTS else {"model.image_size": "64"}
 LENIENT = {"gate.max_test_mae": "40"}
 WHY, WHY_BACK = "looks right on children too", "v2 takes too many minors for adults"
@@ -83,7 +83,7 @@ def asked(browser: Chrome, airflow: Standalone, labels: str) -> str:
 def approved(browser: Chrome, asked: str) -> str:
     """The page of that run after somebody has approved and it has ended."""
     browser.get(f"{asked}/tasks/approve/required_actions")
-    see(browser, "Shall the candidate become the champion?")
+    see(browser, "May the candidate become the champion?")
     fill(browser, "comment", WHY)
     screenshot(browser, "page-approval")
     press(browser, "Approve")
@@ -143,7 +143,7 @@ def test_the_question_is_among_the_required_actions(browser: Chrome, airflow: St
     screenshot(browser, "page-run")
     browser.get(airflow.url)
     press(browser, "Required Actions")
-    for text in ("Shall the candidate become the champion?", "better than the baseline", "There is no champion yet."):
+    for text in ("May the candidate become the champion?", "better than the baseline", "There is no champion yet."):
         see(browser, text)
 
 

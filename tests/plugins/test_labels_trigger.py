@@ -1,4 +1,4 @@
-"""The trigger beside real labels files, in a folder and on an S3 server, without Airflow around it."""
+"""The trigger with real labels files, in a folder and on an S3 server, without Airflow."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ ONE, TWO = b"file_name,real_age\na.jpg,1\n", b"file_name,real_age\na.jpg,1\nb.jp
 
 
 class Memory(dict):
-    """What Airflow keeps for an asset, across restarts of the triggerer."""
+    """The state store of an asset, which Airflow keeps across restarts of the triggerer."""
 
     async def aget(self, key: str, default: object = None) -> object:
         return self.get(key, default)
@@ -34,7 +34,7 @@ class Memory(dict):
 
 
 class Watch:
-    """A trigger that runs, and what it has fired."""
+    """A running trigger, and the events it has fired."""
 
     def __init__(self, store: Store, labels: str, memory: Memory, once_more_seconds: float = 60):
         self.trigger = NewLabelsTrigger(labels, store.url, POLL, SETTLE, once_more_seconds)
@@ -68,33 +68,33 @@ async def watching(
             await listening
 
 
-def take_up(store: Store, labels: str, data: bytes) -> None:
+def note(store: Store, labels: str, data: bytes) -> None:
     record_snapshot(store, labels, data, "a-run")
 
 
-def test_each_content_fires_once_and_the_same_bytes_again_nothing(store: Store):
+def test_each_new_content_fires_once_and_equal_content_never(store: Store):
     labels = store.where("labels.csv")
 
     async def story() -> None:
         store.put("labels.csv", ONE)
         async with watching(store, labels) as watch:
             assert await watch.next() == content_sha256(ONE)
-            take_up(store, labels, ONE)
+            note(store, labels, ONE)
             store.put("labels.csv", ONE)
             assert await watch.nothing()
             store.put("labels.csv", TWO)
             assert await watch.next() == content_sha256(TWO)
-            take_up(store, labels, TWO)
+            note(store, labels, TWO)
             store.put("labels.csv", ONE)
             assert await watch.next() == content_sha256(ONE), "back to the old labels is a change too"
 
     asyncio.run(story())
 
 
-def test_labels_that_a_run_has_taken_up_do_not_fire(store: Store):
+def test_labels_with_a_snapshot_do_not_fire(store: Store):
     labels = store.where("labels.csv")
     store.put("labels.csv", ONE)
-    take_up(store, labels, ONE)
+    note(store, labels, ONE)
 
     async def story() -> None:
         async with watching(store, labels) as watch:
@@ -103,7 +103,7 @@ def test_labels_that_a_run_has_taken_up_do_not_fire(store: Store):
     asyncio.run(story())
 
 
-def test_a_file_half_written_is_waited_for(tmp_path: Path):
+def test_a_file_that_is_being_written_does_not_fire(tmp_path: Path):
     store, labels = FileStore(tmp_path / "store"), tmp_path / "labels.csv"
 
     async def story() -> None:
@@ -118,7 +118,7 @@ def test_a_file_half_written_is_waited_for(tmp_path: Path):
     asyncio.run(story())
 
 
-def test_what_was_fired_is_remembered_across_restarts(store: Store):
+def test_the_last_event_is_remembered_across_restarts(store: Store):
     labels, memory = store.where("labels.csv"), Memory()
     store.put("labels.csv", ONE)
 
@@ -135,7 +135,7 @@ def test_what_was_fired_is_remembered_across_restarts(store: Store):
     asyncio.run(story())
 
 
-def test_an_event_that_no_run_took_up_comes_again_ever_more_rarely(tmp_path: Path):
+def test_an_event_without_a_snapshot_is_repeated_at_growing_intervals(tmp_path: Path):
     store, labels = FileStore(tmp_path / "store"), tmp_path / "labels.csv"
     labels.write_bytes(ONE)
 
@@ -147,13 +147,13 @@ def test_an_event_that_no_run_took_up_comes_again_ever_more_rarely(tmp_path: Pat
                 fired.append(asyncio.get_running_loop().time())
             waits = [later - earlier for earlier, later in itertools.pairwise(fired)]
             assert [wait >= least for wait, least in zip(waits, (0.3, 0.6, 1.2), strict=True)] == [True] * 3
-            take_up(store, str(labels), ONE)
+            note(store, str(labels), ONE)
             assert await watch.nothing(3)
 
     asyncio.run(story())
 
 
-def test_labels_that_come_late_are_noticed_and_their_absence_is_said_once(tmp_path: Path, capfd, caplog):
+def test_missing_labels_are_logged_once_and_noticed_when_they_appear(tmp_path: Path, capfd, caplog):
     store, labels = FileStore(tmp_path / "store"), tmp_path / "faces" / "labels.csv"
 
     async def story() -> None:
@@ -167,7 +167,7 @@ def test_labels_that_come_late_are_noticed_and_their_absence_is_said_once(tmp_pa
     assert said.count(f"no {labels}") == 1
 
 
-def test_a_server_that_is_down_and_comes_back_is_borne(s3: dict[str, str], tmp_path: Path, monkeypatch):
+def test_the_trigger_survives_an_outage_of_the_server(s3: dict[str, str], tmp_path: Path, monkeypatch):
     labels = f"s3://age/{tmp_path.name}/labels.csv"
     open_store(f"s3://age/{tmp_path.name}").put("labels.csv", ONE)
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -207,7 +207,7 @@ async def forwarding(port: int, to: int) -> AsyncIterator[None]:
         server.close()
 
 
-def test_the_trigger_is_made_again_from_what_airflow_keeps_of_it():
+def test_the_trigger_can_be_restored_from_what_airflow_stores():
     trigger = labels_asset({"AGE_LABELS": "/faces/labels.csv", "AGE_STORE": "s3://bucket/age"}).watchers[0].trigger
     path, given = trigger.serialize()
     assert path == "age_retraining_plugin.labels_trigger.NewLabelsTrigger"
@@ -216,12 +216,12 @@ def test_the_trigger_is_made_again_from_what_airflow_keeps_of_it():
     assert given["poll_seconds"] + given["settle_seconds"] < 30
 
 
-def test_a_relative_path_is_one_in_the_checkout():
+def test_relative_paths_start_at_the_checkout():
     trigger = labels_asset({"AGE_LABELS": "faces/labels.csv", "AGE_STORE": "store"}).watchers[0].trigger
     assert (trigger.labels, trigger.store) == (f"{PROJECT}/faces/labels.csv", f"{PROJECT}/store")
 
 
-def test_how_often_to_look_is_the_operator_s_choice():
+def test_intervals_come_from_the_environment():
     env = {"AGE_LABELS": "labels.csv", "AGE_LABELS_POLL_SECONDS": "60", "AGE_SETTLE_SECONDS": "300"}
     trigger = labels_asset(env).watchers[0].trigger
     assert (trigger.poll_seconds, trigger.settle_seconds) == (60, 300)
@@ -230,7 +230,7 @@ def test_how_often_to_look_is_the_operator_s_choice():
             labels_asset(env | {"AGE_SETTLE_SECONDS": wrong})
 
 
-def test_a_dag_starts_by_labels_by_the_clock_by_both_or_by_hand_only():
+def test_the_schedule_combines_labels_and_cron():
     labels = labels_asset({"AGE_LABELS": "labels.csv"})
     both = labels_schedule(labels, "0 3 * * 1")
     assert both.asset_condition == AssetAll(labels)

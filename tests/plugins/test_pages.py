@@ -1,4 +1,4 @@
-"""The pages as Airflow's API server serves them to people who are logged in, and to others."""
+"""The pages as Airflow's API server serves them, to people with and without a login."""
 
 import json
 import re
@@ -30,7 +30,7 @@ OUTPUT = {"sha256": "0" * 64, "bytes": 1}
 
 @pytest.fixture
 def client(api_server: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """A browser of somebody with a role (None: without rights), or of nobody; the store is the one given."""
+    """Make a client with a role (None: without rights) or without a login; the pages read the store that is given."""
     from airflow.api_fastapi.app import get_auth_manager
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 
@@ -45,7 +45,7 @@ def client(api_server: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Client:
 
 @pytest.fixture
 def reader(client: Client, finished: Workspace) -> TestClient:
-    """Somebody who may read, and a store with a finished run."""
+    """A client with the role of a viewer, and a store with a finished run."""
     return client(finished.store)
 
 
@@ -54,7 +54,7 @@ def record(store: Store, stage: str, run: str = KEY, **facts: object) -> None:
     put_record(store, stage, run, **facts)
 
 
-def test_the_tabs_and_the_navigation_lead_to_the_pages(client: Client, finished: Workspace):
+def test_tabs_and_navigation_lead_to_the_pages(client: Client, finished: Workspace):
     (plugin,) = [
         each
         for each in client(finished.store, "admin").get("/api/v2/plugins").json()["plugins"]
@@ -75,14 +75,14 @@ def test_the_tabs_and_the_navigation_lead_to_the_pages(client: Client, finished:
         assert client(finished.store).get(f"/{address}").status_code == 200, address
 
 
-def test_a_run_s_report_is_the_published_one(reader: TestClient, finished: Workspace):
+def test_the_report_page_is_the_published_report(reader: TestClient, finished: Workspace):
     page = reader.get("/age/age_retraining/finished/report")
     assert page.url.path == "/age/age_retraining/finished/publish/report.html"
     assert page.content == finished.store.get("runs/finished/publish/report.html")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
 
 
-def test_the_validation_comes_with_everything_that_it_links_to(reader: TestClient, finished: Workspace):
+def test_the_validation_page_serves_every_file_it_links_to(reader: TestClient, finished: Workspace):
     page = reader.get("/age/age_retraining/finished/validation")
     assert "Label validation" in page.text
     for name in finished.require_record("validate").outputs:
@@ -92,7 +92,7 @@ def test_the_validation_comes_with_everything_that_it_links_to(reader: TestClien
     assert reader.get(str(page.url.join("quarantine.csv"))).headers["content-type"] == "text/csv; charset=utf-8"
 
 
-def test_a_task_s_summary_shows_what_its_xcom_holds(reader: TestClient, finished: Workspace):
+def test_the_summary_page_shows_the_summary_of_the_stage(reader: TestClient, finished: Workspace):
     page = reader.get("/age/age_retraining/finished/tasks/evaluate").text
     summary = finished.require_record("evaluate").summary
     assert "finetune MAE" in page
@@ -113,7 +113,7 @@ def test_a_task_s_summary_shows_what_its_xcom_holds(reader: TestClient, finished
         "/age/another_dag/finished/publish/report.html",
     ],
 )
-def test_nobody_without_rights_sees_anything(client: Client, finished: Workspace, path: str):
+def test_pages_require_the_right_to_see_runs(client: Client, finished: Workspace, path: str):
     assert client(finished.store, anonymous=True).get(path).status_code == 401
     refused = client(finished.store, role=None).get(path)
     assert refused.status_code == 403
@@ -123,12 +123,12 @@ def test_nobody_without_rights_sees_anything(client: Client, finished: Workspace
 
 
 @pytest.mark.parametrize("path", ["/age/openapi.json", "/age/docs", "/age/redoc"])
-def test_the_pages_describe_themselves_to_nobody(reader: TestClient, path: str):
+def test_there_is_no_openapi_page(reader: TestClient, path: str):
     assert reader.get(path).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["models", "age_retraining/finished/publish/report.html", "age_retraining/x/no"])
-def test_no_script_runs_and_nothing_outside_is_asked(reader: TestClient, path: str):
+def test_the_content_security_policy_allows_no_script_and_no_other_host(reader: TestClient, path: str):
     headers = reader.get(f"/age/{path}").headers
     policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
     assert policy == {
@@ -180,12 +180,12 @@ def test_no_path_leads_to_another_file(reader: TestClient, path: str):
 
 
 @pytest.mark.parametrize("run_id", ["..", "%2e%2e", ".hidden", "-", "%00", "x" * 201, "%2f", "a%2fb"])
-def test_no_run_id_leads_elsewhere(reader: TestClient, run_id: str):
+def test_no_run_id_leads_to_another_folder(reader: TestClient, run_id: str):
     url = httpx.URL("http://testserver").copy_with(raw_path=f"/age/age_retraining/{run_id}/report".encode())
     assert reader.request("GET", url, follow_redirects=False).status_code == 404
 
 
-def test_a_file_of_another_kind_is_not_served(client: Client, tmp_path: Path):
+def test_other_file_types_are_not_served(client: Client, tmp_path: Path):
     store = FileStore(tmp_path)
     for name in ("page.svg", "script.js", "page.HTML", "page", "page.html.exe"):
         store.put(f"runs/{KEY}/validate/{name}", b"<script>1</script>")
@@ -193,7 +193,7 @@ def test_a_file_of_another_kind_is_not_served(client: Client, tmp_path: Path):
         assert client(store).get(f"/age/age_retraining/{RUN_ID}/validate/{name}").status_code == 404
 
 
-def test_the_run_id_of_airflow_finds_the_run_s_folder(client: Client, store: Store):
+def test_an_airflow_run_id_finds_the_folder_of_the_run(client: Client, store: Store):
     """In a folder, and in S3."""
     store.put(f"runs/{KEY}/validate/index.html", b"<h1>fit</h1>")
     record(store, "validate", outputs={"index.html": OUTPUT})
@@ -201,7 +201,7 @@ def test_the_run_id_of_airflow_finds_the_run_s_folder(client: Client, store: Sto
     assert (page.status_code, page.text) == (200, "<h1>fit</h1>")
 
 
-def test_a_reused_stage_shows_what_the_earlier_run_made(client: Client, store: Store):
+def test_a_reused_stage_shows_the_output_of_the_earlier_run(client: Client, store: Store):
     store.put("runs/earlier/publish/report.html", b"<h1>made earlier</h1>")
     record(store, "publish", reused_from="earlier", outputs={"report.html": OUTPUT})
     reader = client(store)
@@ -209,7 +209,7 @@ def test_a_reused_stage_shows_what_the_earlier_run_made(client: Client, store: S
     assert "the result of run earlier" in reader.get(f"/age/age_retraining/{RUN_ID}/tasks/publish").text
 
 
-def test_before_the_report_a_page_says_what_has_finished(client: Client, tmp_path: Path):
+def test_a_run_without_report_shows_its_progress(client: Client, tmp_path: Path):
     store = FileStore(tmp_path)
     reader = client(store)
     page = reader.get(f"/age/age_retraining/{RUN_ID}/report")
@@ -228,27 +228,27 @@ def test_before_the_report_a_page_says_what_has_finished(client: Client, tmp_pat
     assert "has not finished in this run" in reader.get(f"/age/age_retraining/{RUN_ID}/tasks/gate").text
 
 
-def test_before_the_gate_the_report_is_evaluate_s(client: Client, tmp_path: Path):
+def test_before_publish_the_report_is_that_of_evaluate(client: Client, tmp_path: Path):
     store = FileStore(tmp_path)
     store.put(f"runs/{KEY}/evaluate/report.html", b"not judged yet")
     record(store, "evaluate", outputs={"report.html": OUTPUT})
     assert client(store).get(f"/age/age_retraining/{RUN_ID}/report").text == "not judged yet"
 
 
-def test_labels_that_were_refused_still_have_their_page(client: Client, tmp_path: Path):
+def test_refused_labels_have_a_validation_page(client: Client, tmp_path: Path):
     store = FileStore(tmp_path)
     store.put(f"runs/{KEY}/validate/index.html", b"Refused")
-    record(store, "validate", status="failed", error="too many rows set aside", outputs={"index.html": OUTPUT})
+    record(store, "validate", status="failed", error="too many rows in quarantine", outputs={"index.html": OUTPUT})
     assert client(store).get(f"/age/age_retraining/{RUN_ID}/validation").text == "Refused"
 
 
-def test_runs_of_other_dags_have_no_such_pages(reader: TestClient):
+def test_runs_of_other_dags_have_no_pages(reader: TestClient):
     answer = reader.get("/age/age_rollback/finished/report")
     assert answer.status_code == 404
     assert "the DAG age_retraining" in answer.text
 
 
-def test_what_others_wrote_is_shown_as_text(client: Client, tmp_path: Path):
+def test_text_from_the_store_is_escaped(client: Client, tmp_path: Path):
     store, evil = FileStore(tmp_path), '<script>x</script>"onload="y'
     record(store, "snapshot", summary={"reasons": {evil: 1}, evil: [evil]})
     record(store, "validate", status="failed", error=evil)
@@ -261,7 +261,7 @@ def test_what_others_wrote_is_shown_as_text(client: Client, tmp_path: Path):
         assert "&lt;script&gt;x&lt;/script&gt;&#34;onload=&#34;y" in page
 
 
-def test_the_models_page_tells_the_whole_history(client: Client, tmp_path: Path):
+def test_the_models_page_shows_every_promotion_and_rollback(client: Client, tmp_path: Path):
     store = FileStore(tmp_path / "store")
     reader = client(store)
     assert "No model has been promoted yet" in reader.get("/age/models").text
@@ -285,7 +285,7 @@ def test_the_models_page_tells_the_whole_history(client: Client, tmp_path: Path)
     assert page.count("<circle") == 2
 
 
-def test_a_store_that_can_t_be_read_is_said_without_secrets(
+def test_an_unreadable_store_is_reported_without_secrets(
     client: Client, s3: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ):
     answer = client("s3://nobody-s-bucket/x").get("/age/models")
@@ -302,8 +302,8 @@ def test_a_store_that_can_t_be_read_is_said_without_secrets(
     assert "secret" not in answer.text
 
 
-def test_what_the_pages_import_of_ours_is_light():
-    """Seen in a process of its own: this one has trained a model."""
+def test_the_pages_import_no_heavy_module():
+    """In a process of its own, since this one may have imported anything."""
     source = (PROJECT / "plugins" / "age_retraining_plugin" / "pages.py").read_text()
     ours = re.findall(r"^from (age_tasks[\w.]*) import", source, re.MULTILINE)
     code = f"import sys, {', '.join(ours)}; print(*sys.modules)"

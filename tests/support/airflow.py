@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +142,77 @@ class Standalone:
 
 
 def airflow_command(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """An airflow command, as `age-tasks airflow` executes it."""
     command = [sys.executable, "-m", "age_tasks", "airflow", *arguments]
     return subprocess.run(command, env=env, cwd=PROJECT, capture_output=True, text=True, timeout=580)
 
 
-def python(env: dict[str, str], code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, env=environment(env), cwd=PROJECT, capture_output=True, text=True, timeout=580)
+def run_program(env: dict[str, str], name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A program of `tests.programs` with the settings of our Airflow."""
+    command = [sys.executable, "-m", f"tests.programs.{name}", *arguments]
+    return subprocess.run(command, env=_with_plugins(env), cwd=PROJECT, capture_output=True, text=True, timeout=580)
+
+
+class AirflowProcess:
+    """A process that has imported Airflow, and executes functions of `tests.programs` one after the other.
+
+    Args:
+        env: its environment; `AIRFLOW_HOME` and what else Airflow reads once hold for all calls.
+        log: the file for what it prints.
+    """
+
+    def __init__(self, env: dict[str, str], log: Path):
+        self._env, self._log = env, log
+        self._process: subprocess.Popen[str] | None = None
+
+    def call(self, function: str, env: Mapping[str, str] | None = None, **arguments: Any) -> Any:
+        """The result of a function such as `runs.run_dag`, which must be JSON.
+
+        Args:
+            function: its module in `tests.programs`, and its name.
+            env: variables for the time of this call, beside those of the process.
+            arguments: keyword arguments, JSON.
+
+        Raises:
+            AssertionError: the function raised, or the process ended; with the end of what it printed.
+        """
+        process = self._process or self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        given = {"call": function, "arguments": arguments, "env": _with_plugins({**self._env, **(env or {})})}
+        process.stdin.write(json.dumps(given) + "\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+        answer = json.loads(line) if line else {"error": "the process ended"}
+        if "error" in answer:
+            raise AssertionError(f"{function}: {answer['error']}\nthe end of its output:\n{self.output()[-4000:]}")
+        return answer["result"]
+
+    def output(self) -> str:
+        """What it has printed so far: Airflow's logs, and those of the tasks."""
+        return self._log.read_text(errors="replace")
+
+    def stop(self) -> None:
+        """End the process, if it was started."""
+        if self._process:
+            self._process.communicate(timeout=60)
+            self._process = None
+
+    def _start(self) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "tests.programs.airflow_server"]
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                command,
+                env=_with_plugins(self._env),
+                cwd=PROJECT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        return self._process
+
+
+def _with_plugins(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment of our Airflow; the plugin can be imported before Airflow has put its folder on the path."""
+    return environment({**env, "PYTHONPATH": str(PROJECT / "plugins")})

@@ -22,7 +22,7 @@ SLOW_MODULES = (
     "training",
 )
 # What trains or starts Airflow, so that every test that uses it is slow.
-SLOW_FIXTURES = {"airflow", "api_server", "finished", "undisturbed"}
+SLOW_FIXTURES = {"airflow", "airflow_process", "api_server", "finished", "undisturbed"}
 FORBIDDEN = ("tensorflow", "keras", "airflow")
 
 

@@ -1,1 +1,1 @@
-"""Where a stage runs: a process, a Docker container or a Kubernetes pod."""
+"""Where a stage runs: in a process, a Docker container or a Kubernetes pod; `outcome` says what its exit code means."""

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.docker.operators.docker import DockerOperator
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException
 from docker.types import DeviceRequest, Mount
+from docker.utils import parse_bytes
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
-from age_retraining_plugin.stage_task import SKIPPED_ON, Outcome
+from age_retraining_plugin.runtimes.outcome import CommandFailedError, Outcome
 from age_tasks.environment import Locations, RuntimeVariables, WorkflowVariables
 from age_tasks.store.addresses import local_path
 
@@ -24,72 +25,81 @@ LAST_LINES = 15
 
 
 class DockerStage(Outcome, DockerOperator):
-    """`python -m age_tasks <stage>` in a container that is gone when the task is.
+    """`python -m age_tasks <stage>` in a container that is removed when the task ends.
 
-    A container outlives a worker that dies. It bears the name of its run and task: the next try follows it rather than
-    train beside it.
+    A container outlives a worker that dies. It has the name of its run and task, so that the next try follows it and
+    does not start a second training.
+
+    Args:
+        stage: the sub-command.
+        env: variables of the stage, shown in Airflow; templated.
+        variables: the image, and what the container may use.
+        gpu: whether it gets GPUs.
+        options: of the operator, such as `retries`.
     """
 
     def __init__(
-        self, *, stage: str, env: dict[str, str], settings: RuntimeVariables, gpu: bool, **options: Any
+        self, *, stage: str, env: dict[str, str], variables: RuntimeVariables, gpu: bool, **options: Any
     ) -> None:
         locations = Locations.from_env()
-        volume = settings.cache_volume
+        volume = variables.cache_volume
         super().__init__(
-            image=settings.trainer_image,
+            image=variables.trainer_image,
             command=["python", "-m", "age_tasks", stage],
-            # Several Airflows may share an engine; their runs have the same names, their stores don't.
+            # Several Airflows may share an engine. Their runs may have equal names, their stores have not.
             container_name=f"{{{{ dag.dag_id }}}}.{{{{ run_id }}}}.{stage}.{_digest(locations.store)}",
             environment=env,
-            mounts=[*_read_only(locations), *_written(locations, volume)],
-            user=None if volume else f"{os.getuid()}:{os.getgid()}",  # whoever owns the store and the cache
-            network_mode=settings.docker_network or None,
-            mem_limit=settings.memory or None,
-            shm_size=settings.shm,
-            cpus=settings.cpus,
-            device_requests=_gpus(settings.gpu_count) if gpu else None,
+            mounts=[*_read_only_mounts(locations), *_writable_mounts(locations, volume)],
+            user=None if volume else f"{os.getuid()}:{os.getgid()}",  # the owner of the store and the cache
+            network_mode=variables.docker_network or None,
+            mem_limit=variables.memory or None,
+            shm_size=parse_bytes(variables.shm),
+            cpus=variables.cpus,
+            device_requests=_gpus(variables.gpu_count) if gpu else None,
             mount_tmp_dir=False,
             auto_remove="force",
             **options,
         )
         cache = CACHE if volume else locations.cache
-        self._places = {"AGE_STORE": locations.store, "AGE_CACHE": str(cache)}
-        self._places |= {"KERAS_HOME": str(cache / "keras"), "MPLCONFIGDIR": str(cache / "matplotlib")}
+        self.hidden_env = {"AGE_STORE": locations.store, "AGE_CACHE": str(cache)}
+        self.hidden_env |= {"KERAS_HOME": str(cache / "keras"), "MPLCONFIGDIR": str(cache / "matplotlib")}
 
-    def _run_image(self) -> dict:
-        """Follow the container to its end; its last line on stdout is the summary."""
-        self.container_name = re.sub(r"[^A-Za-z0-9_.-]", "-", self.container_name)
-        self.container = self._found() or self._created()
+    def _run_image(self) -> Any:
+        """Follow the container until it ends; the last line on its stdout is the summary."""
+        self.container_name = re.sub(r"[^A-Za-z0-9_.-]", "-", str(self.container_name))
+        self.container = self._running_container() or self.create_container()
         try:
-            self.cli.start(self.container["Id"])  # nothing happens to one that runs
-            lines = self._follow()
+            self.cli.start(self.container["Id"])  # no effect on one that is running
+            lines = self._follow_log()
             state = self.cli.inspect_container(self.container["Id"])["State"]
-            said = self.cli.logs(self.container["Id"], stdout=True, stderr=False)
+            output = self.cli.logs(self.container["Id"], stdout=True, stderr=False)
         finally:
             self.cli.remove_container(self.container["Id"], force=True)
-        self._check(state, lines)
-        if not said:
-            raise AirflowException(f"{self.container_name} ended well and printed no summary")
-        return json.loads(said.splitlines()[-1])
+        self._require_success(state, lines)
+        if not output:
+            raise AirflowException(f"{self.container_name} succeeded but printed no summary")
+        return json.loads(output.splitlines()[-1])
 
-    def _found(self) -> dict | None:
+    def _running_container(self) -> dict[str, Any] | None:
         """The container that an earlier try of this task left running."""
-        for container in self.cli.containers(all=True, filters={"name": f"^/?{re.escape(self.container_name)}$"}):
+        container: dict[str, Any]
+        for container in self.cli.containers(all=True, filters={"name": f"^/?{re.escape(str(self.container_name))}$"}):
             if container["State"] == "running":
-                self.log.info("an earlier try left %s running: following it", self.container_name)
+                self.log.info("following %s, which an earlier try left running", self.container_name)
                 return container
             self.cli.remove_container(container["Id"], force=True)
         return None
 
-    def _created(self) -> dict:
+    def create_container(self) -> dict[str, Any]:
+        """Ask the engine for the container; what it writes to is created before, so that it belongs to this user."""
         for mount in self.mounts:
             if mount["Type"] == "bind" and not mount["ReadOnly"]:
                 Path(mount["Source"]).mkdir(parents=True, exist_ok=True)
-        return self.cli.create_container(
+        created: dict[str, Any] = self.cli.create_container(
             image=self.image,
             command=self.command,
             name=self.container_name,
-            environment={**self._inherited(), **self._places, **self.environment},
+            environment={**self.inherited_env(), **self.hidden_env, **self.environment},
             user=self.user,
             host_config=self.cli.create_host_config(
                 mounts=self.mounts,
@@ -102,16 +112,17 @@ class DockerStage(Outcome, DockerOperator):
                 tmpfs={"/tmp": ""},
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges"],
-                init=True,  # passes signals on and collects what worker processes leave
+                init=True,  # forwards signals and reaps worker processes
             ),
         )
+        return created
 
-    def _inherited(self) -> dict[str, str]:
-        """The worker's own variables, keys to the store among them: read here, so that no page or database has them."""
+    def inherited_env(self) -> dict[str, str]:
+        """The worker's own variables, with the keys to the store; read here, so that no page or database holds them."""
         return {name: value for name, value in os.environ.items() if name.startswith(("AGE_", "AWS_"))}
 
-    def _follow(self) -> list[str]:
-        """Log what the container says until it ends; taken up again where a proxy cuts a long silence off."""
+    def _follow_log(self) -> list[str]:
+        """Log what the container prints until it ends; resumed where a proxy cuts off a silent connection."""
         lines: list[str] = []
         while True:
             stream = self.cli.logs(self.container["Id"], stream=True, follow=True)
@@ -121,21 +132,20 @@ class DockerStage(Outcome, DockerOperator):
                         lines.append(line)
                         self.log.info("%s", line)
             except (RequestException, HTTPError, OSError) as error:
-                self.log.warning("the log of %s broke off (%s): reading on", self.container_name, error)
+                self.log.warning("the log of %s broke off (%s): resuming", self.container_name, error)
             if not self.cli.inspect_container(self.container["Id"])["State"]["Running"]:
                 return lines
             time.sleep(1)
 
-    def _check(self, state: dict, lines: list[str]) -> None:
+    def _require_success(self, state: dict[str, Any], lines: list[str]) -> None:
         code = state["ExitCode"]
         if code == 0:
             return
         why = f"exit code {code}"
         if state["OOMKilled"]:
-            why += f", out of memory (AGE_MEMORY is {self.mem_limit or 'not set: the machine had no more'})"
+            why += f", out of memory (AGE_MEMORY is {self.mem_limit or 'not set: the machine has no more'})"
         last = "\n".join(lines[-LAST_LINES:])
-        kind = AirflowSkipException if code in SKIPPED_ON else AirflowException
-        raise kind(f"the container ended with {why}; its last lines:\n{last}")
+        raise CommandFailedError(code, f"the container ended with {why}; its last lines:\n{last}")
 
 
 def _digest(text: str) -> str:
@@ -146,10 +156,11 @@ def _gpus(count: int) -> list[DeviceRequest]:
     return [DeviceRequest(driver="nvidia", count=count, capabilities=[["gpu"]])] if count else []
 
 
-def _read_only(locations: Locations) -> list[Mount]:
-    """Labels, images and a recipe of one's own, at their own paths.
+def _read_only_mounts(locations: Locations) -> list[Mount]:
+    """Labels, images and the recipe's file, at their own paths.
 
-    Of this machine, a stage sees no more, whatever the trigger form says: whoever may trigger may not choose mounts.
+    A stage sees nothing else of this machine. The trigger form has no influence: people who may start runs may not
+    choose mounts.
     """
     labels = [str(local_path(locations.labels).parent)] if _is_local(locations.labels) else []
     images = [str(local_path(locations.images))] if _is_local(locations.images) else []
@@ -158,8 +169,8 @@ def _read_only(locations: Locations) -> list[Mount]:
     return [Mount(path, path, "bind", read_only=True) for path in dict.fromkeys([*labels, *images, *recipes])]
 
 
-def _written(locations: Locations, cache_volume: str) -> list[Mount]:
-    """The store and the cache, at their own paths, so that addresses mean the same inside and outside."""
+def _writable_mounts(locations: Locations, cache_volume: str) -> list[Mount]:
+    """The store and the cache, at their own paths, so that an address means the same inside and outside."""
     if cache_volume:
         return [Mount(str(CACHE), cache_volume, "volume")]
     stores = [str(local_path(locations.store))] if _is_local(locations.store) else []

@@ -1,42 +1,51 @@
-"""A stage in a pod of its own."""
+"""A stage in a Kubernetes pod."""
 
 from typing import Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.secret import Secret
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import models as k8s
 
-from age_retraining_plugin.stage_task import SKIPPED_ON, Outcome
+from age_retraining_plugin.runtimes.outcome import CommandFailedError, Outcome
 from age_tasks.environment import RuntimeVariables
 
 CACHE = "/cache"
-IMAGE_USER = 50000  # the image's own
-IMAGE_AND_NODE_SECONDS = 1800  # an image of gigabytes, on a node that may have to be started first
+IMAGE_USER = 50000  # the user of the image
+IMAGE_AND_NODE_SECONDS = 1800  # to start a node and pull an image of gigabytes
 
 
 class KubernetesStage(Outcome, KubernetesPodOperator):
-    """`python -m age_tasks <stage>` in a pod; what it prints on stdout, the summary, goes into the XCom file.
+    """`python -m age_tasks <stage>` in a pod; its stdout, the summary, is written into the XCom file.
 
-    A pod outlives a worker that dies; the operator finds it again on the next try (`durable`).
+    A pod outlives a worker that dies; the next try of the task finds it (`durable`).
+
+    Args:
+        stage: the sub-command.
+        env: variables of the stage, shown in Airflow; templated.
+        variables: the image, the namespace, and what the pod may use.
+        gpu: whether it gets a GPU.
+        options: of the operator, such as `retries`.
     """
 
     def __init__(
-        self, *, stage: str, env: dict[str, str], settings: RuntimeVariables, gpu: bool, **options: Any
+        self, *, stage: str, env: dict[str, str], variables: RuntimeVariables, gpu: bool, **options: Any
     ) -> None:
-        places = {"AGE_STORE": settings.store, "AGE_CACHE": CACHE}
+        places = {"AGE_STORE": variables.store, "AGE_CACHE": CACHE}
         places |= {"KERAS_HOME": f"{CACHE}/keras", "MPLCONFIGDIR": f"{CACHE}/matplotlib"}
-        secret = settings.kubernetes_secret
+        secret = variables.kubernetes_secret
         super().__init__(
             name=f"age-{stage}",
-            namespace=settings.kubernetes_namespace,
-            image=settings.trainer_image,
+            namespace=variables.kubernetes_namespace,
+            image=variables.trainer_image,
             cmds=["sh", "-c"],
             arguments=[f"exec python -m age_tasks {stage} > /airflow/xcom/return.json"],
             env_vars={**places, **env},
             secrets=[Secret("env", None, secret)] if secret else [],
-            container_resources=_resources(settings, gpu),
-            node_selector=_node_selector(settings) if gpu else {},
-            volumes=[_cache(settings.cache_volume), _shared_memory(settings.shm), _scratch()],
+            container_resources=_resources(variables, gpu),
+            node_selector=_node_selector(variables) if gpu else {},
+            volumes=[_cache(variables.cache_volume), _shared_memory(variables.shm), _scratch()],
             volume_mounts=[
                 k8s.V1VolumeMount(name="cache", mount_path=CACHE),
                 k8s.V1VolumeMount(name="shm", mount_path="/dev/shm"),
@@ -56,32 +65,59 @@ class KubernetesStage(Outcome, KubernetesPodOperator):
             automount_service_account_token=False,
             do_xcom_push=True,
             startup_timeout_seconds=IMAGE_AND_NODE_SECONDS,
-            termination_message_policy="FallbackToLogsOnError",  # the error then ends with the last lines
+            termination_message_policy="FallbackToLogsOnError",  # the error then ends with the last lines of the log
             log_pod_spec_on_failure=False,
             log_events_on_failure=True,
-            skip_on_exit_code=SKIPPED_ON,
             **options,
         )
 
+    def cleanup(
+        self,
+        pod: k8s.V1Pod,
+        remote_pod: k8s.V1Pod,
+        xcom_result: dict[str, Any] | None = None,
+        context: Context | None = None,
+    ) -> None:
+        """End the work on a pod.
 
-def _resources(settings: RuntimeVariables, gpu: bool) -> k8s.V1ResourceRequirements:
-    limits = {"memory": _quantity(settings.memory)} if settings.memory else {}
-    if gpu and settings.gpu_count:
-        limits["nvidia.com/gpu"] = str(abs(settings.gpu_count))
-    return k8s.V1ResourceRequirements(requests={"cpu": f"{settings.cpus:g}"}, limits=limits)
+        Raises:
+            CommandFailedError: the stage failed; its exit code is read from the state of its container.
+            AirflowException: the pod failed for another reason.
+        """
+        try:
+            super().cleanup(pod, remote_pod, xcom_result, context)
+        except AirflowException as error:
+            if code := _exit_code(remote_pod, self.base_container_name):
+                raise CommandFailedError(code, f"exit code {code}. {error}") from None
+            raise
+
+
+def _exit_code(pod: k8s.V1Pod, container: str) -> int | None:
+    """The exit code of a container of a pod that ended; None where there is none."""
+    for status in (pod.status and pod.status.container_statuses) or []:
+        if status.name == container and status.state and status.state.terminated:
+            return int(status.state.terminated.exit_code)
+    return None
+
+
+def _resources(variables: RuntimeVariables, gpu: bool) -> k8s.V1ResourceRequirements:
+    limits = {"memory": _quantity(variables.memory)} if variables.memory else {}
+    if gpu and variables.gpu_count:
+        limits["nvidia.com/gpu"] = str(abs(variables.gpu_count))
+    return k8s.V1ResourceRequirements(requests={"cpu": f"{variables.cpus:g}"}, limits=limits)
 
 
 def _quantity(size: str) -> str:
-    """`16g` as Kubernetes writes it."""
+    """A size such as `16g` as Kubernetes writes it: `16Gi`."""
     return f"{size[:-1]}{size[-1].upper()}i"
 
 
-def _node_selector(settings: RuntimeVariables) -> dict[str, str]:
-    return dict(pair.split("=") for pair in settings.kubernetes_node_selector.split(",") if pair)
+def _node_selector(variables: RuntimeVariables) -> dict[str, str]:
+    return dict(pair.split("=") for pair in variables.kubernetes_node_selector.split(",") if pair)
 
 
 def _cache(claim: str) -> k8s.V1Volume:
-    """Without a claim, each stage computes its features anew."""
+    """The claim; without one, each stage computes its features again."""
     if claim:
         return k8s.V1Volume(
             name="cache", persistent_volume_claim=k8s.V1PersistentVolumeClaimVolumeSource(claim_name=claim)

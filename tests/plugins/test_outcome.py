@@ -1,0 +1,145 @@
+"""What the exit code of a command means to Airflow, in each runtime. The text of an error never counts."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from age_retraining_plugin.runtimes.docker import DockerStage
+from age_retraining_plugin.runtimes.kubernetes import KubernetesStage
+from age_retraining_plugin.runtimes.outcome import NON_RETRYABLE_EXIT_CODES, SKIP_EXIT_CODES, CommandFailedError
+from age_retraining_plugin.runtimes.process import CommandOperator
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from kubernetes.client import models as k8s
+
+from age_tasks.environment import RuntimeVariables
+
+MISLEADING = "labels.csv:3: the row says: exit code 75. Skipping."
+EXPECTED = [(65, AirflowFailException), (75, AirflowSkipException), (74, CommandFailedError), (1, CommandFailedError)]
+
+
+class Context(dict[str, Any]):
+    """The context of a task whose XComs are kept."""
+
+    def __init__(self) -> None:
+        self.pushed: dict[str, Any] = {}
+        super().__init__(ti=SimpleNamespace(xcom_push=lambda key, value: self.pushed.update({key: value})))
+
+
+def shell(monkeypatch: pytest.MonkeyPatch, script: str, **options: Any) -> CommandOperator:
+    """A command that is a shell script instead."""
+    monkeypatch.setattr(CommandOperator, "command_line", script)
+    return CommandOperator(task_id="snapshot", command="snapshot", **options)
+
+
+class Engine:
+    """A Docker engine whose container has ended with this exit code and output."""
+
+    def __init__(self, code: int, output: bytes):
+        self._code, self._output = code, output
+        self.removed: list[str] = []
+
+    def images(self, **_: Any) -> list[str]:
+        return ["there"]
+
+    def containers(self, **_: Any) -> list[dict[str, str]]:
+        return [{"State": "running", "Id": "one"}]
+
+    def start(self, container: str) -> None:
+        pass
+
+    def logs(self, container: str, stream: bool = False, **_: Any) -> Any:
+        return iter([self._output]) if stream else self._output
+
+    def inspect_container(self, container: str) -> dict[str, Any]:
+        return {"State": {"Running": False, "ExitCode": self._code, "OOMKilled": self._code == 137}}
+
+    def remove_container(self, container: str, **_: Any) -> None:
+        self.removed.append(container)
+
+
+def container(code: int, output: bytes) -> DockerStage:
+    """The task of a stage, beside an engine that is none."""
+    task = DockerStage(task_id="snapshot", stage="snapshot", env={}, variables=RuntimeVariables(), gpu=False)
+    task.__dict__["hook"] = SimpleNamespace(api_client=Engine(code, output))
+    task.mounts = []
+    return task
+
+
+def ended_pod(code: int) -> k8s.V1Pod:
+    state = k8s.V1ContainerState(terminated=k8s.V1ContainerStateTerminated(exit_code=code, message=MISLEADING))
+    status = k8s.V1ContainerStatus(
+        name="base", state=state, image="x", image_id="x", ready=False, restart_count=0, started=False
+    )
+    return k8s.V1Pod(
+        metadata=k8s.V1ObjectMeta(name="age-snapshot", annotations={}),
+        spec=k8s.V1PodSpec(containers=[k8s.V1Container(name="base")]),
+        status=k8s.V1PodStatus(phase="Failed", container_statuses=[status]),
+    )
+
+
+def test_exit_codes_are_those_of_the_errors():
+    assert {64, 65, 66, 69} == NON_RETRYABLE_EXIT_CODES
+    assert {75} == SKIP_EXIT_CODES
+
+
+@pytest.mark.parametrize(("code", "expected"), EXPECTED)
+def test_a_process_is_judged_by_its_exit_code_alone(
+    code: int, expected: type[Exception], monkeypatch: pytest.MonkeyPatch
+):
+    context = Context()
+    with pytest.raises(AirflowException) as error:
+        shell(monkeypatch, f"echo '{MISLEADING}'; exit {code}").execute(context)
+    assert type(error.value) is expected
+    assert MISLEADING in str(error.value)
+    assert context.pushed == ({"return_value": {"skipped": MISLEADING}} if code == 75 else {})
+
+
+@pytest.mark.parametrize(("code", "expected"), EXPECTED)
+def test_a_container_is_judged_by_its_exit_code_alone(code: int, expected: type[Exception]):
+    context, task = Context(), container(code, f"starting\n{MISLEADING}\n".encode())
+    with pytest.raises(AirflowException) as error:
+        task.execute(context)
+    assert type(error.value) is expected
+    assert context.pushed == ({"return_value": {"skipped": MISLEADING}} if code == 75 else {})
+    assert task.cli.removed == ["one"]
+
+
+@pytest.mark.parametrize(("code", "expected"), EXPECTED)
+def test_a_pod_is_judged_by_its_exit_code_alone(code: int, expected: type[Exception], monkeypatch: pytest.MonkeyPatch):
+    """The provider's operator without a cluster: it ends as it does when the pod has ended."""
+
+    def execute(task: KubernetesPodOperator, context: Any) -> None:
+        task.cleanup(ended_pod(code), ended_pod(code), context=context)
+
+    monkeypatch.setattr(KubernetesPodOperator, "execute", execute)
+    for name in ("patch_already_checked", "process_pod_deletion", "_read_pod_container_states", "_read_pod_events"):
+        monkeypatch.setattr(KubernetesPodOperator, name, lambda *_, **__: None)
+    monkeypatch.setattr(KubernetesPodOperator, "is_istio_enabled", lambda *_: False)
+    monkeypatch.setattr(KubernetesPodOperator, "_push_xcom_with_fan_out", lambda *_: None)
+    variables = RuntimeVariables(runtime="kubernetes", store="s3://age/store")
+    context = Context()
+    task = KubernetesStage(task_id="snapshot", stage="snapshot", env={}, variables=variables, gpu=False)
+    with pytest.raises(AirflowException) as error:
+        task.execute(context)
+    assert type(error.value) is expected
+    assert context.pushed == ({"return_value": {"skipped": MISLEADING}} if code == 75 else {})
+
+
+def test_running_out_of_memory_is_named_and_retried():
+    with pytest.raises(CommandFailedError, match=r"exit code 137, out of memory \(AGE_MEMORY is not set"):
+        container(137, b"").execute(Context())
+
+
+def test_the_last_line_of_a_process_is_its_result(monkeypatch: pytest.MonkeyPatch):
+    assert shell(monkeypatch, "echo one; echo two").execute(Context()) == "two"
+    assert shell(monkeypatch, "echo one; echo 2", parse=int).execute(Context()) == 2
+
+
+def test_a_process_has_the_environment_of_the_worker_and_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("OF_THE_WORKER", "one")
+    script = 'echo "$OF_THE_WORKER, $ITS_OWN"'
+    its_own = f"$(touch {tmp_path}/x)"
+    assert shell(monkeypatch, script, env={"ITS_OWN": its_own}).execute(Context()) == f"one, {its_own}"
+    assert not any(tmp_path.iterdir())
