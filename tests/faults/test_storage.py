@@ -160,7 +160,7 @@ def test_a_listing_that_does_not_catch_up_is_told(proxy: FaultyProxy, tmp_path: 
     monkeypatch.setattr(registry, "LISTING_PAUSES", (0, 0.1))
     published(store, tmp_path, "one")
     proxy.lag = 3600
-    with pytest.raises(StoreError, match=r"promotions/000001-.* is written, but .*age_tasks history"):
+    with pytest.raises(StoreError, match=r"promotions/000001-.* is written, but .*age-tasks history"):
         promote(store, "one", "gate passed", run="one")
     proxy.lag = 0
     assert [entry.version for entry in history(store)] == ["one"]

@@ -35,6 +35,7 @@ def test_rows_of_one_kind_are_added_up_and_facts_are_kept():
     assert (found["seconds"], found["failed_tests"]) == (1, ["a"])
 
 
+@pytest.mark.slow
 def test_a_failing_test_leaves_its_loss_in_the_file(tmp_path: Path):
     written = tmp_path / "faults.json"
     command = [

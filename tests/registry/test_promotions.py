@@ -89,6 +89,7 @@ def test_an_impossible_rollback_is_refused_with_the_reason(store: Store, tmp_pat
     assert len(history(store)) == 1
 
 
+@pytest.mark.slow
 def test_ten_promotions_at_once_all_stay_in_the_history_and_one_is_the_champion(store: Store, tmp_path: Path):
     versions = promote_at_once(store, tmp_path, 10)
     promotions = history(store)

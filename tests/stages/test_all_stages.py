@@ -24,6 +24,7 @@ def test_every_stage_leaves_a_record(finished: Workspace):
         assert "keras" in record.versions
 
 
+@pytest.mark.slow
 def test_only_the_training_stages_import_tensorflow():
     modules = [f"age_tasks.stages.{stage}" for stage in STAGES if stage not in {"baseline", "finetune"}]
     program = f"import sys, {', '.join(modules)}; print([m for m in ('tensorflow', 'keras') if m in sys.modules])"

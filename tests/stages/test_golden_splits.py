@@ -15,8 +15,8 @@ from age_tasks.config import SplitSettings
 from age_tasks.data.splits import assign, extend_assignments, no_assignments
 from age_tasks.environment import Locations
 from age_tasks.runs.run import open_run
-from tests.data.test_splits import faces
 from tests.support.settings import overrides
+from tests.support.tables import faces
 
 # Of these columns only: the bytes of drawn images, and so their sha256, depend on the build of the JPEG encoder.
 COLUMNS = ["line", "file_name", "real_age", "age_text"]

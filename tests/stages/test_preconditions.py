@@ -44,6 +44,7 @@ def add(faces: Path, count: int, seed: int) -> None:
             print(f"{seed}-{row}", file=labels)
 
 
+@pytest.mark.slow
 def test_a_run_ends_before_the_split_if_too_few_labels_are_new(faces: Path, capsys: pytest.CaptureFixture[str]):
     prepare("first")
     assert main(["split", "--run", "first"]) == 0, "before the first training all labels are new"
