@@ -58,7 +58,10 @@ def previous_assignments(run: Workspace, settings: SplitSettings) -> pd.DataFram
     previous = previous_run(run, "split", {"split": settings.model_dump(mode="json")})
     if previous is None:
         if other := previous_run(run, "split"):
-            log.warning("the split settings differ from those of run %s: all images are assigned anew", other.key)
+            log.warning(
+                "the split settings differ from those of run %s: all images are assigned again from the start",
+                other.key,
+            )
         return no_assignments()
     return pd.read_csv(previous.input("split", "assignments.csv"), dtype="str", keep_default_na=False)
 
