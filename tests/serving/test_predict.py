@@ -1,5 +1,3 @@
-"""Ages of pictures by the champion, as people ask for them."""
-
 import json
 import shutil
 from pathlib import Path
@@ -27,11 +25,11 @@ def model(finished: Workspace, sample, tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_ages_equal_those_of_the_run_s_evaluation(model: FileStore, finished: Workspace, sample, capsys):
     tested = pd.read_csv(finished.input("evaluate", "predictions.csv")).head(5)
-    pictures = [str(sample.images / name) for name in tested["file_name"]]
-    assert main(["predict", "--json", *pictures]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said["version"] == "v1"
-    for row, age in zip(said["pictures"], tested["finetune"], strict=True):
+    images = [str(sample.images / name) for name in tested["file_name"]]
+    assert main(["predict", "--json", *images]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["version"] == "v1"
+    for row, age in zip(result["pictures"], tested["finetune"], strict=True):
         assert row["age"] == pytest.approx(age, abs=0.1)
         assert 0 <= row["low"] <= row["age"] <= row["high"]
 
@@ -39,8 +37,8 @@ def test_ages_equal_those_of_the_run_s_evaluation(model: FileStore, finished: Wo
 def test_a_folder_is_predicted_into_a_table(model: FileStore, sample, tmp_path: Path):
     folder, out = tmp_path / "new", tmp_path / "ages.csv"
     folder.mkdir()
-    for picture in sorted(sample.images.glob("0000*.jpg"))[:4]:
-        shutil.copy(picture, folder)
+    for image in sorted(sample.images.glob("0000*.jpg"))[:4]:
+        shutil.copy(image, folder)
     (folder / "page.jpg").write_text("<!doctype html>")
     assert main(["predict", str(folder), "--out", str(out)]) == 0
     table = pd.read_csv(out, keep_default_na=False).set_index("file")
@@ -79,19 +77,19 @@ def test_a_changed_byte_is_refused_by_name(model: FileStore, sample, capsys: pyt
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["nothing.jpg"], "nothing.jpg: no such image, folder or CSV file"),
         (["{images}/00003.jpg", "--version", "9"], "no version '9' has been promoted; there are: v1"),
     ],
 )
 def test_mistakes_are_reported_in_one_line(
-    model: FileStore, sample, arguments, said, capsys: pytest.CaptureFixture[str]
+    model: FileStore, sample, arguments, message, capsys: pytest.CaptureFixture[str]
 ):
     assert main(["predict", *(word.format(images=sample.images) for word in arguments)]) != 0
-    told = capsys.readouterr().err
-    assert said in told
-    assert "Traceback" not in told
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
 
 
 def test_prediction_needs_a_promoted_model(place: Path, sample, capsys: pytest.CaptureFixture[str]):
