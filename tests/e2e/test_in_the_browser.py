@@ -193,5 +193,5 @@ def test_a_rollback_with_its_reason_puts_the_first_model_back(browser: Chrome, a
     screenshot(browser, "page-models", 1400)
 
 
-def test_the_browser_had_nothing_to_complain_of(browser: Chrome, replaced: str):
+def test_the_browser_reported_no_errors(browser: Chrome, replaced: str):
     assert complaints(browser) == []

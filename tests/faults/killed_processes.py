@@ -1,4 +1,4 @@
-"""Processes that are killed as `kill -9` does it: at a moment, or at a point of what they write."""
+"""Processes that are killed by SIGKILL: after a while, or before a certain write."""
 
 import contextlib
 import json
@@ -30,18 +30,18 @@ ABORTED = -signal.SIGKILL
 
 @dataclass(frozen=True)
 class Attempt:
-    """What a command said, and whether it was killed before it ended."""
+    """The output of a command, and whether it was killed before it ended."""
 
-    said: str
+    output: str
     killed: bool
 
     def stage(self) -> str:
         """The stage that was at work when it ended."""
-        return max(STAGES, key=lambda stage: self.said.rfind(f" {stage} of run"))
+        return max(STAGES, key=lambda stage: self.output.rfind(f" {stage} of run"))
 
 
-class Place:
-    """A store and a cache of their own, in which `python -m age_tasks run` works on the labels with small settings."""
+class SmallRun:
+    """A run with small settings, in its own store and cache, by `python -m age_tasks run`."""
 
     def __init__(self, root: Path, labels: Path, key: str = "killed", **variables: str):
         self.root, self.key = root, key
@@ -51,15 +51,15 @@ class Place:
         self.store: Store = open_store(self.env["AGE_STORE"])
 
     def start(self, log: Path, key: str | None = None) -> subprocess.Popen:
-        """Begin the run, or go on with it, in a process group of its own."""
+        """Start or continue the run in a new process group."""
         command = [sys.executable, "-m", "age_tasks", "run", "--run", key or self.key]
-        with log.open("w") as said:
+        with log.open("w") as output:
             return subprocess.Popen(
-                command, env=self.env, cwd=PROJECT, stdout=said, stderr=said, start_new_session=True
+                command, env=self.env, cwd=PROJECT, stdout=output, stderr=output, start_new_session=True
             )
 
     def attempt(self, stage: str | None = None, seconds: float = 0) -> Attempt:
-        """Begin the run or go on with it; with a stage named, all its processes are killed so long after it began."""
+        """Start or continue the run; if a stage is given, kill all processes so many seconds after it began."""
         log = self.root / "attempt.log"
         process = self.start(log)
         if stage:
@@ -79,7 +79,7 @@ def finished(store: Store, key: str) -> dict[str, StageRecord]:
     """The records of the stages that are done.
 
     Raises:
-        AssertionError: what a record lists is not there as it lists it.
+        AssertionError: an output differs from its record.
     """
     records = {}
     for stage in STAGES:
@@ -92,42 +92,44 @@ def finished(store: Store, key: str) -> dict[str, StageRecord]:
     return records
 
 
-def dies(number: int, where: str, function: Callable, *arguments: object) -> bool:
-    """Call a function in a process that is killed before its so many-th write to what `where` is in the name of.
+def killed_before_write(number: int, part: str, function: Callable, *arguments: object) -> bool:
+    """Call a function in a process that is killed before its n-th write to a file or key whose name contains `part`.
 
-    A write is each step of one: a file made, opened, renamed, removed, or half of what is sent to a server. Returns
-    False if the function came to its end before that.
+    Creating, opening, renaming and removing a file are a write each, and so is a request that changes an object, of
+    which half is sent. Returns False if the function ended before that.
 
     Raises:
-        AssertionError: it failed.
+        AssertionError: the function failed.
     """
-    process = multiprocessing.get_context("spawn").Process(target=_die, args=(number, where, function, arguments))
+    process = multiprocessing.get_context("spawn").Process(
+        target=_call_until_write, args=(number, part, function, arguments)
+    )
     process.start()
     process.join()
     assert process.exitcode in (0, ABORTED)
     return process.exitcode == ABORTED
 
 
-def _die(number: int, where: str, function: Callable, arguments: tuple) -> None:
+def _call_until_write(number: int, part: str, function: Callable, arguments: tuple) -> None:
     left, request = number, b""
 
-    def hear(event: str, details: tuple) -> None:
+    def observe(event: str, details: tuple) -> None:
         nonlocal left, request
         if event == "http.client.send":
             line = bytes(details[1]).partition(b"\r\n")[0]
-            request = line if line.endswith(b"HTTP/1.1") else request  # or it is the body of the last one
-            left -= request.startswith(CHANGES) and where.encode() in request
+            request = line if line.endswith(b"HTTP/1.1") else request  # else the body of the request before
+            left -= request.startswith(CHANGES) and part.encode() in request
         elif event == "open":
-            left -= where in str(details[0]) and bool(details[2] & (os.O_WRONLY | os.O_RDWR))
+            left -= part in str(details[0]) and bool(details[2] & (os.O_WRONLY | os.O_RDWR))
         elif event in WRITES:
-            left -= any(where in str(detail) for detail in details)
+            left -= any(part in str(detail) for detail in details)
         if left == 0:
-            left = -1  # what follows is heard too
+            left = -1  # the next line sends, which is an event too
             if event == "http.client.send":
                 details[0].sock.sendall(details[1][: len(details[1]) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
 
-    sys.addaudithook(hear)
+    sys.addaudithook(observe)
     sys.exit(function(*arguments))
 
 

@@ -22,7 +22,7 @@ from age_tasks.stages.publish import promote_candidate
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
 from age_tasks.training.feature_cache import FeatureCache
-from tests.faults.killed_processes import SMALL, Place
+from tests.faults.killed_processes import SMALL, SmallRun
 from tests.faults.tally import Tally
 from tests.support.builders import FACTS, candidate, promote_at_once, promoted
 from tests.support.settings import QUICK, overrides, point_at
@@ -33,10 +33,10 @@ SEED = 20261125
 
 
 @pytest.mark.parametrize("seed", [42, 7], ids=["the same", "another training"])
-def test_two_runs_at_once_on_one_store_and_one_cache(seed: int, sample: Sample, tmp_path: Path, tally: Tally):
+def test_two_runs_at_once_share_a_store_and_a_cache(seed: int, sample: Sample, tmp_path: Path, tally: Tally):
     with tally.attempt("two_runs_at_once", 2):
-        one = Place(tmp_path, sample.labels, "one")
-        two = Place(tmp_path, sample.labels, "two", AGE_SET=json.dumps(SMALL | {"baseline.seed": seed}))
+        one = SmallRun(tmp_path, sample.labels, "one")
+        two = SmallRun(tmp_path, sample.labels, "two", AGE_SET=json.dumps(SMALL | {"baseline.seed": seed}))
         logs = [tmp_path / f"{place.key}.log" for place in (one, two)]
         codes = [process.wait() for process in [place.start(log) for place, log in zip((one, two), logs, strict=True)]]
         for place, log, code in zip((one, two), logs, codes, strict=True):
@@ -81,7 +81,7 @@ def test_ten_publishers_that_race_all_stay_in_the_log(store: Store, tmp_path: Pa
         assert all(fetch_version(store, version, tmp_path / version).run == version for version in versions)
 
 
-def test_a_rollback_during_a_publication_holds_or_comes_after_it(store: Store, tmp_path: Path, tally: Tally):
+def test_a_rollback_during_a_publication_is_kept(store: Store, tmp_path: Path, tally: Tally):
     rng, refused, rounds = random.Random(SEED), 0, 12
     promoted(store, tmp_path, "monday", "tuesday")
     for number in range(rounds):
@@ -129,7 +129,7 @@ def at_once(*actions: Callable, waits: tuple[float, ...]) -> list[object]:
 
 
 @pytest.mark.parametrize("in_place", [False, True], ids=["renamed", "written over"])
-def test_labels_replaced_during_a_snapshot_are_the_old_or_the_new(
+def test_labels_replaced_during_a_snapshot_are_read_entirely_before_or_after(
     sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_place: bool, tally: Tally
 ):
     rng, rounds = random.Random(SEED), 30
@@ -162,7 +162,7 @@ def test_labels_replaced_during_a_snapshot_are_the_old_or_the_new(
     tally.note("labels_replaced", new_taken=sum(taken))
 
 
-def test_pictures_replaced_after_the_snapshot_are_named_and_a_new_snapshot_takes_them(
+def test_images_replaced_after_the_snapshot_are_named_and_a_new_snapshot_accepts_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tally: Tally
 ):
     with tally.attempt("images_replaced", 3):

@@ -42,7 +42,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(("stage", "place", "left"), CASES)
-def test_a_full_disk_is_told_and_room_is_all_it_takes(
+def test_a_full_disk_is_named_and_the_stage_succeeds_once_there_is_space(
     stage: str,
     place: str,
     left: int,

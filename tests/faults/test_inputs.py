@@ -208,14 +208,14 @@ ROWS = {
 
 
 @pytest.mark.parametrize("case", ROWS)
-def test_a_bad_row_is_set_aside_with_its_reason(case: str, sorted_out, tally: Tally):
+def test_an_invalid_row_is_quarantined_with_its_reason(case: str, sorted_out, tally: Tally):
     with tally.attempt("bad_inputs"):
         reasons, accepted = sorted_out
         assert ROWS[case] in reasons[case]
         assert case not in accepted
 
 
-def test_good_rows_among_bad_ones_are_kept(sorted_out):
+def test_valid_rows_among_invalid_ones_are_accepted(sorted_out):
     assert sorted_out[1] == ["good"] * GOOD + ["accepted"]
 
 
@@ -252,7 +252,9 @@ FILES = {
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_a_bad_labels_file_is_refused_with_file_and_line(case: str, place: Path, monkeypatch, capsys, tally: Tally):
+def test_an_invalid_labels_file_is_refused_with_file_and_line(
+    case: str, place: Path, monkeypatch, capsys, tally: Tally
+):
     with tally.attempt("bad_inputs"):
         content, says = FILES[case]
         (place / "my labels.csv").write_bytes(content)
@@ -292,7 +294,7 @@ RECIPES = {
 
 
 @pytest.mark.parametrize("case", RECIPES)
-def test_a_bad_recipe_is_refused_with_its_file(case: str, place: Path, capsys, tally: Tally):
+def test_an_invalid_recipe_is_refused_with_its_file(case: str, place: Path, capsys, tally: Tally):
     with tally.attempt("bad_inputs"):
         content, says = RECIPES[case]
         (place / "own.yaml").write_bytes(content)
@@ -339,7 +341,7 @@ PASSED = {
 
 
 @pytest.mark.parametrize("case", PASSED)
-def test_bad_settings_are_refused_by_name(case: str, place: Path, monkeypatch, capsys, tally: Tally):
+def test_invalid_settings_of_the_form_are_refused_by_name(case: str, place: Path, monkeypatch, capsys, tally: Tally):
     with tally.attempt("bad_inputs"):
         passed, says = PASSED[case]
         monkeypatch.setenv("AGE_SET", passed)
@@ -362,7 +364,7 @@ TYPED = {
 
 
 @pytest.mark.parametrize("case", TYPED)
-def test_badly_typed_settings_are_refused(case: str, place: Path, capsys, tally: Tally):
+def test_invalid_settings_of_the_command_line_are_refused(case: str, place: Path, capsys, tally: Tally):
     with tally.attempt("bad_inputs"):
         assignment, says = TYPED[case]
         refused(["snapshot", "--run", "x", "--recipe", "demo", "--set", assignment], SettingsError, says, capsys)
@@ -410,7 +412,7 @@ PLACES: dict[str, tuple[str, Callable[[Path], str], int, str]] = {
 
 
 @pytest.mark.parametrize("case", PLACES)
-def test_a_place_that_can_t_be_is_named(case: str, place: Path, monkeypatch, capsys, tally: Tally):
+def test_an_invalid_location_is_refused_by_name(case: str, place: Path, monkeypatch, capsys, tally: Tally):
     with tally.attempt("bad_inputs"):
         variable, value, code, says = PLACES[case]
         monkeypatch.setenv(variable, value(place))
@@ -508,7 +510,7 @@ def test_mutated_labels_are_refused_or_read_as_they_are_written(seed: int, tmp_p
 
 @pytest.mark.faults
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF"])
-def test_mutated_pictures_have_a_problem_or_load(kind: str, tmp_path: Path, tally: Tally):
+def test_mutated_images_have_a_problem_or_load(kind: str, tmp_path: Path, tally: Tally):
     rng, tried, path, out = random.Random(kind), 800, tmp_path / "picture", io.BytesIO()
     draw_face(30, np.random.default_rng(1)).save(out, kind)
     good = out.getvalue()
@@ -526,7 +528,7 @@ def test_mutated_pictures_have_a_problem_or_load(kind: str, tmp_path: Path, tall
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(4))
-def test_mutated_recipes_settings_and_keys_are_refused_or_hold(seed: int, tmp_path: Path, tally: Tally):
+def test_mutated_recipes_settings_and_keys_are_refused_or_valid(seed: int, tmp_path: Path, tally: Tally):
     rng, tried, path = random.Random(seed), 1500, tmp_path / "own.yaml"
     recipes = [
         Path(load_recipe.__code__.co_filename).parent / "recipes" / f"{name}.yaml" for name in ("demo", "strong")

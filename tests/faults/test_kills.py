@@ -22,7 +22,7 @@ from age_tasks.store.base import Store, file_sha256
 from age_tasks.training.feature_cache import FeatureCache
 from age_tasks.training.features import cached_features
 from age_tasks.training.network import build_model, cut_point, freeze, pooled
-from tests.faults.killed_processes import SMALL, Attempt, Place, dies, finished, publish_one
+from tests.faults.killed_processes import SMALL, Attempt, SmallRun, finished, killed_before_write, publish_one
 from tests.faults.tally import Tally
 from tests.support.builders import promoted
 from tests.support.settings import point_at
@@ -36,10 +36,10 @@ EPOCH = re.compile("epoch .* of at most")
 
 
 @pytest.fixture(scope="module")
-def undisturbed(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Place:
+def undisturbed(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
     """A run that nothing happened to."""
-    place = Place(tmp_path_factory.mktemp("undisturbed"), sample.labels)
-    said = place.attempt().said
+    place = SmallRun(tmp_path_factory.mktemp("undisturbed"), sample.labels)
+    said = place.attempt().output
     assert len(place.records()) == 8, said
     assert history(place.store), said
     return place
@@ -57,8 +57,10 @@ def objects(store: Store) -> list[str]:
     return sorted([*latest, *(re.sub(varying, "", key) for key in keys if not key.startswith("latest/"))])
 
 
-def test_a_run_killed_at_any_moment_goes_on(undisturbed: Place, sample: Sample, tmp_path: Path, tally: Tally):
-    rng, place = random.Random(SEED), Place(tmp_path, sample.labels)
+def test_a_run_killed_at_any_moment_can_be_continued(
+    undisturbed: SmallRun, sample: Sample, tmp_path: Path, tally: Tally
+):
+    rng, place = random.Random(SEED), SmallRun(tmp_path, sample.labels)
     seconds = {stage: record.seconds for stage, record in undisturbed.records().items()}
     killed, done, trained = Counter(), {}, Counter()
     with tally.attempt("kills", killed.total):
@@ -86,7 +88,7 @@ def test_a_run_killed_at_any_moment_goes_on(undisturbed: Place, sample: Sample, 
         attempt = place.attempt()
         trained += epochs(attempt)
         print(killed, trained)
-        assert len(place.records()) == 8, attempt.said
+        assert len(place.records()) == 8, attempt.output
         for name in TRAININGS:
             assert trained[name] <= SMALL[f"{name}.epochs"] + killed[name]
             assert len(rows(place.store, f"{name}/history.csv")) == len(rows(undisturbed.store, f"{name}/history.csv"))
@@ -105,7 +107,7 @@ def test_a_run_killed_at_any_moment_goes_on(undisturbed: Place, sample: Sample, 
 
 def epochs(attempt: Attempt) -> Counter[str]:
     """How many epochs of each training came to their end."""
-    _, *said = re.split(r" (\w+) of run", attempt.said)
+    _, *said = re.split(r" (\w+) of run", attempt.output)
     return Counter(stage for stage, text in zip(said[::2], said[1::2], strict=True) for _ in EPOCH.findall(text))
 
 
@@ -118,7 +120,7 @@ def commanded(store: Store, sample: Sample, tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.fixture
-def begun(undisturbed: Place, commanded: Store) -> Store:
+def begun(undisturbed: SmallRun, commanded: Store) -> Store:
     """The same with the undisturbed run in it."""
     for key in undisturbed.store.list():
         commanded.put(key, Path(undisturbed.store.where(key)))
@@ -131,11 +133,11 @@ def forget(store: Store, *folders: str) -> None:
             store.delete(key)
 
 
-def test_a_stage_killed_at_any_step_of_its_writes_is_done_again(begun: Store, tally: Tally):
+def test_a_stage_killed_before_any_write_is_executed_again(begun: Store, tally: Tally):
     expected = finished(begun, "killed")["gate"].outputs
     for number in itertools.count(1):
         forget(begun, "runs/killed/gate/", "results/gate/")
-        if not dies(number, "runs/killed/gate/", main, ["gate", "--run", "killed"]):
+        if not killed_before_write(number, "runs/killed/gate/", main, ["gate", "--run", "killed"]):
             break
         with tally.attempt("kills"):
             finished(begun, "killed")
@@ -144,12 +146,12 @@ def test_a_stage_killed_at_any_step_of_its_writes_is_done_again(begun: Store, ta
     assert number > 5
 
 
-def test_a_publication_killed_at_any_step_promotes_once(begun: Store, tally: Tally):
+def test_a_publication_killed_before_any_write_promotes_once(begun: Store, tally: Tally):
     points = [("registry/versions/", 1), ("registry/versions/", 4), ("manifest.json", 1), ("registry/promotions/", 1)]
     points += [("reports/killed.html", 1), ("runs/killed/publish/stage.json", 2)]
     for where, number in points:
         forget(begun, "runs/killed/publish/", "results/publish/", "registry/", "reports/")
-        assert dies(number, where, main, ["publish", "--run", "killed"]), where
+        assert killed_before_write(number, where, main, ["publish", "--run", "killed"]), where
         with tally.attempt("kills"):
             finished(begun, "killed")
             assert main(["publish", "--run", "killed"]) == 0
@@ -158,10 +160,10 @@ def test_a_publication_killed_at_any_step_promotes_once(begun: Store, tally: Tal
             assert {key.split("/")[2] for key in begun.list("registry/versions/")} == {entry.version}
 
 
-def test_a_version_killed_at_any_step_is_whole_or_not_there(store: Store, tmp_path: Path, tally: Tally):
+def test_a_version_whose_publisher_was_killed_is_complete_or_absent(store: Store, tmp_path: Path, tally: Tally):
     for number in itertools.count(1):
         version = f"run{number}"
-        if not dies(number, f"registry/versions/{version}/", publish_one, store.url, version, tmp_path):
+        if not killed_before_write(number, f"registry/versions/{version}/", publish_one, store.url, version, tmp_path):
             break
         with tally.attempt("kills"):
             with contextlib.suppress(NotFoundError):
@@ -173,12 +175,12 @@ def test_a_version_killed_at_any_step_is_whole_or_not_there(store: Store, tmp_pa
     assert number > 4
 
 
-def test_the_log_is_whole_wherever_its_writer_is_killed(commanded: Store, tmp_path: Path, tally: Tally):
+def test_the_promotion_log_is_complete_after_its_writer_was_killed(commanded: Store, tmp_path: Path, tally: Tally):
     promoted(commanded, tmp_path, "monday", "tuesday")
     for number in itertools.count(1):
         before = history(commanded)
         rollback = ["rollback", "--reason", "worse on children", "--to", "v1" if before[-1].name == "v2" else "v2"]
-        if not dies(number, "registry/promotions/", main, rollback):
+        if not killed_before_write(number, "registry/promotions/", main, rollback):
             break
         with tally.attempt("kills"):
             after = history(commanded)
@@ -205,14 +207,14 @@ def features(cache: Path, keys: list[str]) -> dict[str, np.ndarray]:
     }
 
 
-def test_features_killed_at_any_step_of_their_writes_are_whole_or_not_there(tmp_path: Path, tally: Tally):
+def test_cached_features_whose_writer_was_killed_are_complete_or_absent(tmp_path: Path, tally: Tally):
     sample = draw_sample(tmp_path / "faces", 40, seed=1)
     keys = [file_sha256(path) for path in sorted(sample.images.iterdir())]
     compute_features(sample, tmp_path / "whole")
     whole = features(tmp_path / "whole", keys)
     for number in itertools.count(1):
         cache = tmp_path / str(number)
-        if not dies(number, f"/{number}/features/", compute_features, sample, cache):
+        if not killed_before_write(number, f"/{number}/features/", compute_features, sample, cache):
             break
         with tally.attempt("kills"):
             assert all(np.array_equal(left, whole[name]) for name, left in features(cache, keys).items())

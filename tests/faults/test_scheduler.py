@@ -118,7 +118,7 @@ def at_work(airflow: Standalone, run: str, task: str) -> bool:
     return airflow.tasks("age_retraining", run)[task] == "running"
 
 
-def test_a_run_goes_on_after_its_scheduler_was_killed(airflow: Standalone, tally: Tally):
+def test_a_run_continues_after_its_scheduler_was_killed(airflow: Standalone, tally: Tally):
     with tally.attempt("scheduler_kills", len(KILLS)):
         schedulers = Schedulers(airflow, psutil.Process(airflow._process.pid))
         with contextlib.suppress(OSError):  # it may be there

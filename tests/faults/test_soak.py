@@ -97,7 +97,9 @@ def train(environment: dict[str, str]) -> tuple[float, int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory and open files are read from /proc")
-def test_two_hundred_retrainings_in_a_row(store: Store, tmp_path: Path, monkeypatch, capsys, tally: Tally):
+def test_a_hundred_retrainings_in_a_row_leak_no_memory_files_or_space(
+    store: Store, tmp_path: Path, monkeypatch, capsys, tally: Tally
+):
     with tally.attempt("soak_runs", RUNS):
         growing, forked = Growing(tmp_path / "noise", 120), get_context("forkserver")
         forked.set_forkserver_preload([__name__, *(f"age_tasks.stages.{stage}" for stage in TRAINING)])

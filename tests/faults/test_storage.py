@@ -52,7 +52,7 @@ def bucket(name: str) -> Store:
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=[pytest.mark.faults] if "stall" in kind else []) for kind in FAULTS]
 )
-def test_a_fault_passes_when_the_request_is_tried_again(proxy: FaultyProxy, kind: str, tmp_path: Path, tally: Tally):
+def test_a_transient_fault_is_survived_by_a_retry(proxy: FaultyProxy, kind: str, tmp_path: Path, tally: Tally):
     with tally.attempt("storage_faults", lambda: proxy.done[kind]):
         store, source = bucket(tmp_path.name), tmp_path / "source"
         source.write_bytes(random.Random(1).randbytes(3_000_000))
@@ -83,7 +83,7 @@ def test_a_fault_passes_when_the_request_is_tried_again(proxy: FaultyProxy, kind
         ("clock is off", r"clock.*too far apart \(RequestTimeTooSkewed\).*correct the clock"),
     ],
 )
-def test_what_does_not_pass_is_given_up_and_told(proxy: FaultyProxy, kind: str, says: str, tmp_path: Path):
+def test_a_permanent_fault_is_reported_after_all_attempts(proxy: FaultyProxy, kind: str, says: str, tmp_path: Path):
     store = bucket(tmp_path.name)
     passing = kind in FAULTS
     for operation in (lambda: store.put("a", b"new"), lambda: store.get("a"), store.list):
@@ -103,7 +103,7 @@ def test_what_does_not_pass_is_given_up_and_told(proxy: FaultyProxy, kind: str, 
         pytest.param("answer stalls", "GET", "[Tt]imed? ?out", marks=pytest.mark.faults),
     ],
 )
-def test_content_that_always_arrives_wrong_is_never_taken(
+def test_content_that_is_always_corrupted_is_never_accepted(
     proxy: FaultyProxy, kind: str, method: str, says: str, tmp_path: Path
 ):
     store = bucket(tmp_path.name)
@@ -118,7 +118,7 @@ def test_content_that_always_arrives_wrong_is_never_taken(
     assert store.get("a") == b"the content" * 1000
 
 
-def test_a_changed_byte_is_noticed_also_where_the_tag_is_no_checksum(proxy: FaultyProxy, tmp_path: Path):
+def test_corruption_is_detected_when_the_etag_is_no_checksum(proxy: FaultyProxy, tmp_path: Path):
     """As of objects that others have put in parts: two readings must agree."""
     client, key, part = boto3.client("s3"), f"{tmp_path.name}/labels.csv", random.Random(2).randbytes(5 << 20)
     upload = client.create_multipart_upload(Bucket="age", Key=key)["UploadId"]
@@ -133,7 +133,7 @@ def test_a_changed_byte_is_noticed_also_where_the_tag_is_no_checksum(proxy: Faul
 
 
 @pytest.mark.parametrize("minutes", [-60, 60])
-def test_a_clock_that_is_off_is_told_by_the_real_server(s3, minutes: int, tmp_path: Path, monkeypatch):
+def test_a_wrong_clock_is_named(s3, minutes: int, tmp_path: Path, monkeypatch):
     now = botocore.auth.get_current_datetime
     monkeypatch.setattr(
         botocore.auth, "get_current_datetime", lambda *given, **named: now(*given, **named) + timedelta(minutes=minutes)
@@ -155,7 +155,7 @@ def test_a_promotion_waits_until_the_listing_shows_it(proxy: FaultyProxy, tmp_pa
     assert (promoted.name, len(history(store))) == ("v1", 1)
 
 
-def test_a_listing_that_does_not_catch_up_is_told(proxy: FaultyProxy, tmp_path: Path, monkeypatch):
+def test_a_listing_that_never_shows_the_entry_is_an_error(proxy: FaultyProxy, tmp_path: Path, monkeypatch):
     store = bucket(tmp_path.name)
     monkeypatch.setattr(registry, "LISTING_PAUSES", (0, 0.1))
     published(store, tmp_path, "one")
@@ -168,7 +168,7 @@ def test_a_listing_that_does_not_catch_up_is_told(proxy: FaultyProxy, tmp_path: 
 
 @pytest.mark.faults
 @pytest.mark.timeout(900)
-def test_a_server_that_stalls_does_not_hold_a_run_up_for_ever(s3, tmp_path: Path, monkeypatch, tally: Tally):
+def test_a_stalled_server_is_given_up_within_minutes(s3, tmp_path: Path, monkeypatch, tally: Tally):
     """With the real bounds: a stall that passes costs half a minute, one that doesn't is given up within four."""
     with tally.attempt("storage_stalls", 2):
         store = bucket(tmp_path.name)
@@ -194,7 +194,7 @@ def test_a_server_that_stalls_does_not_hold_a_run_up_for_ever(s3, tmp_path: Path
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(40))
-def test_random_faults_leave_every_object_whole(proxy: FaultyProxy, seed: int, tmp_path: Path, tally: Tally):
+def test_random_faults_leave_every_object_complete(proxy: FaultyProxy, seed: int, tmp_path: Path, tally: Tally):
     """After each operation, done or refused, an object is what it was or what was put: never a part or a mixture."""
     with tally.attempt("storage_faults", lambda: proxy.done.total()):
         rng, store = random.Random(seed), bucket(f"random-{seed}")
@@ -234,7 +234,7 @@ def faces(s3_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(20))
-def test_a_snapshot_under_faults_is_right_or_refused(
+def test_a_snapshot_under_faults_is_correct_or_fails(
     proxy: FaultyProxy, seed: int, faces: Sample, tmp_path: Path, monkeypatch, capsys, tally: Tally
 ):
     with tally.attempt("storage_faults", lambda: proxy.done.total()):
@@ -259,7 +259,7 @@ def test_a_snapshot_under_faults_is_right_or_refused(
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(20))
-def test_a_publish_under_faults_publishes_once_and_whole_or_not_at_all(
+def test_a_publication_under_faults_is_complete_and_happens_once_or_never(
     proxy: FaultyProxy,
     seed: int,
     finished: Workspace,

@@ -20,13 +20,6 @@ from tests.support.ports import free_ports
 PASSWORD = "only-for-this-test"
 STARTUP_SECONDS = 600
 PATIENCE_SECONDS = 300  # machines may be busy: a bound for what must happen at last, no measurement
-# 1 is PR_SET_PDEATHSIG: on Linux Airflow is told to end when the tests do, even if they were killed.
-LAUNCH = """
-import ctypes, os, signal, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGINT)
-os.execv(sys.executable, [sys.executable, "-m", "airflow", "standalone"])
-"""
 
 
 class Standalone:
@@ -67,7 +60,7 @@ class Standalone:
         assert prepare(self.env) == 0
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", LAUNCH],
+                [sys.executable, "-m", "tests.programs.airflow_standalone"],
                 env=self.env,
                 cwd=PROJECT,
                 stdout=log,

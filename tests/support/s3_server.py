@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from age_tasks.environment import PROJECT
 from tests.support.ports import free_ports
 
 KEYS = {
@@ -23,27 +24,6 @@ KEYS = {
 BUCKET = "age"
 STARTUP_SECONDS = 60
 
-# 1 is PR_SET_PDEATHSIG: on Linux the servers end with whoever started them, even if that was killed.
-LAUNCH = """
-import ctypes, signal, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-from swift.common import utils
-utils.set_swift_dir(sys.argv[1])
-from swift.common.wsgi import run_wsgi
-sys.exit(run_wsgi(sys.argv[2], sys.argv[3], default_port=0))
-"""
-RINGS = """
-import sys
-from swift.common.ring import RingBuilder
-folder, device = sys.argv[1], sys.argv[2]
-for name, port in zip(("account", "container", "object"), map(int, sys.argv[3:])):
-    ring = RingBuilder(2, 1, 0)
-    address = {"ip": "127.0.0.1", "port": port, "replication_ip": "127.0.0.1", "replication_port": port}
-    ring.add_dev({"id": 0, "region": 1, "zone": 1, "device": device, "weight": 1.0, "meta": "", **address})
-    ring.rebalance()
-    ring.get_ring().save(f"{folder}/{name}.ring.gz")
-"""
 COMMON = "[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {port}\nbind_timeout = 2\nworkers = 0\nswift_dir = {folder}\n"
 STORAGE = COMMON + "devices = {folder}/devices\nmount_check = false\n[pipeline:main]\npipeline = {name}-server\n"
 STORAGE += "[app:{name}-server]\nuse = egg:swift#{name}\n"
@@ -93,8 +73,8 @@ def serve_s3(folder: Path) -> Iterator[dict[str, str]]:
     *ports, proxy, nobody = free_ports(5)
     (folder / "devices" / "d1").mkdir(parents=True)
     (folder / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = tests\n")
-    rings = [sys.executable, "-W", "ignore", "-c", RINGS, str(folder), "d1", *map(str, ports)]
-    subprocess.run(rings, check=True, capture_output=True)
+    rings = [sys.executable, "-W", "ignore", "-m", "tests.programs.swift_rings", str(folder), "d1", *map(str, ports)]
+    subprocess.run(rings, check=True, capture_output=True, cwd=PROJECT)
     for name, port in zip(names, ports, strict=True):
         (folder / f"{name}.conf").write_text(STORAGE.format(name=name, port=port, folder=folder))
     (folder / "proxy.conf").write_text(PROXY.format(port=proxy, nobody=nobody, folder=folder))
@@ -102,8 +82,9 @@ def serve_s3(folder: Path) -> Iterator[dict[str, str]]:
         log = stack.enter_context((folder / "log").open("w"))
         servers = []
         for name in (*names, "proxy"):
-            command = [sys.executable, "-c", LAUNCH, str(folder), str(folder / f"{name}.conf"), f"{name}-server"]
-            servers.append(subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True))
+            arguments = [str(folder), str(folder / f"{name}.conf"), f"{name}-server"]
+            command = [sys.executable, "-m", "tests.programs.swift_server", *arguments]
+            servers.append(subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log, start_new_session=True))
             stack.callback(_stop, servers[-1])
         variables = KEYS | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy}", "no_proxy": "127.0.0.1"}
         _make_bucket(variables, servers, folder / "log")
