@@ -73,7 +73,7 @@ bench: $(INSTALLED) ## Compare speed with a plain Keras script (LABELS=faces/lab
 gate-simulation: $(INSTALLED) ## How often the gate promotes equal, worse and better models (minutes)
 	@.venv/bin/python -m benchmarks.gate_simulation
 
-lint: docs ## Check style and documentation
+lint: docs types imports ## Check style, types, imports and documentation
 	@.venv/bin/ruff check $(CODE)
 	@.venv/bin/ruff format --check $(CODE)
 
@@ -99,6 +99,6 @@ vulnerabilities: ## Check the locked packages for known vulnerabilities
 	@pipx run pip-audit --no-deps --disable-pip -r requirements.lock
 
 clean: ## Remove demo results and caches, not .venv
-	rm -rf demo site .age .airflow .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf demo site .age .airflow .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis .coverage*
 
 .PHONY: help setup lock demo up test test-fast test-e2e screenshots test-faults compose-env test-docker bench gate-simulation lint docs types imports format images vulnerabilities clean
