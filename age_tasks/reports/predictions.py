@@ -26,7 +26,7 @@ def as_text(name: str, table: pd.DataFrame) -> str:
 def as_json(name: str, table: pd.DataFrame) -> str:
     """The result for programs: one JSON object; the age of an image with a problem is null."""
     rows = json.loads(table.to_json(orient="records"))
-    return json.dumps({"version": name, "pictures": rows}, ensure_ascii=False)
+    return json.dumps({"version": name, "images": rows}, ensure_ascii=False)
 
 
 def write_table(table: pd.DataFrame, out: str) -> None:

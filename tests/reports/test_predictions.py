@@ -32,7 +32,7 @@ def test_the_text_has_age_interval_warning_and_problem():
 def test_the_json_has_null_for_an_age_that_is_missing():
     found = json.loads(as_json("v3", TABLE))
     assert found["version"] == "v3"
-    assert [row["age"] for row in found["pictures"]] == [30.46, 8.0, None]
+    assert [row["age"] for row in found["images"]] == [30.46, 8.0, None]
 
 
 def test_the_table_can_be_written_to_a_store(store: Store):

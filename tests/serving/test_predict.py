@@ -29,7 +29,7 @@ def test_ages_equal_those_of_the_run_s_evaluation(model: FileStore, finished: Wo
     assert main(["predict", "--json", *images]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["version"] == "v1"
-    for row, age in zip(result["pictures"], tested["finetune"], strict=True):
+    for row, age in zip(result["images"], tested["finetune"], strict=True):
         assert row["age"] == pytest.approx(age, abs=0.1)
         assert 0 <= row["low"] <= row["age"] <= row["high"]
 
