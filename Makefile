@@ -45,10 +45,10 @@ up: $(INSTALLED) ## Start Airflow and its UI
 	@$(RUN) up
 
 test: $(INSTALLED) ## Run all tests, with coverage
-	@.venv/bin/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 test-fast: $(INSTALLED) ## Run the tests that need neither TensorFlow nor Airflow, for every save
-	@.venv/bin/python -m pytest -n 2 -m "not slow and not e2e and not docker and not faults"
+	@.venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not e2e and not docker and not faults"
 
 test-e2e: $(INSTALLED) ## Run the tests that start a whole Airflow (minutes)
 	@.venv/bin/python -m pytest tests/e2e -m e2e

@@ -108,7 +108,7 @@ def press(browser: Chrome, text: str) -> None:
 
 
 def patiently(browser: Chrome, ask: Callable[[], object], otherwise: str, seconds: float = PATIENCE) -> None:
-    """Wait until `ask` gives something true; what is drawn anew meanwhile is looked for again.
+    """Wait until `ask` returns something true; elements that the page has replaced are looked up again.
 
     Raises:
         TimeoutException: it never did; `otherwise` says so.

@@ -1,4 +1,4 @@
-"""An HTTP proxy before a real S3 server that does to some requests what networks and servers do at times.
+"""An HTTP proxy before a real S3 server that injects faults of networks and servers into some requests.
 
 with faulty_proxy(variables["AWS_ENDPOINT_URL"]) as proxy:
     proxy.plan = some(rate=0.2, kinds=FAULTS, seed=1)
@@ -49,7 +49,7 @@ Plan = Callable[[str, str], str | None]
 
 
 def some(rate: float, kinds: Sequence[str], seed: int) -> Plan:
-    """A share of the requests, at random."""
+    """A random share of the requests."""
     rng, lock = random.Random(seed), threading.Lock()
 
     def plan(method: str, path: str) -> str | None:
@@ -155,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _handle
 
     def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        """What the server says, as the caller asked it: the signature covers the address that the caller wrote to."""
+        """The server's answer to the request as it came: its signature covers the address that the caller used."""
         with contextlib.closing(http.client.HTTPConnection(self.server.upstream, timeout=60)) as upstream:
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
@@ -204,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         raise ConnectionResetError
 
     def _changed(self, content: bytes, fault: str) -> bytes:
-        """One byte, at random, is another."""
+        """With one random byte changed."""
         self.server.note(fault)
         at = random.randrange(len(content))
         return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]

@@ -1,11 +1,11 @@
-"""Seeded mutation: bytes that are nearly what they should be."""
+"""Random changes to valid bytes, for inputs that are almost valid."""
 
 import random
 from collections.abc import Sequence
 
 
 def mutated(data: bytes, rng: random.Random, tokens: Sequence[bytes]) -> bytes:
-    """A few changes at random: a token put in, a part cut out, repeated or lost at the end, a byte changed."""
+    """One to four random changes: a token or byte inserted, a part removed, repeated or cut off."""
     found = bytearray(data)
     for _ in range(rng.randint(1, 4)):
         at = rng.randrange(len(found) + 1)

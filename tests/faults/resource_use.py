@@ -1,4 +1,4 @@
-"""What a command takes: processor seconds, which other work on the machine does not lengthen, and memory."""
+"""The processor time and memory of a command; other work on the machine does not lengthen processor time."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Two at once: runs, publishers, people, and those who replace labels and pictures under a run."""
+"""Concurrent runs, publishers and rollbacks, and labels and images that are replaced during a run."""
 
 import json
 import random
@@ -42,7 +42,7 @@ def test_two_runs_at_once_share_a_store_and_a_cache(seed: int, sample: Sample, t
         for place, log, code in zip((one, two), logs, codes, strict=True):
             if (
                 code == MissingInputError.exit_code
-            ):  # the other was promoted meanwhile: measured against that, it goes on
+            ):  # the other was promoted in the meantime; compared with that, it continues
                 assert "not what this model was compared with" in log.read_text()
                 place.attempt()
             else:

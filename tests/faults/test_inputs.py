@@ -1,4 +1,4 @@
-"""Bad inputs, each with what becomes of it: a row is set aside, or the whole is refused; nothing wrong is trained on.
+"""Invalid inputs and what happens to them: a row is quarantined or the file is refused; nothing invalid is trained on.
 
 Most cases were found by mutating good inputs, as the tests marked `faults` at the end still do, or are what
 spreadsheets, cameras and people produce.
@@ -43,7 +43,7 @@ CONTROL = "control characters"
 MISSING = "no such file"
 
 
-def picture(seed: int, size: tuple[int, int] = (40, 40), kind: str = "PNG") -> bytes:
+def image_file(seed: int, size: tuple[int, int] = (40, 40), kind: str = "PNG") -> bytes:
     out = io.BytesIO()
     noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
     Image.fromarray(noise).save(out, kind)
@@ -52,12 +52,12 @@ def picture(seed: int, size: tuple[int, int] = (40, 40), kind: str = "PNG") -> b
 
 def png_of(width: int, height: int) -> bytes:
     """A PNG that says it is so large, and whose pixels are those of another."""
-    data = picture(1)
+    data = image_file(1)
     header = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + data[24:29]
     return data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:]
 
 
-# What stands in a row as its age → why the row is set aside.
+# The age in a row → the reason of its quarantine.
 AGES = {
     "nothing": ("", NOT_A_NUMBER),
     "a word": ("unknown", NOT_A_NUMBER),
@@ -93,7 +93,7 @@ AGES = {
     "a year of birth": ("1990", OUT_OF_RANGE),
     "a large exponent": ("3e4", OUT_OF_RANGE),
 }
-# What stands in a row as its file name.
+# The file name in a row → the reason of its quarantine.
 NAMES = {
     "no name": ("", "no file name"),
     "spaces": ("   ", "no file name"),
@@ -120,8 +120,8 @@ NAMES = {
     "a wildcard": ("*.png", MISSING),
     "a format": ("{problem}.png", MISSING),
 }
-# What is in a picture's file.
-PICTURES = {
+# The content of an image file → its problem.
+IMAGES = {
     "nothing": (b"", "0 bytes"),
     "one byte": (b"\xff", "not an image"),
     "text": (b"a face", "not an image"),
@@ -131,18 +131,18 @@ PICTURES = {
     "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\nshowpage\n", "not an image"),
     "an archive": (b"PK\x03\x04" + bytes(100), "not an image"),
     "zeros": (bytes(1000), "not an image"),
-    "half a PNG": (picture(2)[:2000], "truncated"),
-    "half a JPEG": (picture(3, kind="JPEG")[:700], "truncated"),
-    "a JPEG's first bytes": (picture(3, kind="JPEG")[:20], "not an image"),
-    "half a WebP": (picture(4, kind="WEBP")[:500], "does not decode"),
-    "half a GIF": (picture(5, kind="GIF")[:800], "truncated"),
-    "half a TIFF": (picture(6, kind="TIFF")[:3000], "truncated"),
-    "a PNG with a changed byte": (picture(7)[:1000] + b"\0\0" + picture(7)[1002:], "damaged"),
+    "half a PNG": (image_file(2)[:2000], "truncated"),
+    "half a JPEG": (image_file(3, kind="JPEG")[:700], "truncated"),
+    "a JPEG's first bytes": (image_file(3, kind="JPEG")[:20], "not an image"),
+    "half a WebP": (image_file(4, kind="WEBP")[:500], "does not decode"),
+    "half a GIF": (image_file(5, kind="GIF")[:800], "truncated"),
+    "half a TIFF": (image_file(6, kind="TIFF")[:3000], "truncated"),
+    "a PNG with a changed byte": (image_file(7)[:1000] + b"\0\0" + image_file(7)[1002:], "damaged"),
     "a PNG of no size": (png_of(0, 40), "not an image"),
     "a PNG that claims 4 thousand million pixels": (png_of(65_535, 65_535), "at most 50"),
     "a PNG larger than its pixels": (png_of(400, 400), "does not decode"),
-    "twelve pixels": (picture(8, (12, 12)), "12 x 12 pixels; each side needs at least 32"),
-    "a thin strip": (picture(9, (500, 31)), "500 x 31 pixels; each side needs at least 32"),
+    "twelve pixels": (image_file(8, (12, 12)), "12 x 12 pixels; each side needs at least 32"),
+    "a thin strip": (image_file(9, (500, 31)), "500 x 31 pixels; each side needs at least 32"),
 }
 GOOD = 4
 
@@ -166,19 +166,19 @@ def sorted_out(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str]
     (images / "dangling").symlink_to("nowhere")
     rows: list[tuple[str, str, str]] = []
     for number in range(GOOD):
-        (images / f"good{number}.png").write_bytes(picture(100 + number))
+        (images / f"good{number}.png").write_bytes(image_file(100 + number))
         rows.append(("good", f"good{number}.png", f"{20 + number}"))
     for number, (case, (age, _)) in enumerate(AGES.items()):
-        (images / f"age{number}.png").write_bytes(picture(200 + number))
+        (images / f"age{number}.png").write_bytes(image_file(200 + number))
         rows.append((f"age: {case}", f"age{number}.png", age))
     rows += [(f"name: {case}", name, "30") for case, (name, _) in NAMES.items()]
-    for number, (case, (content, _)) in enumerate(PICTURES.items()):
-        (images / f"picture{number}").write_bytes(content)
-        rows.append((f"picture: {case}", f"picture{number}", "30"))
+    for number, (case, (content, _)) in enumerate(IMAGES.items()):
+        (images / f"image{number}").write_bytes(content)
+        rows.append((f"image: {case}", f"image{number}", "30"))
     for name in ("two ages", "copy 1", "copy 2", "twice"):
-        (images / name).write_bytes(picture(300 if "copy" in name else len(name)))
+        (images / name).write_bytes(image_file(300 if "copy" in name else len(name)))
     rows += [("one name, two ages", "two ages", age) for age in ("30", "31")]
-    rows += [("one picture, two ages", f"copy {age}", f"{age}") for age in (1, 2)]
+    rows += [("one image, two ages", f"copy {age}", f"{age}") for age in (1, 2)]
     rows += [("accepted", "twice", "30"), ("listed twice", "twice", "30")]
     table = io.StringIO()
     csv.writer(table).writerows([("file_name", "real_age"), *(row[1:] for row in rows)])
@@ -200,9 +200,9 @@ def sorted_out(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str]
 ROWS = {
     **{f"age: {case}": says for case, (_, says) in AGES.items()},
     **{f"name: {case}": says for case, (_, says) in NAMES.items()},
-    **{f"picture: {case}": says for case, (_, says) in PICTURES.items()},
+    **{f"image: {case}": says for case, (_, says) in IMAGES.items()},
     "one name, two ages": "this file name is listed with different ages: 30 (two ages, line",
-    "one picture, two ages": "the same image is listed with different ages: 1 (copy 1, line",
+    "one image, two ages": "the same image is listed with different ages: 1 (copy 1, line",
     "listed twice": "already listed on line",
 }
 
@@ -239,7 +239,7 @@ FILES = {
     "a character cut off": (HEADER + b"a.jpg,30\n\xf0\x9f\x98", "line 3: byte 0xf0 is not UTF-8"),
     "a NUL": (HEADER + b"a.jpg,1\nb\0.jpg,3\n", "line 3: a NUL character"),
     "a spreadsheet's own format": (b"PK\x03\x04\x14\0\x06\0", "line 1: a NUL character"),
-    "a picture": (picture(1), "line 1: byte 0x89 is not UTF-8"),
+    "a picture": (image_file(1), "line 1: byte 0x89 is not UTF-8"),
     "an open quote": (HEADER + b'"a.jpg,30\nb.jpg,31\n', "line 2: .*check the quotes"),
     "text behind a quote": (HEADER + b'"a"b.jpg,30\n', "line 2: .*check the quotes"),
     "a comma in a name": (HEADER + b"a.jpg,1\na,b.jpg,30\n", "line 3: 3 values where the header has 2"),
@@ -511,7 +511,7 @@ def test_mutated_labels_are_refused_or_read_as_they_are_written(seed: int, tmp_p
 @pytest.mark.faults
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF"])
 def test_mutated_images_have_a_problem_or_load(kind: str, tmp_path: Path, tally: Tally):
-    rng, tried, path, out = random.Random(kind), 800, tmp_path / "picture", io.BytesIO()
+    rng, tried, path, out = random.Random(kind), 800, tmp_path / "image", io.BytesIO()
     draw_face(30, np.random.default_rng(1)).save(out, kind)
     good = out.getvalue()
     with warnings.catch_warnings():
@@ -555,7 +555,7 @@ MILLION = 1_000_000
 
 @pytest.fixture(scope="module")
 def million(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A million labels, each thousandth of them broken, and an images folder without pictures."""
+    """A million labels, each thousandth of them broken, and an empty images folder."""
     root = tmp_path_factory.mktemp("million")
     (root / "images").mkdir()
     ages = np.random.default_rng(0).gamma(4, 8, MILLION).clip(0, 100).round(1)
@@ -581,7 +581,7 @@ def test_a_million_labels_are_audited_within_a_minute_and_two_gigabytes(million:
 @pytest.mark.faults
 @pytest.mark.timeout(3000)
 def test_a_million_labels_are_validated_within_a_minute_and_two_gigabytes(million: Path, tmp_path: Path, tally: Tally):
-    """Through the stages; each row is set aside, as its picture is missing, and none is lost."""
+    """Through the stages; each row is quarantined, as its image is missing, and none is lost."""
     with tally.attempt("million_labels"):
         env = {
             "AGE_LABELS": str(million / "labels.csv"),

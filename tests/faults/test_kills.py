@@ -1,4 +1,4 @@
-"""A run that is killed, wherever, goes on as if it had not been."""
+"""A run that was killed at any point continues as if it had not been."""
 
 import contextlib
 import itertools
@@ -93,8 +93,8 @@ def test_a_run_killed_at_any_moment_can_be_continued(
             assert trained[name] <= SMALL[f"{name}.epochs"] + killed[name]
             assert len(rows(place.store, f"{name}/history.csv")) == len(rows(undisturbed.store, f"{name}/history.csv"))
         for name in ("train", "val", "test"):
-            dealt, expected = (rows(each.store, f"split/{name}.csv") for each in (place, undisturbed))
-            pd.testing.assert_frame_equal(dealt, expected)
+            assigned, expected = (rows(each.store, f"split/{name}.csv") for each in (place, undisturbed))
+            pd.testing.assert_frame_equal(assigned, expected)
         tested, expected = (rows(each.store, "evaluate/predictions.csv") for each in (place, undisturbed))
         facts = ["file_name", "sha256", "real_age"]
         pd.testing.assert_frame_equal(tested[facts], expected[facts])
@@ -194,9 +194,9 @@ def compute_features(sample: Sample, cache: Path) -> None:
     model = build_model(ModelSettings(backbone="efficientnet_lite0", image_size=32), seed=1)
     freeze(model, 30)
     labels = pd.read_csv(sample.labels)
-    pictures = labels.assign(sha256=[file_sha256(sample.images / name) for name in labels["file_name"]], augmentation=0)
+    images = labels.assign(sha256=[file_sha256(sample.images / name) for name in labels["file_name"]], augmentation=0)
     folder, cuts = ImageFolder(str(sample.images), cache), [cut_point(model), pooled(model)]
-    cached_features(model, cuts, pictures, folder, cache, ComputeSettings())
+    cached_features(model, cuts, images, folder, cache, ComputeSettings())
 
 
 def features(cache: Path, keys: list[str]) -> dict[str, np.ndarray]:

@@ -71,8 +71,8 @@ def test_secrets_are_nowhere_but_in_the_environment(env: dict[str, str], tmp_pat
 def the_hostile_name_went_all_the_way(env: dict[str, str], store: Store) -> None:
     (key,) = {name.removeprefix("reports/").removesuffix(".html") for name in store.list("reports/")}
     with open_run(key, Locations.from_env(env)) as run:
-        dealt = "".join(run.input("split", f"{name}.csv").read_text() for name in ("train", "val", "test"))
-        assert NAME in dealt
+        assigned = "".join(run.input("split", f"{name}.csv").read_text() for name in ("train", "val", "test"))
+        assert NAME in assigned
         for stage in STAGES:
             for name in run.require_record(stage).outputs:
                 if name.endswith(".html"):

@@ -1,4 +1,4 @@
-"""Storage that fails, lags, cheats and comes back: a real S3 server behind a proxy that does what networks do."""
+"""Storage that fails, lags, corrupts and recovers: a real S3 server behind a proxy that injects faults."""
 
 import json
 import random
@@ -227,8 +227,8 @@ def faces(s3_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
             patch.setenv(name, value)
         store = bucket("faces")
         store.put("labels.csv", sample.labels)
-        for picture in sample.images.iterdir():
-            store.put(f"images/{picture.name}", picture)
+        for image in sample.images.iterdir():
+            store.put(f"images/{image.name}", image)
     return sample
 
 

@@ -1,4 +1,4 @@
-"""What people who mean harm would hand in."""
+"""Inputs of an attacker."""
 
 import io
 import struct
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-HUSH = "hush-canary"  # in every secret of the tests: it may be found nowhere, and no picture has it by chance
+HUSH = "hush-canary"  # part of every secret of the tests; it must be found nowhere else
 CANARIES = {
     "MLFLOW_TRACKING_TOKEN": f"{HUSH}-token",
     "AIRFLOW__API__SECRET_KEY": f"{HUSH}-api-secret-that-is-long-enough-to-sign-with",
@@ -30,7 +30,7 @@ def model_with_code(path: Path) -> tuple[Path, Path]:
 
 
 def png_with_exploding_text(kind: str, megabytes: int) -> bytes:
-    """A small picture with a chunk of text (`zTXt`, `iTXt`) or colour profile (`iCCP`) that is so large unpacked."""
+    """A small PNG with a text (`zTXt`, `iTXt`) or colour profile (`iCCP`) of this size when decompressed."""
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64)).save(buffer, "PNG")
     png, head = buffer.getvalue(), {"zTXt": b"c\0\0", "iTXt": b"c\0\1\0\0\0", "iCCP": b"p\0\0"}[kind]
