@@ -21,8 +21,8 @@ SLOW_MODULES = (
     "test_security.py",
     "training",
 )
-# What trains or starts Airflow, so that every test that uses it is slow.
-SLOW_FIXTURES = {"airflow", "airflow_process", "api_server", "finished", "undisturbed"}
+# What trains, starts Airflow or installs the package: every test that uses it is slow.
+SLOW_FIXTURES = {"airflow", "airflow_process", "api_server", "finished", "installed", "undisturbed"}
 FORBIDDEN = ("tensorflow", "keras", "airflow")
 
 
