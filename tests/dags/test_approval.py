@@ -107,7 +107,7 @@ def test_no_answer_counts_as_a_refusal(runs: dict[str, dict[str, Any]], store: F
     assert summary["published"] is False
     assert summary["approval"].startswith("not approved: no answer by 20")
     assert "Not published. " in verdict
-    assert "Nobody had approved it" in verdict
+    assert "Not approved: no answer by 20" in verdict
 
 
 @pytest.mark.parametrize("name", ["not passed", "approved before"])
