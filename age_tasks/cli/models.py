@@ -19,7 +19,9 @@ def register(app: typer.Typer) -> None:
 
     @command(app, "predict", MODELS, fills=(CACHE, OUT))
     def predict(
-        images: Annotated[list[Path], typer.Argument(help="Images, folders, or CSV files with a column file_name.")],
+        images: Annotated[
+            list[Path], typer.Argument(help="Images, folders, or tables (.csv, .tsv, .txt) with a column file_name.")
+        ],
         version: Annotated[
             str | None, typer.Option(metavar="N", help="The version's number in `history`; default: the champion.")
         ] = None,

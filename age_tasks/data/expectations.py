@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -15,6 +16,15 @@ from age_tasks.errors import SettingsError
 from age_tasks.resources import package_path
 
 EXPECTATIONS = package_path("expectations")
+
+
+def age_bounds() -> tuple[float, float]:
+    """The lowest and the highest age in years that the suite `rows` accepts."""
+    suite = json.loads((EXPECTATIONS / "suites" / "rows.json").read_text())
+    ages = [each["kwargs"] for each in suite["expectations"] if each["kwargs"].get("column") == "real_age"]
+    low = [bound for each in ages if (bound := each.get("min_value")) is not None]
+    high = [bound for each in ages if (bound := each.get("max_value")) is not None]
+    return max(low, default=-math.inf), min(high, default=math.inf)
 
 
 @dataclass(frozen=True)

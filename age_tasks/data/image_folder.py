@@ -1,10 +1,17 @@
-"""The folder of images, local or in a bucket: paths, change stamps and digests of its files."""
+"""The folder of images, local or in a bucket: names, paths, change stamps and digests of its files."""
 
 import hashlib
+import os
+import posixpath
+import re
 import stat
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from urllib.parse import unquote
 
 from age_tasks.errors import LabelsError
 from age_tasks.store import open_store
@@ -12,6 +19,12 @@ from age_tasks.store.addresses import local_path
 from age_tasks.store.base import Entry, Store, file_sha256
 
 READERS = 8  # threads that read files
+_LISTED_FILES = 200_000  # that are compared with a name that no file has
+# Controls, line and paragraph separators, what turns the direction of text, a byte-order mark, half a character.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202d\u202e\ufeff\ud800-\udfff]")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_DRIVE = re.compile(r"[A-Za-z]:")
+_BELOW = "write the path below the images folder"
 
 
 class ImageFolder:
@@ -75,22 +88,188 @@ class ImageFolder:
             return None
         return f"{found.st_size} {found.st_mtime_ns}" if stat.S_ISREG(found.st_mode) else None
 
+    def real_names(self, names: Iterable[str]) -> dict[str, str]:
+        """How the folder itself writes names that are the same as those of its files; all others stay as they are.
+
+        The same are: composed and decomposed characters (macOS writes the latter), blanks around a name, and the whole
+        path of a file in the folder.
+        """
+        return {
+            name: name if name.isascii() and name[0:1] != "/" and "://" not in name else self._real(name)
+            for name in names
+        }
+
+    def missing(self, name: str) -> str:
+        """Why there is no file of this name: where was looked, and the likely cause."""
+        return f"no such file in the images folder {self.location}{self._likely_cause(name)}"
+
     @property
     def identity(self) -> str:
         """The folder's address, under which probes are stored."""
         return self._remote.url if self._remote else str(self._root)
 
+    def _real(self, name: str) -> str:
+        below = self._below(name)
+        if name_problem(below) or below.isascii() or self.stamp(below) is not None:
+            return below
+        if self._remote:
+            return self._keys_by_form.get(_form(below), below)
+        return real_path(self._root, below)
+
+    def _below(self, name: str) -> str:
+        """The path below the folder that an absolute path or an address names, if it does."""
+        address = name
+        if name.startswith("file:///"):
+            name = unquote(name.removeprefix("file://"))
+        roots = [self._remote.url] if self._remote else [str(self._root), os.path.realpath(self._root)]
+        for root in roots:
+            if name.startswith(f"{root.rstrip('/')}/"):
+                return normal_name(name[len(root.rstrip("/")) + 1 :])
+        return address
+
+    @cached_property
+    def _keys_by_form(self) -> dict[str, str]:
+        return {_form(key): key for key in self._entries}
+
+    @cached_property
+    def _files_by_stem(self) -> dict[str, list[str]]:
+        """The folder's files by `_loose` names, with and without their extension."""
+        found: dict[str, list[str]] = {}
+        for path in islice(self._entries if self._remote else _files_below(self._root), _LISTED_FILES):
+            name = posixpath.basename(path)
+            for key in {_loose(name), _loose(posixpath.splitext(name)[0])}:
+                found.setdefault(key, []).append(path)
+        return found
+
+    def _likely_cause(self, name: str) -> str:
+        if not self._files_by_stem:
+            return "; it has no files" if not self._entries else ""
+        base = posixpath.basename(name)
+        found = self._files_by_stem.get(_loose(base)) or self._files_by_stem.get(_loose(posixpath.splitext(base)[0]))
+        if not found:
+            return ""
+        causes = {path: _differences(name, path) for path in found}
+        path = min(causes, key=lambda path: (len(causes[path]), path))
+        others = sum(len(each) == len(causes[path]) for each in causes.values()) - 1
+        more = f" (and {others} more such files)" if others else ""
+        return f"; there is {path}{more}: {', '.join(causes[path])}" if causes[path] else ""
+
+
+def normal_name(name: str) -> str:
+    """A file name without `./`, doubled slashes and a slash at the end, so that each file has one name.
+
+    Addresses stay as they are.
+    """
+    if "//" not in name and "./" not in name and not name.endswith(("/", "/.")):
+        return name
+    if _ADDRESS.match(name):
+        return name
+    parts = "/".join(part for part in name.split("/") if part not in {"", "."})
+    return f"/{parts}" if name.startswith("/") else parts or "."
+
+
+def same_file(first: str, second: str) -> bool:
+    """Whether two file names differ only in how they are written."""
+    return _form(normal_name(first)) == _form(normal_name(second))
+
 
 def name_problem(name: str) -> str:
-    """Why a file name from the labels is not valid in the images folder; empty if it is."""
+    """Why a file name from the labels, as `normal_name` gives it, is not valid in the images folder; empty if it is."""
     if not name:
         return "no file name"
-    if not name.isprintable():
-        return "the file name has control characters"
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
-        return "the file name leaves the images folder"
+    if control := _CONTROLS.search(name):
+        return f"the file name has control characters (U+{ord(control[0]):04X}); rename the file"
+    if "/" not in name and "\\" not in name and ":" not in name and name != "..":
+        return ""
+    if _ADDRESS.match(name):
+        return f"the file name leaves the images folder: it is an address; {_BELOW}"
+    if _DRIVE.match(name):
+        return f"the file name leaves the images folder: it begins with a drive of Windows; {_BELOW}"
+    path = posixpath.normpath(name.replace("\\", "/"))
+    if path.startswith("/"):
+        return f"the file name leaves the images folder: it is an absolute path; {_BELOW}"
+    if path.split("/")[0] == "..":
+        return f"the file name leaves the images folder by '..'; {_BELOW}"
+    if "\\" in name:
+        return f"the file name has a backslash; write {path}, with / between folders"
+    if ".." in name.split("/"):
+        return f"the file name has '..'; write {path}"
     return ""
+
+
+def real_path(root: Path, name: str) -> str:
+    """How the folder `root` writes a name of a file below it, whatever the form of its characters; else the name."""
+    parts: list[str] = []
+    for part in name.split("/"):
+        folder = root.joinpath(*parts)
+        try:
+            exists = (folder / part).exists()
+            found = part if exists else _listed_as(folder, part)
+        except (OSError, ValueError):
+            return name
+        if not found:
+            return name
+        parts.append(found)
+    return "/".join(parts)
+
+
+def _listed_as(folder: Path, name: str) -> str:
+    """The entry of a folder whose name has this form; empty if there is none."""
+    return min((path.name for path in folder.iterdir() if _form(path.name) == _form(name)), default="")
+
+
+def _files_below(root: Path) -> Iterator[str]:
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        below = os.path.relpath(folder, root).replace(os.sep, "/")
+        for file in sorted(files):
+            yield file if below == "." else f"{below}/{file}"
+
+
+def _form(name: str) -> str:
+    """The same for names that differ only in the form of their characters or in blanks around them."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def _loose(name: str) -> str:
+    """The same for names that people and programs take for one another: case, leading zeros, `%20`."""
+    if not name.isascii() or "%" in name:
+        name = _form(unquote(name))
+    name = name.casefold()
+    return (name.lstrip("0") or "0") if name[0:1] == "0" else name
+
+
+def _differences(name: str, path: str) -> list[str]:
+    """What to change in a name so that it becomes the path of a file with nearly the same name."""
+    *folders, base = name.split("/")
+    *real_folders, real_base = path.split("/")
+    causes = []
+    wanted, real = ([_form(folder).casefold() for folder in each] for each in (folders, real_folders))
+    if wanted != real:
+        front = len(folders) - len(real)
+        if front > 0 and wanted[front:] == real:
+            causes.append(f"leave out {'/'.join(folders[:front])}/")
+        elif front < 0 and real[-front:] == wanted:
+            causes.append(f"write {'/'.join(real_folders[:-front])}/ before it")
+        else:
+            causes.append("it is in another folder")
+    (stem, extension), (real_stem, real_extension) = posixpath.splitext(base), posixpath.splitext(real_base)
+    if extension.casefold() != real_extension.casefold():
+        causes.append(f"its extension is {real_extension}" if real_extension else "it has no extension")
+    if _form(stem) != _form(real_stem):
+        if _form(unquote(stem)) == _form(real_stem):
+            causes.append("it has no % codes")
+        elif (
+            stem.casefold().lstrip("0") == real_stem.casefold().lstrip("0") and stem.casefold() != real_stem.casefold()
+        ):
+            causes.append("leading zeros differ")
+        else:
+            causes.append("upper and lower case differ")
+    elif (extension != real_extension and extension.casefold() == real_extension.casefold()) or (
+        not causes and folders != real_folders
+    ):
+        causes.append("upper and lower case differ")
+    return causes
 
 
 def require_unchanged(folder: ImageFolder, sha256s: Mapping[str, str]) -> None:

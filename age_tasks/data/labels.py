@@ -4,93 +4,96 @@ import csv
 import io
 import math
 import re
+from dataclasses import dataclass
 
 import pandas as pd
 
-from age_tasks.errors import LabelsError
+from age_tasks.data.image_folder import normal_name
+from age_tasks.data.tables import Table, read_table
 
 COLUMNS = ("file_name", "real_age")
 # float() accepts more than people take for a number: 3_4, or digits of other scripts.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,(?P<decimals>\d+)", re.ASCII)
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_BLANKS = " \t\r\n"  # around a file name; other blanks may belong to it
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels, and how the file was read.
+
+    Args:
+        rows: columns `line` (1-based, where the row starts), `file_name` (see `normal_name`), `real_age` (years; NaN
+            where the text is not a finite number), `age_text` (as written).
+        table: the file as it was read.
+        read_as: encoding, separator and decimal sign in words, such as `UTF-16, semicolons, decimal comma`.
+    """
+
+    rows: pd.DataFrame
+    table: Table
+    read_as: str
+
+    def frozen(self, data: bytes, names: list[str]) -> bytes:
+        """The file itself if any reader of UTF-8 with commas finds these file names in it, else the table written so.
+
+        Args:
+            data: the file's bytes.
+            names: the file name of each row, as the images folder writes it.
+        """
+        as_written = [text.strip(_BLANKS) for text in self.table.column("file_name")]
+        return data if self.table.plain and names == as_written else self._as_csv(names)
+
+    def _as_csv(self, names: list[str]) -> bytes:
+        """The whole table in UTF-8 with commas, every row on its line, with these file names."""
+        out = io.StringIO()
+        write = csv.writer(out, lineterminator="\n").writerow
+        write([cell.replace("\r", " ").replace("\n", " ") for cell in self.table.header])
+        at, line = self.table.header.index("file_name"), 2
+        for start, cells, name in zip(self.table.lines, self.table.rows, names, strict=True):
+            out.write("\n" * (start - line))
+            write([name if here == at else cell for here, cell in enumerate(cells)])
+            line = max(start, line) + 1 + sum(len(_LINE_END.findall(cell)) for cell in cells)
+        return out.getvalue().encode()
+
+
+def parse_labels(data: bytes, name: str) -> Labels:
+    """Parse a table with the columns `file_name` and `real_age`; see `read_table` for what is accepted.
+
+    Args:
+        data: the file's bytes.
+        name: the file's name in errors.
+
+    Raises:
+        LabelsError: see `read_table`.
+    """
+    table = read_table(data, name, COLUMNS)
+    texts = [text.strip() for text in table.column("real_age")]
+    names = file_names(table)
+    decimal_comma = table.separator != "," and _decimal_comma(texts)
+    years = [_years(text.replace(",", ".") if decimal_comma else text) for text in texts]
+    rows = pd.DataFrame({"line": table.lines, "file_name": names, "real_age": years, "age_text": texts})
+    return Labels(rows, table, f"{table.read_as}, decimal comma" if decimal_comma else table.read_as)
+
+
+def file_names(table: Table) -> list[str]:
+    """The column `file_name`, as `normal_name` gives it."""
+    return [normal_name(text.strip(_BLANKS)) for text in table.column("file_name")]
 
 
 def read_labels(data: bytes, name: str) -> pd.DataFrame:
-    """Parse `file_name,real_age` rows; a byte-order mark, CRLF and further columns are accepted.
+    """The rows of `parse_labels`."""
+    return parse_labels(data, name).rows
 
-    Args:
-        data: the file's bytes, UTF-8.
-        name: the file's name in errors.
 
-    Returns:
-        Columns `line` (1-based, where the row starts), `file_name`, `real_age` (years; NaN where the text is not a
-        finite number), `age_text` (as written).
+def _decimal_comma(texts: list[str]) -> bool:
+    """Whether a comma in these ages can only be a decimal sign.
 
-    Raises:
-        LabelsError: empty, no rows, not UTF-8, another separator, a missing or repeated column, a row of another width.
+    Not if some have a point, nor if each has three digits behind the comma: that may separate thousands.
     """
-    rows = _rows(_decode(data, name), name)
-    if not rows:
-        raise LabelsError(f"{name} is empty (0 rows); its first line must be 'file_name,real_age'")
-    header = [cell.strip() for cell in rows[0][1]]
-    _check_header(header, name)
-    if len(rows) == 1:
-        raise LabelsError(f"{name} has a header but no rows; add a line such as 'image.jpg,34' for each image")
-    for line, cells in rows[1:]:
-        if len(cells) != len(header):
-            raise LabelsError(
-                f"{name} line {line}: {len(cells)} values where the header has {len(header)}: "
-                f"{','.join(cells)[:80]!r}; quote a file name that contains a comma"
-            )
-    name_at, age_at = (header.index(column) for column in COLUMNS)
-    labels = pd.DataFrame(
-        {
-            "line": [line for line, _ in rows[1:]],
-            "file_name": [cells[name_at].strip() for _, cells in rows[1:]],
-            "age_text": [cells[age_at].strip() for _, cells in rows[1:]],
-        }
-    )
-    labels["real_age"] = labels["age_text"].map(_years).astype(float)
-    return labels[["line", "file_name", "real_age", "age_text"]]
-
-
-def _decode(data: bytes, name: str) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise LabelsError(
-            f"{name} line {line}: byte 0x{data[error.start]:02x} is not UTF-8 (the file may be Latin-1 or UTF-16); "
-            "save it as UTF-8"
-        ) from None
-
-
-def _rows(text: str, name: str) -> list[tuple[int, list[str]]]:
-    """(line where the row starts, cells) of every row that is not blank."""
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise LabelsError(f"{name} line {line}: a NUL character; this is not a text file, save it as CSV in UTF-8")
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows, start = [], 1
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                rows.append((start, cells))
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise LabelsError(f"{name} line {start}: {error}; check the quotes around this row's values") from None
-    return rows
-
-
-def _check_header(header: list[str], name: str) -> None:
-    for separator, description in ((";", "semicolons"), ("\t", "tabs")):
-        if len(header) == 1 and separator in header[0]:
-            raise LabelsError(f"{name} line 1: the columns are separated by {description}; save it with commas")
-    for column in COLUMNS:
-        if header.count(column) != 1:
-            found = "no column" if column not in header else f"{header.count(column)} columns named"
-            raise LabelsError(
-                f"{name} line 1: {found} '{column}' among {', '.join(header)}; expected 'file_name,real_age'"
-            )
+    found = [match["decimals"] for text in texts if "," in text and (match := _DECIMAL_COMMA.fullmatch(text))]
+    with_point = any("." in text and _NUMBER.fullmatch(text) for text in texts)
+    return any(len(decimals) != 3 for decimals in found) and not with_point
 
 
 def _years(text: str) -> float:

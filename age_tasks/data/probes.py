@@ -78,8 +78,7 @@ def probe_images(
     names = sorted(set(names))
     probes = {name: Probe("missing", problem=problem) for name in names if (problem := name_problem(name))}
     stamps = {name: folder.stamp(name) for name in names if name not in probes}
-    missing = Probe("missing", problem="no such file in the images folder")
-    probes |= {name: missing for name, stamp in stamps.items() if stamp is None}
+    probes |= {name: Probe("missing", problem=folder.missing(name)) for name, stamp in stamps.items() if stamp is None}
     with closing(_open_index(cache)) as index:
         probes |= _stored_probes(index, folder.identity, stamps)
         unread = [name for name in names if name not in probes]

@@ -1,5 +1,6 @@
 """Row-level and dataset-level validation: which rows are quarantined, and whether the labels are accepted."""
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -28,7 +29,8 @@ def with_derived_columns(snapshot: pd.DataFrame) -> pd.DataFrame:
     valid_name = table["file_name"].map(name_problem) == ""
     exists = valid_name & (table["state"] != "missing")
     decodes = exists & (table["state"] == "ok")
-    repeated = table.groupby(["file_name", "age_text"])["line"]
+    age_text = table["age_text"].where(table["real_age"].isna(), "")  # 38 and 38.00 are the same age
+    repeated = table.groupby(["file_name", table["real_age"].fillna(-math.inf), age_text])["line"]
     table["listed"] = repeated.cumcount() + 1
     table["first_line"] = repeated.transform("min")
     table["name_is_valid"] = valid_name

@@ -297,7 +297,7 @@ def _add_faults(images: Path, rows: list[tuple[str, str]], rng: np.random.Genera
         "age is 999": [data("f-999.jpg", jpeg(), "999")],
         "file name twice, same age": [first],
         "file name twice, two ages": [(second[0], f"{float(second[1]) + 20:g}")],
-        "name leaves the folder": [data("../secret.jpg", jpeg()), ("/tmp/face.jpg", "30")],
+        "file name not valid": [data("../secret.jpg", jpeg()), ("/tmp/face.jpg", "30")],
         "file missing": [("f-missing.jpg", "41")],
         "file empty": [data("f-empty.jpg", b"")],
         "file truncated": [data("f-truncated.jpg", jpeg()[:2500])],

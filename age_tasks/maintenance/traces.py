@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from age_tasks.data.image_folder import same_file
 from age_tasks.data.probes import delete_probes, stored_probes
 from age_tasks.errors import SettingsError
 from age_tasks.maintenance.erased_content import ErasedImage, json_without, page_without, table_without
@@ -37,6 +38,9 @@ def find_image(name: str, store: Store, cache: Path) -> ErasedImage:
     probes = pd.DataFrame(stored_probes(cache), columns=["file_name", "sha256", "problem"])
     known = pd.concat([probes, *snapshots])
     own = known[known["file_name"] == name]
+    if own.empty:
+        own = known[[same_file(name, each) for each in known["file_name"]]]
+        name = own["file_name"].iloc[0] if len(own) else name
     if own.empty:
         raise SettingsError(f"{name!r} is neither in {store.url} nor in {cache}; write it as labels.csv does")
     sha256s = frozenset(own.loc[own["problem"] == "", "sha256"])

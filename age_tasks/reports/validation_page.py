@@ -31,6 +31,7 @@ def validation_page(
     near: pd.DataFrame,
     bound: float,
     folder: ImageFolder,
+    read_as: str = "",
 ) -> str:
     """The HTML of `validate/index.html`, with its images embedded.
 
@@ -41,6 +42,7 @@ def validation_page(
         audit: of the accepted rows; see `age_tasks.data.audit.audit`.
         near: pairs of near duplicates: columns first_file_name, first_real_age, second_file_name, second_real_age.
         bound: highest accepted fraction of quarantined rows.
+        read_as: encoding, separator and decimal sign of the labels file, in words; empty if it is not known.
     """
     readable = set(table.loc[table["problem"] == "", "line"])
     rows = [
@@ -56,6 +58,7 @@ def validation_page(
         "validation.html.j2",
         run_key=run.key,
         labels=run.settings().labels,
+        read_as=read_as,
         verdict=verdict,
         total=len(table),
         accepted=len(table) - len(quarantine),

@@ -11,7 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from age_tasks.data.decoding import UnreadableImageError, decoding_errors, load_rgb
-from age_tasks.data.image_folder import name_problem
+from age_tasks.data.image_folder import ImageFolder, name_problem
+from age_tasks.data.labels import file_names
+from age_tasks.data.tables import read_table
 from age_tasks.errors import LabelsError, NotFoundError
 from age_tasks.evaluation.conformal import bounds
 from age_tasks.evaluation.results import IntervalGroup
@@ -21,6 +23,7 @@ from age_tasks.serving.input_checks import warnings_for
 from age_tasks.store.base import Store
 
 BATCH = 32
+TABLES = {".csv", ".tsv", ".txt"}  # file names that end so are tables; others are images
 COLUMNS = ["file", "age", "low", "high", "warning", "problem"]
 
 
@@ -37,18 +40,26 @@ def find_images(places: Sequence[Path]) -> list[Path]:
     """The image files that a person means.
 
     Args:
-        places: images, folders (all files below them, except hidden ones), or CSV files with a column `file_name`.
+        places: images, folders (all files below them, except hidden ones), or tables with a column `file_name`.
 
     Raises:
-        LabelsError: no such file or folder, or a CSV file without that column or with a name that leaves its folder.
+        LabelsError: no such file or folder, a folder without files, or a table that can't be read, lacks that column,
+            or has a name that leaves its folder.
     """
     found: list[Path] = []
     for place in places:
-        if place.is_dir():
-            found += sorted(path for path in place.rglob("*") if path.is_file() and not path.name.startswith("."))
-        elif place.suffix == ".csv":
+        try:
+            is_folder, is_file = place.is_dir(), place.is_file()
+        except OSError as error:  # such as a name that is too long
+            raise LabelsError(f"{place}: {error.strerror}; check the path and its permissions") from None
+        if is_folder:
+            images = sorted(path for path in place.rglob("*") if path.is_file() and not path.name.startswith("."))
+            if not images:
+                raise LabelsError(f"{place}: no image in this folder or below it; name a folder that holds images")
+            found += images
+        elif is_file and place.suffix.lower() in TABLES:
             found += _listed_images(place)
-        elif place.is_file():
+        elif is_file:
             found.append(place)
         else:
             raise LabelsError(f"{place}: no such image, folder or CSV file")
@@ -102,14 +113,17 @@ def predict(paths: Sequence[Path], store: Store, cache: Path, version: str | Non
 
 
 def _listed_images(file: Path) -> list[Path]:
-    """The images in the column `file_name` of a CSV file, beside it or below it."""
-    table = pd.read_csv(file, dtype="str", keep_default_na=False)
-    if "file_name" not in table:
-        raise LabelsError(f"{file}: no column file_name; its columns are {', '.join(table.columns)}")
-    for row, name in enumerate(table["file_name"], start=1):
-        if problem := name_problem(name):
-            raise LabelsError(f"{file} row {row}: {name!r}: {problem}; list images beside the CSV file, or below it")
-    return [file.parent / name for name in table["file_name"]]
+    """The images in the column `file_name` of a table, beside it or below it."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise LabelsError(f"{file}: {error.strerror}; check the file and its permissions") from None
+    names = file_names(read_table(data, str(file), ("file_name",)))
+    real_names = ImageFolder(str(file.parent.absolute()), file.parent).real_names(names)
+    for row, name in enumerate(names, start=1):
+        if problem := name_problem(real_names[name]):
+            raise LabelsError(f"{file} row {row}: {name!r}: {problem}; list images beside the table, or below it")
+    return [file.parent / real_names[name] for name in names]
 
 
 def _batches(paths: Sequence[Path], size: int) -> Iterator[list[LoadedImage]]:

@@ -1,15 +1,18 @@
 """Take a snapshot of the labels, and probe every image once.
 
-Writes `labels.csv` (the labels file, byte for byte) and `snapshot.csv`: for every row its line, file name, age as a
-number and as written, and of the image its state, sha256, size in pixels and bytes, and problem, if it has one.
+Writes `labels.csv` and `snapshot.csv`. `labels.csv` is the labels file, byte for byte if it is UTF-8 with commas and
+writes every file name as the images folder does, else the same table written so. `snapshot.csv` has for every row its
+line, file name, age as a number and as written, and of the image its state, sha256, size in pixels and bytes, and
+problem, if it has one.
 """
 
 import csv
+import logging
 
 import pandas as pd
 
 from age_tasks.config import Config
-from age_tasks.data.labels import read_labels
+from age_tasks.data.labels import parse_labels
 from age_tasks.data.labels_file import fetch_labels, record_snapshot
 from age_tasks.data.probes import probe_images
 from age_tasks.progress import Progress
@@ -17,20 +20,27 @@ from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
 from age_tasks.stages._inputs import images_of
 
+log = logging.getLogger(__name__)
+
 
 def execute(run: Workspace, config: Config) -> Summary:
     location = run.settings().labels
     data = fetch_labels(location)
     record_snapshot(run.store, location, data, run.key)
-    (run.output_dir / "labels.csv").write_bytes(data)
-    labels = read_labels(data, location)
-    probes, images_read = probe_images(images_of(run), labels["file_name"], run.cache, Progress("images read"))
+    parsed, folder = parse_labels(data, location), images_of(run)
+    log.info("%s read as: %s", location, parsed.read_as)
+    real_names = folder.real_names(parsed.rows["file_name"].unique())
+    labels = parsed.rows.assign(file_name=parsed.rows["file_name"].map(real_names))
+    names = labels["file_name"].tolist()
+    (run.output_dir / "labels.csv").write_bytes(parsed.frozen(data, names))
+    probes, images_read = probe_images(folder, names, run.cache, Progress("images read"))
     snapshot = labels.join(pd.DataFrame([vars(probes[name]) for name in labels["file_name"]]))
     for column in ("width", "height", "bytes"):
         snapshot[column] = snapshot[column].where(snapshot[column] > 0).astype("Int64")
     # Quote all texts: pandas leaves a name with a carriage return unquoted, which would start a new row.
     snapshot.to_csv(run.output_dir / "snapshot.csv", index=False, quoting=csv.QUOTE_NONNUMERIC)
     return {
+        "read_as": parsed.read_as,
         "rows": len(snapshot),
         "images": len(probes),
         "images_read": images_read,

@@ -5,13 +5,15 @@ ever assigned, which the next run extends), `left_out.csv`, `split_summary.json`
 """
 
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from age_tasks.config import Config, SplitSettings
-from age_tasks.data.labels import read_labels
+from age_tasks.data.expectations import age_bounds
+from age_tasks.data.labels import parse_labels
 from age_tasks.data.labels_file import fetch_labels
 from age_tasks.data.splits import (
     LEFT_OUT,
@@ -78,13 +80,16 @@ def split_file(labels: str, settings: SplitSettings, out: Path) -> Summary:
     Raises:
         LabelsError: a row without a usable age (nothing is quarantined here), or too few images.
     """
-    table = read_labels(fetch_labels(labels), labels)
-    unusable = table[table["real_age"].isna()]
+    parsed = parse_labels(fetch_labels(labels), labels)
+    log.info("%s read as: %s", labels, parsed.read_as)
+    table, (low, high) = parsed.rows, age_bounds()
+    unusable = table[~table["real_age"].between(low, high)]
     if len(unusable):
         row = unusable.iloc[0]
+        what = "a number" if math.isnan(row.real_age) else f"between {low:g} and {high:g} years"
         raise LabelsError(
-            f"{labels} line {row.line}: real_age {row.age_text!r} is not a number "
-            f"({len(unusable)} such rows); correct or remove them first"
+            f"{labels} line {row.line}: real_age {row.age_text!r} is not {what} "
+            f"({len(unusable)} rows have no usable age); correct or remove them first"
         )
     out.mkdir(parents=True, exist_ok=True)
     return write_splits(split_labels(table[["file_name", "real_age"]], settings), settings, out, {})

@@ -104,6 +104,7 @@ def _write_pages(found: _Validation, expectations: Expectations, max_fraction: f
         found.near_duplicates,
         max_fraction,
         folder,
+        str(run.require_record("snapshot").summary.get("read_as", "")),
     )
     (run.output_dir / "index.html").write_text(page)
 

@@ -108,6 +108,28 @@ def test_labels_audit_and_split_work_on_a_labels_file_alone(tmp_path: Path, caps
     assert len((tmp_path / "splits" / "test.csv").read_text().splitlines()) == 31
 
 
+@pytest.mark.parametrize(
+    ("age", "says"),
+    [
+        ("-31", "real_age '-31' is not between 0 and 120 years"),
+        ("2014", "real_age '2014' is not between 0 and 120 years"),
+        ("120.5", "real_age '120.5' is not between 0 and 120 years"),
+        ("1e3", "real_age '1e3' is not between 0 and 120 years"),
+        ("unknown", "real_age 'unknown' is not a number"),
+    ],
+)
+def test_ages_nobody_has_are_refused_by_split_and_counted_by_audit(age, says, tmp_path: Path, capsys):
+    labels, out = tmp_path / "labels.csv", str(tmp_path / "out")
+    labels.write_text("file_name,real_age\n" + "".join(f"{n}.jpg,{n * 37 % 90}\n" for n in range(200)) + f"x,{age}\n")
+    assert main(["labels", "split", "--labels", str(labels), "--out", out]) == 65
+    assert f"{labels} line 202: {says}" in capsys.readouterr().err
+    assert main(["labels", "audit", "--labels", str(labels), "--out", out]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["count"] == 201
+    assert found["without_age"] + found["out_of_range"] == 1
+    assert 0 <= found["min"] <= found["max"] <= 120
+
+
 @pytest.mark.parametrize("command", ["sample", "audit", "split"])
 def test_an_invalid_store_does_not_stop_commands_that_use_none(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

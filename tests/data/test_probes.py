@@ -41,7 +41,7 @@ def test_folders_and_pipes_count_as_missing(tmp_path: Path):
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")  # whose reader would wait for ever
     probes, _ = probe_images(ImageFolder(str(tmp_path), tmp_path), ["folder", ".", "pipe"], tmp_path / "cache")
-    assert set(probes.values()) == {Probe("missing", problem="no such file in the images folder")}
+    assert set(probes.values()) == {Probe("missing", problem=f"no such file in the images folder {tmp_path}")}
 
 
 def test_other_processes_can_write_to_the_index_while_images_are_read(sample: Sample, tmp_path: Path):

@@ -72,6 +72,14 @@ def test_quarantined_rows_have_the_first_fault_and_all_reasons():
     assert quarantine["reason"].tolist() == ["130 is above 120", "140 is above 120; line 4"]
 
 
+def test_a_row_written_differently_is_listed_twice():
+    texts = ["38", "38.00", "3.8e1", "+38", "39", "", "-1", "", "0", "-0"]
+    ages = [38.0, 38.0, 38.0, 38.0, 39.0, float("nan"), -1.0, float("nan"), 0.0, -0.0]
+    table = with_derived_columns(snapshot(file_name=["a.jpg"] * len(texts), age_text=texts, real_age=ages))
+    assert table["listed"].tolist() == [1, 2, 3, 4, 1, 1, 1, 2, 1, 2]
+    assert table["first_line"].tolist() == [2, 2, 2, 2, 6, 7, 8, 7, 10, 10]
+
+
 def test_near_duplicates_are_pairs_of_different_contents_the_nearest_first():
     hashes = ["00" * 32, "00" * 31 + "07", "ff" * 32, "ff" * 31 + "fe"]
     labels = snapshot(file_name=list("abcd"), sha256=list("abcd"), real_age=[1.0, 2.0, 3.0, 4.0]).assign(dhash=hashes)

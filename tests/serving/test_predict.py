@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from age_tasks.cli.app import main
 from age_tasks.errors import LabelsError
@@ -65,6 +67,82 @@ def test_a_csv_lists_no_images_outside_its_folder(name: str, tmp_path: Path):
     listed.write_text(f"file_name\n00003.jpg\n{name}\n")
     with pytest.raises(LabelsError, match=rf"list\.csv row 2: '{name}': the file name leaves"):
         find_images([listed])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a.jpg", "b.jpg", "andre\u0301.jpg"):
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("list.csv", b"file_name,note\na.jpg,b.jpg,\n"),  # pandas takes the first cell for an index
+        ("list.csv", b"note,file_name\nb.jpg,a.jpg,,\n"),
+        ("list.csv", b"file_name,\na.jpg,\n"),
+        ("list.csv", b"sep=;\nfile_name;note\na.jpg;b.jpg;\n"),
+        ("list.csv", b"file_name;note\na.jpg;b.jpg\n"),
+        ("list.csv", b' "file_name", note\n a.jpg ,b.jpg\n'),
+        ("list.csv", "file_name\na.jpg\n".encode("utf-16")),
+        ("list.CSV", "\ufeff\ufefffile_name\n./a.jpg\n".encode()),
+        ("list.txt", "file_name\tnote\r\na.jpg\tb.jpg\r\n".encode("utf-16")),
+        ("list.tsv", b"file_name\tnote\na.jpg\tb.jpg\n"),
+    ],
+)
+def test_a_table_lists_the_images_that_its_rows_name(name: str, content: bytes, folder: Path):
+    (folder / name).write_bytes(content)
+    assert find_images([folder / name]) == [folder / "a.jpg"]
+
+
+def test_a_table_may_write_names_in_another_form_or_with_their_whole_path(folder: Path):
+    (folder / "list.csv").write_text(f"file_name\nandr\xe9.jpg\n{folder}/b.jpg\nnone.jpg\n")
+    names = ["andre\u0301.jpg", "b.jpg", "none.jpg"]
+    assert find_images([folder / "list.csv"]) == [folder / name for name in names]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"file_name\n", "has a header but no rows; add a line such as 'image.jpg'"),
+        ("file_name\n\xe9.jpg\n".encode("latin-1"), "line 2: byte 0xe9 is not UTF-8"),
+        (b"image\na.jpg\n", "line 1: no column 'file_name' among image; expected 'file_name'"),
+        (b"file_name,note\na.jpg,x,b.jpg\n", "line 2: 3 values where the header has 2"),
+        (b"file_name\na\0.jpg\n", "a NUL character"),
+        (b"file_name,note\n,x\n", "row 1: '': no file name"),
+        (b"file_name\nsub\\x.jpg\n", "has a backslash; write sub/x.jpg"),
+    ],
+)
+def test_a_bad_table_is_refused_as_labels_are(content: bytes, says: str, folder: Path, capsys):
+    (folder / "list.csv").write_bytes(content)
+    assert main(["predict", str(folder / "list.csv")]) == LabelsError.exit_code
+    told = capsys.readouterr().err
+    assert says in told
+    assert told.startswith(f"predict: {folder}/list.csv ")
+    assert told.count("\n") == 1
+
+
+def test_an_empty_folder_and_a_name_too_long_have_a_reason(tmp_path: Path):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / ".DS_Store").touch()
+    with pytest.raises(LabelsError, match="new: no image in this folder or below it"):
+        find_images([tmp_path / "new"])
+    with pytest.raises(LabelsError, match="File name too long"):
+        find_images([tmp_path / ("x" * 300)])
+
+
+@given(data=st.binary(max_size=50) | st.text(max_size=30).map(lambda text: f"file_name,note\n{text}".encode()))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_as_a_table_list_images_below_it_or_are_refused_in_one_line(data: bytes, folder: Path):
+    (folder / "list.csv").write_bytes(data)
+    try:
+        paths = find_images([folder / "list.csv"])
+    except LabelsError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+        return
+    assert all(folder in path.parents and ".." not in path.parts for path in paths)
 
 
 def test_a_changed_byte_is_refused_by_name(model: FileStore, sample, capsys: pytest.CaptureFixture[str]):

@@ -1,0 +1,214 @@
+"""The one reader of tables that people hand in: labels, and lists of images to predict.
+
+What other programs write is read where it can mean only one thing, and said (`Table.read_as`): UTF-16 with its mark,
+semicolons or tabs, Excel's line `sep=`, empty cells behind the last column. Everything else is refused in one line.
+"""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from age_tasks.errors import LabelsError
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"  # what exporters leave around the names of columns
+_SEP_LINE = re.compile(r'\s*"?sep=(?P<separator>[,;\t|])"?[,;\t| ]*(\r\n|\r|\n|$)', re.IGNORECASE)
+_ENCODINGS = {  # by the first bytes, the longest first
+    codecs.BOM_UTF32_LE: ("utf-32", "UTF-32"),
+    codecs.BOM_UTF32_BE: ("utf-32", "UTF-32"),
+    codecs.BOM_UTF16_LE: ("utf-16", "UTF-16"),
+    codecs.BOM_UTF16_BE: ("utf-16", "UTF-16"),
+}
+_OTHER_FILES = {  # by the first bytes
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an Excel workbook of the format before 2007 (.xls)",
+    b"\x1f\x8b": "a file compressed by gzip",
+    b"%PDF": "a PDF",
+    b"<!DOCTYPE": "a web page, no table",
+    b"<!doctype": "a web page, no table",
+    b"<html": "a web page, no table",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it was read; all cells are text, as written.
+
+    Args:
+        header: the names of the columns, without blanks and invisible characters around them.
+        lines: the line of the file on which each row starts, from 1.
+        rows: the cells, as many in each row as in the header.
+        encoding: such as `UTF-8`.
+        separator: between the cells.
+        plain: whether a reader of UTF-8 with commas gets the same.
+    """
+
+    header: list[str]
+    lines: list[int]
+    rows: list[list[str]]
+    encoding: str
+    separator: str
+    plain: bool
+
+    @property
+    def read_as(self) -> str:
+        """Encoding and separator in words."""
+        return f"{self.encoding}, {SEPARATORS[self.separator]}"
+
+    def column(self, name: str) -> list[str]:
+        """The cells of a column."""
+        at = self.header.index(name)
+        return [cells[at] for cells in self.rows]
+
+
+def read_table(data: bytes, name: str, columns: Sequence[str]) -> Table:
+    """Read a table that has these columns, each once, among others.
+
+    Args:
+        name: the file's name in errors.
+
+    Raises:
+        LabelsError: no table with these columns, or a row that can't be read without a guess; one line.
+    """
+    for start, kind in _OTHER_FILES.items():
+        if data.startswith(start):
+            raise LabelsError(f"{name} is {kind}; save it as CSV in UTF-8")
+    text, encoding = _decode(data, name)
+    text, lines_before, declared = _without_sep_line(text)
+    separator = _separator(text, columns, declared)
+    rows = _numbered_rows(text, separator, name, lines_before)
+    first, header = next(rows, (1, []))
+    expected = f"'{','.join(columns)}'"
+    if not header:
+        raise LabelsError(f"{name} is empty (0 rows); its first line must be {expected}")
+    header = _clean_header(header)
+    _check_header(header, columns, name, first)
+    lines, cells = _fitting_rows(rows, len(header), name, separator)
+    if not lines:
+        example = "image.jpg,34" if "real_age" in columns else "image.jpg"
+        raise LabelsError(f"{name} has a header but no rows; add a line such as '{example}' for each image")
+    plain = encoding == "UTF-8" and separator == "," and not declared and ', "' not in text
+    return Table(header, lines, cells, encoding, separator, plain)
+
+
+def shown(text: str) -> str:
+    """A text in a message: quoted and escaped where it has characters that a person would not see or tell apart."""
+    if text.isprintable() and text == text.strip():
+        return text if text.isascii() else f"{text} ({ascii(text)[1:-1]})"
+    return ascii(text)
+
+
+def _decode(data: bytes, name: str) -> tuple[str, str]:
+    """The text without byte-order marks, and the name of its encoding."""
+    codec, encoding = next((found for mark, found in _ENCODINGS.items() if data.startswith(mark)), ("utf-8", "UTF-8"))
+    try:
+        text = data.decode(codec).lstrip("\ufeff")
+    except UnicodeDecodeError as error:
+        if encoding != "UTF-8":
+            raise LabelsError(
+                f"{name}: byte {error.start + 1} of {len(data)} is not {encoding}, as which its first bytes declare "
+                "it; the file may be cut off: save it again, as UTF-8"
+            ) from None
+        line = data.count(b"\n", 0, error.start) + 1
+        raise LabelsError(
+            f"{name} line {line}: byte 0x{data[error.start]:02x} is not UTF-8 (the file may be Latin-1, or UTF-16 "
+            "without its byte-order mark); save it as UTF-8, in Excel as 'CSV UTF-8'"
+        ) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        wide = text.count("\0") > len(text) // 3
+        cause = "this looks like UTF-16 without its byte-order mark" if wide else "this is not a text file"
+        raise LabelsError(f"{name} line {line}: a NUL character; {cause}, save it as CSV in UTF-8")
+    return text, encoding
+
+
+def _without_sep_line(text: str) -> tuple[str, int, str]:
+    """The text behind Excel's first line `sep=;`, the number of lines before it, and the separator that it declares."""
+    found = _SEP_LINE.match(text)
+    if not found:
+        return text, 0, ""
+    return text[found.end() :], len(found[0].splitlines()), str(found["separator"])
+
+
+def _separator(text: str, columns: Sequence[str], declared: str) -> str:
+    """The separator with which the header has the columns; else the one that gives most cells, for the message."""
+    most, best = 1, declared or ","
+    candidates: list[str] = [*declared, *SEPARATORS]
+    for separator in candidates:
+        header = _first_row(text, separator)
+        if all(header.count(column) == 1 for column in columns):
+            return separator
+        if len(header) > most:
+            most, best = len(header), separator
+    return best
+
+
+def _first_row(text: str, separator: str) -> list[str]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+    try:
+        return _clean_header(next((cells for cells in reader if any(cell.strip() for cell in cells)), []))
+    except csv.Error:  # reported with its line by the reading of all rows
+        return []
+
+
+def _clean_header(cells: Sequence[str]) -> list[str]:
+    """The names of the columns, without what surrounds them, and without empty ones behind the last."""
+    names = [cell.strip().strip(_INVISIBLE).strip() for cell in cells]
+    while names and not names[-1]:
+        names.pop()
+    return names
+
+
+def _check_header(header: list[str], columns: Sequence[str], name: str, line: int) -> None:
+    for column in columns:
+        if header.count(column) == 1:
+            continue
+        found = "no column" if column not in header else f"{header.count(column)} columns named"
+        alike = [cell for cell in header if cell != column and _alike(cell) == _alike(column)]
+        cure = f"; rename {shown(alike[0])} to {column}" if alike and column not in header else ""
+        raise LabelsError(
+            f"{name} line {line}: {found} '{column}' among {', '.join(map(shown, header))[:400]}; "
+            f"expected '{','.join(columns)}'{cure}"
+        )
+
+
+def _alike(name: str) -> str:
+    """A column's name without what people vary: case, blanks, hyphens, underscores, what can't be seen."""
+    return re.sub(r"[\W_]", "", name.casefold())
+
+
+def _numbered_rows(text: str, separator: str, name: str, lines_before: int) -> Iterator[tuple[int, list[str]]]:
+    """(line where the row starts, cells) of every row that is not blank."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
+    start = lines_before + 1
+    try:
+        for cells in reader:
+            if cells and ((cells[0] and not cells[0].isspace()) or any(cell.strip() for cell in cells)):
+                yield start, cells
+            start = lines_before + reader.line_num + 1
+    except csv.Error as error:
+        raise LabelsError(f"{name} line {start}: {error}; check the quotes around this row's values") from None
+
+
+def _fitting_rows(
+    rows: Iterator[tuple[int, list[str]]], width: int, name: str, separator: str
+) -> tuple[list[int], list[list[str]]]:
+    """Lines and cells; empty cells behind the last column are left out, other rows of another width are refused."""
+    lines, fitting = [], []
+    for line, cells in rows:
+        if len(cells) != width:
+            if len(cells) < width or any(cell.strip() for cell in cells[width:]):
+                raise LabelsError(
+                    f"{name} line {line}: {len(cells)} values where the header has {width}: "
+                    f"{separator.join(cells)[:80]!r}; quote a file name that contains "
+                    f"{_SINGULAR[separator]}, and write decimals with a point"
+                )
+            cells = cells[:width]
+        lines.append(line)
+        fitting.append(cells)
+    return lines, fitting
+
+
+_SINGULAR = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
