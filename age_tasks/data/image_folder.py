@@ -6,14 +6,15 @@ import posixpath
 import re
 import stat
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote
 
-from age_tasks.errors import LabelsError
+from age_tasks.data.decoding import kind_of, read_problem
+from age_tasks.errors import LabelsError, StoreError
 from age_tasks.store import open_store
 from age_tasks.store.addresses import local_path
 from age_tasks.store.base import Entry, Store, file_sha256
@@ -73,12 +74,41 @@ class ImageFolder:
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._remote.fetch(name, path)
-        if not path.is_file():
+        if not self._is_file(path):
             raise LabelsError(f"no {name} in {self.location}")
         return path
 
+    def require_readable(self) -> None:
+        """Check that the folder itself can be read, where one of its files could not.
+
+        Raises:
+            StoreError: it can't; such as a mount that has gone.
+        """
+        if self._remote:
+            return
+        try:
+            with os.scandir(self._root) as entries:
+                next(entries, None)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StoreError(
+                f"the images folder {self.location} can't be read: {reason}; check the mount, then run it again"
+            ) from None
+
+    def obstacle(self, name: str) -> str:
+        """What is there instead of a file that can be read, such as a folder of this name; empty if nothing is."""
+        if self._remote:
+            return ""
+        try:
+            found = (self._root / name).stat()
+        except (OSError, ValueError) as error:
+            problem = read_problem(error) if isinstance(error, OSError) else ""
+            return problem if problem.startswith("can't be read") else ""
+        kind = kind_of(found.st_mode)
+        return f"no such file in the images folder {self.location}: this is the name of {kind}" if kind else ""
+
     def stamp(self, name: str) -> str | None:
-        """A text that changes when the file does (size and time, or etag), without reading it; None without a file."""
+        """A text that changes when the file does (size and times, or etag), without reading it; None without a file."""
         if self._remote:
             entry = self._entries.get(name)
             return f"{entry.size} {entry.etag}" if entry else None
@@ -86,7 +116,16 @@ class ImageFolder:
             found = (self._root / name).stat()
         except (OSError, ValueError):
             return None
-        return f"{found.st_size} {found.st_mtime_ns}" if stat.S_ISREG(found.st_mode) else None
+        # The time of the last change too: programs that replace a file restore its other time, such as exiftool -P.
+        times = f"{found.st_mtime_ns} {found.st_ctime_ns}"
+        return f"{found.st_size} {times}" if stat.S_ISREG(found.st_mode) else None
+
+    @staticmethod
+    def _is_file(path: Path) -> bool:
+        try:
+            return path.is_file()
+        except OSError:  # no permission, or the disk fails: reading it tells
+            return True
 
     def real_names(self, names: Iterable[str]) -> dict[str, str]:
         """How the folder itself writes names that are the same as those of its files; all others stay as they are.
@@ -272,21 +311,36 @@ def _differences(name: str, path: str) -> list[str]:
     return causes
 
 
-def require_unchanged(folder: ImageFolder, sha256s: Mapping[str, str]) -> None:
+def require_unchanged(
+    folder: ImageFolder, sha256s: Mapping[str, str], forget: Callable[[list[str]], None] | None = None
+) -> None:
     """Check that the files still have the content that the snapshot read.
 
     Args:
         sha256s: file name → sha256 of its content in the snapshot.
+        forget: called with the names of the replaced files: what is stored of them must not be used again, even where
+            size and times are as they were.
 
     Raises:
-        LabelsError: a file is missing or was replaced; names the first.
+        LabelsError: a file is missing, can't be read or was replaced; names the first.
     """
     with ThreadPoolExecutor(READERS) as pool:
-        found = pool.map(lambda name: file_sha256(folder.path(name)), sha256s)
+        found = pool.map(lambda name: _sha256(folder, name), sha256s)
         replaced = [name for name, sha256 in zip(sha256s, found, strict=True) if sha256 != sha256s[name]]
     if replaced:
+        if forget:
+            forget(replaced)
         others = f" and {len(replaced) - 1} more were" if replaced[1:] else " was"
         raise LabelsError(
             f"{replaced[0]}{others} replaced in {folder.location} after the snapshot (sha256 differs); run snapshot "
             "again, which reads the present images"
         )
+
+
+def _sha256(folder: ImageFolder, name: str) -> str:
+    path = folder.path(name)
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        folder.require_readable()
+        raise LabelsError(f"{name} in {folder.location}: {read_problem(error)}") from None

@@ -9,15 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from PIL import ImageOps
-
-from age_tasks.data.decoding import MAX_BYTES, UnreadableImageError, decoding_errors, open_image, to_rgb
+from age_tasks.data.decoding import (
+    MAX_BYTES,
+    UnreadableImageError,
+    decoded,
+    decoding_errors,
+    read_problem,
+    size_problem,
+)
 from age_tasks.data.image_folder import READERS, ImageFolder, name_problem
 from age_tasks.data.near_duplicates import difference_hash
+from age_tasks.errors import LabelsError, NotFoundError
 
 # `missing`: the folder has no such file, or the name is not valid; `unreadable`: the file is no image that decodes.
 ImageState = Literal["ok", "missing", "unreadable"]
 
+_READER = 1  # increase it when files that an earlier version could not decode may decode now
 _BLOCK = 1024  # files that are probed before the results are taken
 _COMMIT_EVERY = 500  # files; short transactions, since other runs write to the index too
 
@@ -45,48 +52,68 @@ class Probe:
     dhash: str = ""
 
 
+EMPTY = "empty file (0 bytes)"
+MISSING = Probe("missing", problem="no such file in the images folder")
+
+
 def probe_file(path: Path) -> Probe:
-    """Read and decode one image file entirely. Never raises for what the file contains."""
-    if (size := path.stat().st_size) > MAX_BYTES:
-        problem = f"{size / 1e6:,.0f} MB; at most {MAX_BYTES / 1e6:.0f} MB are read"
-        return Probe("unreadable", bytes=size, problem=problem)
-    data = path.read_bytes()
+    """Read and decode one image file entirely. Never raises for what the file contains, or that it can't be read."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            return Probe("unreadable", bytes=size, problem=size_problem(size))
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return MISSING
+    except OSError as error:
+        return Probe("unreadable", problem=read_problem(error))
     if not data:
-        return Probe("unreadable", problem="empty file (0 bytes)")
+        return Probe("unreadable", problem=EMPTY)
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        with decoding_errors(path), open_image(path) as image:
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            return Probe("ok", sha256, *upright.size, len(data), dhash=difference_hash(to_rgb(upright)))
+        with decoding_errors(path):
+            image, size_in_pixels = decoded(data)
+            return Probe("ok", sha256, *size_in_pixels, len(data), dhash=difference_hash(image))
     except UnreadableImageError as error:
         return Probe("unreadable", sha256, bytes=len(data), problem=str(error))
 
 
 def probe_images(
-    folder: ImageFolder, names: Iterable[str], cache: Path, progress: Callable[[int, int], None] | None = None
+    folder: ImageFolder,
+    names: Iterable[str],
+    cache: Path,
+    progress: Callable[[int, int], None] | None = None,
+    again: bool = False,
 ) -> tuple[dict[str, Probe], int]:
     """Probe each of the named files. A file is read only if it has changed since it was last probed.
+
+    A file that can't be read is a problem of this file alone.
 
     Args:
         cache: folder of the index that stores probes between runs.
         progress: called with (files read, files to read).
+        again: read every file, changed or not.
 
     Returns:
         A probe for each distinct name, and how many files were read.
+
+    Raises:
+        StoreError: the folder as a whole can't be read, or a file can't be fetched from the bucket.
     """
     names = sorted(set(names))
     probes = {name: Probe("missing", problem=problem) for name in names if (problem := name_problem(name))}
     stamps = {name: folder.stamp(name) for name in names if name not in probes}
-    probes |= {name: Probe("missing", problem=folder.missing(name)) for name, stamp in stamps.items() if stamp is None}
+    probes |= {name: _without_stamp(folder, name) for name, stamp in stamps.items() if stamp is None}
     with closing(_open_index(cache)) as index:
-        probes |= _stored_probes(index, folder.identity, stamps)
+        if not again:
+            probes |= _stored_probes(index, folder.identity, stamps)
         unread = [name for name in names if name not in probes]
         rows: list[tuple[str | int | None, ...]] = []
         for count, (name, probe) in enumerate(_probe_in_parallel(folder, unread), start=1):
             probes[name] = probe
-            size = (probe.width, probe.height, probe.bytes)
-            rows.append((folder.identity, name, stamps[name], probe.sha256, *size, probe.problem, probe.dhash))
+            if _lasts(probe):
+                size = (probe.width, probe.height, probe.bytes)
+                rows.append((folder.identity, name, stamps[name], probe.sha256, *size, probe.problem, probe.dhash))
             if count % _COMMIT_EVERY == 0 or count == len(unread):
                 with index:
                     index.executemany("REPLACE INTO probes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -117,6 +144,10 @@ def _open_index(cache: Path) -> sqlite3.Connection:
         "CREATE TABLE IF NOT EXISTS probes (folder, name, state, sha256, width, height, bytes, problem, dhash,"
         " PRIMARY KEY (folder, name))"
     )
+    if index.execute("PRAGMA user_version").fetchone()[0] < _READER:
+        with index:
+            index.execute("DELETE FROM probes WHERE problem != ''")
+            index.execute(f"PRAGMA user_version = {_READER}")
     return index
 
 
@@ -128,7 +159,7 @@ def _stored_probes(index: sqlite3.Connection, folder: str, stamps: dict[str, str
     return {
         name: Probe("unreadable" if problem else "ok", sha256, width, height, size, problem, dhash)
         for name, stamp, sha256, width, height, size, problem, dhash in rows
-        if stamp == stamps.get(name, "")
+        if stamp and f"{stamps.get(name)} ".startswith(f"{stamp} ")  # version 0.1 left out the time of the last change
     }
 
 
@@ -137,4 +168,32 @@ def _probe_in_parallel(folder: ImageFolder, names: list[str]) -> Iterator[tuple[
     with ThreadPoolExecutor(READERS) as pool:
         for start in range(0, len(names), _BLOCK):
             block = names[start : start + _BLOCK]
-            yield from zip(block, pool.map(lambda name: probe_file(folder.path(name)), block), strict=True)
+            yield from zip(block, pool.map(lambda name: _probe(folder, name), block), strict=True)
+
+
+def _probe(folder: ImageFolder, name: str) -> Probe:
+    """Probe one file, which may have vanished since its stamp was taken.
+
+    Raises:
+        StoreError: the folder as a whole can't be read.
+    """
+    try:
+        probe = probe_file(folder.path(name))
+    except (LabelsError, NotFoundError):
+        return _without_stamp(folder, name)
+    if not _lasts(probe):
+        folder.require_readable()
+    return probe
+
+
+def _without_stamp(folder: ImageFolder, name: str) -> Probe:
+    """The probe of a name of which the folder has no ordinary file."""
+    if obstacle := folder.obstacle(name):
+        state: ImageState = "unreadable" if obstacle.startswith("can't be read") else "missing"
+        return Probe(state, problem=obstacle)
+    return Probe("missing", problem=folder.missing(name))
+
+
+def _lasts(probe: Probe) -> bool:
+    """Whether the probe tells of the file's content: that a file can't be read may pass without a change of it."""
+    return bool(probe.sha256 or probe.bytes or probe.problem == EMPTY)

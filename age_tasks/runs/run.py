@@ -95,11 +95,13 @@ class Workspace(StoredRun):
         cache: local cache of everything that can be recomputed.
         scratch: temporary folder of this process.
         fingerprint: of the stage that is being executed.
+        again: whether nothing that is stored shall be reused.
     """
 
     cache: Path
     scratch: Path
     fingerprint: str = ""
+    again: bool = False
 
     @property
     def output_dir(self) -> Path:

@@ -82,7 +82,7 @@ def execute_stage(
         needs.precondition(run, config)
     inputs |= {extra: read(run) for extra, read in needs.extra.items()}
     task = _Task(name, needs, {section: config.section(section) for section in needs.settings}, inputs)
-    run = replace(run, fingerprint=task.fingerprint(inputs or {"run": run.key}))
+    run = replace(run, fingerprint=task.fingerprint(inputs or {"run": run.key}), again=again)
     _make_cache(run.cache)
     # A second run that reaches the same stage waits here, and reuses the result of the first.
     with run.full_disks_named(), exclusive(run.checkpoint_dir.with_suffix(".lock")):

@@ -33,7 +33,7 @@ def execute(run: Workspace, config: Config) -> Summary:
     labels = parsed.rows.assign(file_name=parsed.rows["file_name"].map(real_names))
     names = labels["file_name"].tolist()
     (run.output_dir / "labels.csv").write_bytes(parsed.frozen(data, names))
-    probes, images_read = probe_images(folder, names, run.cache, Progress("images read"))
+    probes, images_read = probe_images(folder, names, run.cache, Progress("images read"), run.again)
     snapshot = labels.join(pd.DataFrame([vars(probes[name]) for name in labels["file_name"]]))
     for column in ("width", "height", "bytes"):
         snapshot[column] = snapshot[column].where(snapshot[column] > 0).astype("Int64")

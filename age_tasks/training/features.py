@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -14,6 +15,7 @@ import tensorflow as tf
 from age_tasks.config import ComputeSettings
 from age_tasks.data.augmentation import load_augmented
 from age_tasks.data.image_folder import ImageFolder, require_unchanged
+from age_tasks.data.probes import delete_probes
 from age_tasks.progress import Progress
 from age_tasks.store.disk import free_bytes
 from age_tasks.training.feature_cache import FeatureCache, features_folder, row_key
@@ -54,11 +56,11 @@ def cached_features(
     caches = _caches_with_room(model, cuts, images["key"].tolist(), features_folder(cache), settings)
     wanted = [(cut, found) for cut, found in zip(cuts, caches, strict=True) if found is not None]
     missing = images[[any(key not in found for _, found in wanted) for key in images["key"]]]
-    require_unchanged(folder, _sha256s(images if None in caches else missing))
+    require_unchanged(folder, _sha256s(images if None in caches else missing), partial(delete_probes, cache))
     log.info("features: %d images in the cache, %d to compute", len(images) - len(missing), len(missing))
     if len(missing):
         network = keras.Model(model.inputs, [cut for cut, _ in wanted])
-        _compute(network, missing, [found for _, found in wanted], folder, settings)
+        _compute(network, missing, [found for _, found in wanted], folder, cache, settings)
     return caches
 
 
@@ -142,6 +144,7 @@ def _compute(
     images: pd.DataFrame,
     caches: Sequence[FeatureCache],
     folder: ImageFolder,
+    cache: Path,
     settings: ComputeSettings,
 ) -> None:
     """Run the images through the network and append each of its outputs to its cache, a shard at a time."""
@@ -159,9 +162,10 @@ def _compute(
             for collected, output in zip(outputs, forward(batch), strict=True):
                 collected.append(output.numpy()[:count].astype("float16"))
             progress(start + sum(map(len, outputs[0])), len(images))
-        require_unchanged(folder, _sha256s(shard))  # cached features are never checked again
-        for cache, collected in zip(caches, outputs, strict=True):
-            cache.append(shard["key"].tolist(), np.concatenate(collected))
+        # Cached features are never checked again.
+        require_unchanged(folder, _sha256s(shard), partial(delete_probes, cache))
+        for features, collected in zip(caches, outputs, strict=True):
+            features.append(shard["key"].tolist(), np.concatenate(collected))
 
 
 def _padded(batches: Iterator[np.ndarray], count: int, size: int) -> Iterator[tuple[int, np.ndarray]]:

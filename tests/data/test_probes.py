@@ -1,15 +1,18 @@
 import os
+import socket
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from age_tasks.data.decoding import MAX_BYTES
-from age_tasks.data.image_folder import ImageFolder
+from age_tasks.data.image_folder import ImageFolder, require_unchanged
 from age_tasks.data.probes import Probe, delete_probes, probe_file, probe_images, stored_probes
 from age_tasks.demo.synthetic_faces import Sample
+from age_tasks.errors import LabelsError, StoreError
 
 
 @pytest.mark.parametrize(
@@ -20,7 +23,7 @@ from age_tasks.demo.synthetic_faces import Sample
         ("f-empty.jpg", "unreadable", "0 bytes"),
         ("f-truncated.jpg", "unreadable", "truncated"),
         ("f-page.jpg", "unreadable", "HTML page"),
-        ("f-bomb.jpg", "unreadable", "90 million pixels; at most 50"),
+        ("f-bomb.jpg", "unreadable", "90,000,000 pixels; at most 67,108,864"),
     ],
 )
 def test_an_image_that_cannot_be_used_has_a_state_and_a_problem(
@@ -37,11 +40,127 @@ def test_a_huge_file_is_not_read(tmp_path: Path):
     assert probe_file(tmp_path / "a.jpg").problem == "100 MB; at most 100 MB are read"
 
 
-def test_folders_and_pipes_count_as_missing(tmp_path: Path):
+def test_folders_pipes_and_sockets_count_as_missing(tmp_path: Path):
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")  # whose reader would wait for ever
-    probes, _ = probe_images(ImageFolder(str(tmp_path), tmp_path), ["folder", ".", "pipe"], tmp_path / "cache")
-    assert set(probes.values()) == {Probe("missing", problem=f"no such file in the images folder {tmp_path}")}
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind(str(tmp_path / "socket"))
+    probes, _ = probe_images(
+        ImageFolder(str(tmp_path), tmp_path), ["folder", ".", "pipe", "socket"], tmp_path / "cache"
+    )
+    assert {probe.state for probe in probes.values()} == {"missing"}
+    assert {name: probe.problem.rpartition("the name of ")[2] for name, probe in probes.items()} == {
+        "folder": "a folder", ".": "a folder", "pipe": "a pipe", "socket": "a socket",
+    }  # fmt: skip
+
+
+ERRORS = [
+    PermissionError(13, "Permission denied"),
+    OSError(5, "Input/output error"),
+    OSError(116, "Stale file handle"),
+    OSError(6, "No such device or address"),
+]
+
+
+@pytest.mark.parametrize("where", ["stat", "is_file", "open"])
+@pytest.mark.parametrize("error", ERRORS, ids=str)
+def test_a_file_that_cannot_be_read_is_one_row_with_a_reason(
+    error: OSError, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (40, 40)).save(tmp_path / name)
+    folder, cache = ImageFolder(str(tmp_path), tmp_path), tmp_path / "cache"
+    with monkeypatch.context() as patched:
+        works = getattr(Path, where)
+
+        def fail(path: Path, *given: object, **named: object) -> object:
+            if path.name == "b.png":
+                raise error
+            return works(path, *given, **named)
+
+        patched.setattr(Path, where, fail)
+        probes, _ = probe_images(folder, ["a.png", "b.png"], cache)
+    assert probes["a.png"].state == "ok"
+    if where == "is_file":  # it can be read after all
+        assert probes["b.png"].state == "ok"
+        return
+    assert probes["b.png"].state == "unreadable"
+    assert probes["b.png"].problem.startswith("can't be read: ")
+    again, read = probe_images(folder, ["a.png", "b.png"], cache)  # without a change of the file
+    assert (read, again["b.png"].state) == (1, "ok")
+
+
+def test_a_folder_that_is_gone_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / "images" / "a.png")
+    folder = ImageFolder(str(tmp_path / "images"), tmp_path)
+
+    def fail(*_: object) -> None:
+        raise OSError(107, "Transport endpoint is not connected")
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    monkeypatch.setattr(os, "scandir", fail)
+    with pytest.raises(StoreError, match=r"the images folder .*/images can't be read: Transport endpoint"):
+        probe_images(folder, ["a.png"], tmp_path / "cache")
+
+
+def test_a_file_that_vanishes_meanwhile_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    folder = ImageFolder(str(tmp_path), tmp_path)
+    stamp = folder.stamp("a.png")
+    (tmp_path / "a.png").unlink()
+    monkeypatch.setattr(folder, "stamp", lambda name: stamp)
+    probes, _ = probe_images(folder, ["a.png"], tmp_path / "cache")
+    assert probes["a.png"].state == "missing"
+
+
+def swap(path: Path, data: bytes) -> None:
+    """Other content of the same size and time, as `exiftool -P` leaves it."""
+    found = path.stat()
+    assert len(data) == found.st_size
+    path.write_bytes(data)
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def one_pixel_file(shade: int) -> bytes:
+    return b"P5 1 1 255\n" + bytes([shade])
+
+
+def test_a_file_that_was_replaced_with_the_same_size_and_time_is_read_again(tmp_path: Path):
+    (tmp_path / "a.pgm").write_bytes(one_pixel_file(10))
+    folder, cache = ImageFolder(str(tmp_path), tmp_path), tmp_path / "cache"
+    before, _ = probe_images(folder, ["a.pgm"], cache)
+    swap(tmp_path / "a.pgm", one_pixel_file(20))
+    after, read = probe_images(folder, ["a.pgm"], cache)
+    assert (read, before["a.pgm"].sha256 == after["a.pgm"].sha256) == (1, False)
+
+
+def test_a_refusal_forgets_and_again_reads_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Also where a file system does not tell that the file was changed."""
+    (tmp_path / "a.pgm").write_bytes(one_pixel_file(10))
+    folder, cache = ImageFolder(str(tmp_path), tmp_path), tmp_path / "cache"
+    monkeypatch.setattr(folder, "stamp", lambda name: "always the same")
+    first, _ = probe_images(folder, ["a.pgm"], cache)
+    swap(tmp_path / "a.pgm", one_pixel_file(20))
+    assert probe_images(folder, ["a.pgm"], cache) == (first, 0)
+    second, read = probe_images(folder, ["a.pgm"], cache, again=True)
+    assert (read, first["a.pgm"].sha256 == second["a.pgm"].sha256) == (1, False)
+    swap(tmp_path / "a.pgm", one_pixel_file(30))
+    with pytest.raises(LabelsError, match=r"a\.pgm was replaced"):
+        require_unchanged(folder, {"a.pgm": second["a.pgm"].sha256}, partial(delete_probes, cache))
+    third, read = probe_images(folder, ["a.pgm"], cache)
+    require_unchanged(folder, {"a.pgm": third["a.pgm"].sha256})
+    assert read == 1
+
+
+def test_an_index_without_the_time_of_the_last_change_is_used(tmp_path: Path):
+    (tmp_path / "a.pgm").write_bytes(one_pixel_file(10))
+    folder, cache = ImageFolder(str(tmp_path), tmp_path), tmp_path / "cache"
+    probe_images(folder, ["a.pgm"], cache)
+    with closing(sqlite3.connect(cache / "probes-2.sqlite")) as index, index:
+        found = (tmp_path / "a.pgm").stat()
+        index.execute("UPDATE probes SET state = ?", (f"{found.st_size} {found.st_mtime_ns}",))
+    assert probe_images(folder, ["a.pgm"], cache)[1] == 0
 
 
 def test_other_processes_can_write_to_the_index_while_images_are_read(sample: Sample, tmp_path: Path):
@@ -75,7 +194,10 @@ def test_a_changed_file_is_read_again(tmp_path: Path):
 
 
 def test_probes_that_version_0_1_stored_are_used(tmp_path: Path):
-    """Its index has no state of the image; the column `state` is the stamp of the file."""
+    """Its index has no state of the image; the column `state` is the stamp of the file.
+
+    What it could not decode is read again, since this version decodes more.
+    """
     for name in ("good.png", "damaged.png"):
         Image.new("RGB", (40, 40)).save(tmp_path / name)
     folder = ImageFolder(str(tmp_path), tmp_path)
@@ -88,9 +210,10 @@ def test_probes_that_version_0_1_stored_are_used(tmp_path: Path):
             row = (str(tmp_path), name, folder.stamp(name), "ab", 40, 41, 99, problem, "cd")
             index.execute("INSERT INTO probes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
     probes, read = probe_images(folder, ["good.png", "damaged.png"], tmp_path)
-    assert read == 0
+    assert read == 1
     assert probes["good.png"] == Probe("ok", "ab", 40, 41, 99, "", "cd")
-    assert probes["damaged.png"] == Probe("unreadable", "ab", 40, 41, 99, "does not decode: bad", "cd")
+    assert (probes["damaged.png"].state, probes["damaged.png"].width) == ("ok", 40)
+    assert probe_images(folder, ["good.png", "damaged.png"], tmp_path)[1] == 0
 
 
 def test_deleted_probes_leave_nothing_in_the_file(sample: Sample, tmp_path: Path):
