@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageOps
 
-from age_tasks.data.decoding import load_rgb
+from age_tasks.data.decoding import load_accepted
 
 PLAIN, MIRROR = 0, 1
 VERSION = "2"  # of the random augmentations; increase it whenever one of them changes
@@ -30,11 +30,11 @@ def load_augmented(path: Path, size: int, number: int, sha256: str) -> npt.NDArr
         uint8 array of shape (size, size, 3), values 0–255.
     """
     if number == PLAIN:
-        return load_rgb(path, size)
+        return load_accepted(path, size)
     if number == MIRROR:
-        return load_rgb(path, size)[:, ::-1]
+        return load_accepted(path, size)[:, ::-1]
     seed = hashlib.sha256(f"{sha256} {number}".encode()).digest()
-    return _vary(load_rgb(path, size * 5 // 4), size, np.random.default_rng(list(seed)), mirrored=number % 2 == 1)
+    return _vary(load_accepted(path, size * 5 // 4), size, np.random.default_rng(list(seed)), mirrored=number % 2 == 1)
 
 
 def _vary(pixels: npt.NDArray[np.uint8], size: int, rng: np.random.Generator, mirrored: bool) -> npt.NDArray[np.uint8]:

@@ -71,13 +71,25 @@ def load_rgb(path: Path, size: int) -> npt.NDArray[np.uint8]:
         uint8 array of shape (size, size, 3), values 0–255.
 
     Raises:
-        TooManyPixelsError: the image is larger than is read.
-        Exception: any, if the file is damaged or no image; see `decoding_errors`.
+        UnreadableImageError: whatever the reason.
     """
-    rgb = decoded(path, size)[0]
-    if rgb.size != (size, size):
-        rgb = rgb.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return np.asarray(rgb)
+    with decoding_errors(path):
+        rgb = decoded(path, size)[0]
+        if rgb.size != (size, size):
+            rgb = rgb.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        return np.asarray(rgb)
+
+
+def load_accepted(path: Path, size: int) -> npt.NDArray[np.uint8]:
+    """As `load_rgb`, of an image that the snapshot could read.
+
+    Raises:
+        LabelsError: it can't be read any more; the message names the file.
+    """
+    try:
+        return load_rgb(path, size)
+    except UnreadableImageError as error:
+        raise LabelsError(f"{path}: {error}; run snapshot again, which reads the present images") from None
 
 
 def decoded(source: Path | bytes, side: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
@@ -128,14 +140,19 @@ def decoding_errors(path: Path) -> Iterator[None]:
 
 
 def upright_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels after EXIF rotation; reads the header only, if that is whole."""
+    """Width and height in pixels after EXIF rotation; reads the header only, if that is whole.
+
+    Raises:
+        UnreadableImageError: whatever the reason.
+    """
     try:
         with open_image(path) as image:
             return _upright_size(image, metadata.orientation(image))
     except UnreadableImageError:
         raise
     except Exception:  # odd metadata, or damage
-        return decoded(path)[1]
+        with decoding_errors(path):
+            return decoded(path)[1]
 
 
 def open_image(source: Path | bytes) -> ImageFile.ImageFile:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from age_tasks.data.decoding import load_rgb, upright_size
+from age_tasks.data.decoding import load_accepted, upright_size
 
 PERCENTILE = 1.0  # of the training images; an image below it is warned of
 
@@ -32,7 +32,7 @@ def training_floor(paths: Iterable[Path], size: int) -> dict[str, float]:
     Returns:
         `side` (of the shorter side, pixels) and `sharpness` (grey levels); a version's manifest has it as `usual`.
     """
-    found = [(min(upright_size(path)), sharpness(load_rgb(path, size))) for path in paths]
+    found = [(min(upright_size(path)), sharpness(load_accepted(path, size))) for path in paths]
     side, detail = np.percentile(np.array(found), PERCENTILE, axis=0)
     return {"side": float(np.floor(side)), "sharpness": round(float(detail), 2)}
 

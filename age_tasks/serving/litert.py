@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from age_tasks.data.decoding import load_rgb
+from age_tasks.data.decoding import load_accepted
 from age_tasks.errors import AgeTasksError
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def export_checked(model: Path, images: Sequence[Path], size: int, out: Path) ->
         `file` (the name; None if the export was rejected), `largest_difference` and `bound` in years, `images` (their
         number), and `problem`: why the export was rejected, for a person.
     """
-    pixels = np.stack([load_rgb(path, size) for path in images]).astype("float32")
+    pixels = np.stack([load_accepted(path, size) for path in images]).astype("float32")
     result: dict[str, Any] = {"file": None, "largest_difference": None, "bound": BOUND, "images": len(pixels)}
     try:
         with ProcessPoolExecutor(1, get_context("spawn")) as process:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from age_tasks.config import Config, EvaluateSettings, stored_augmentation
-from age_tasks.data.decoding import load_rgb
+from age_tasks.data.decoding import load_accepted
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.evaluation.comparison import compare, population_stability
 from age_tasks.evaluation.conformal import half_widths, with_coverage
@@ -197,7 +197,7 @@ def _write_label_issues(run: Workspace) -> None:
 def _faces(rows: pd.DataFrame, folder: ImageFolder, other: str, caption: str) -> list[tuple[np.ndarray, str]]:
     """The images of the rows, each captioned with its real age and the age in the column `other`."""
     return [
-        (load_rgb(folder.path(name), 112), caption.format(real=real, other=age))
+        (load_accepted(folder.path(name), 112), caption.format(real=real, other=age))
         for name, real, age in zip(rows["file_name"], rows["real_age"], rows[other], strict=True)
     ]
 

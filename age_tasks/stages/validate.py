@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from age_tasks.config import Config
-from age_tasks.data.decoding import load_rgb
+from age_tasks.data.decoding import load_accepted
 from age_tasks.data.expectations import Expectations, Finding
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.validation import Verdict, distribution, judge, near_duplicates, quarantined, with_derived_columns
@@ -112,7 +112,7 @@ def _write_pages(found: _Validation, expectations: Expectations, max_fraction: f
 def _write_face_sheet(accepted: pd.DataFrame, folder: ImageFolder, run: Workspace) -> None:
     chosen = sample_faces(accepted)
     faces = [
-        (load_rgb(folder.path(name), FACE_PIXELS), f"{age:g}")
+        (load_accepted(folder.path(name), FACE_PIXELS), f"{age:g}")
         for name, age in zip(chosen["file_name"], chosen["real_age"], strict=True)
     ]
     sheet = figures.face_sheet(faces, title="Faces from young to old, with their labels")

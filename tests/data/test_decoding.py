@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from age_tasks.data.augmentation import load_augmented
 from age_tasks.data.decoding import (
     FORMATS,
     MAX_BYTES,
     TooManyPixelsError,
     UnreadableImageError,
     decoding_errors,
+    load_accepted,
     load_rgb,
     open_image,
     upright_size,
@@ -24,6 +26,7 @@ from age_tasks.data.decoding import (
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.probes import probe_file
 from age_tasks.demo.synthetic_faces import Sample
+from age_tasks.errors import LabelsError
 from tests.support.decoded_images import DECODED
 from tests.support.hostile import png_with_exploding_text
 
@@ -205,3 +208,18 @@ def test_an_image_rotated_by_exif_is_loaded_upright(tmp_path: Path):
     pixels = load_rgb(tmp_path / "a.png", 32)
     assert pixels[:8].mean() > 240
     assert pixels[-8:].mean() < 15
+
+
+def test_an_accepted_image_that_is_lost_meanwhile_is_named(tmp_path: Path):
+    (tmp_path / "a.jpg").write_bytes(b"<html>")
+    for act in (lambda: load_accepted(tmp_path / "a.jpg", 32), lambda: load_augmented(tmp_path / "a.jpg", 32, 3, "ab")):
+        with pytest.raises(LabelsError, match=r"a\.jpg: not an image: an HTML page.*; run snapshot again"):
+            act()
+
+
+def test_every_reason_is_an_error_of_the_labels(tmp_path: Path):
+    """Such as for the thumbnails of rows that are set aside, on the validation page."""
+    Image.fromarray(np.full((40, 40), -1, np.float32)).save(tmp_path / "a.tif")
+    for act in (lambda: load_rgb(tmp_path / "a.tif", 32), lambda: upright_size(tmp_path / "none.tif")):
+        with pytest.raises(UnreadableImageError):
+            act()

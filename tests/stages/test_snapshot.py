@@ -8,6 +8,7 @@ import pytest
 
 from age_tasks.cli.app import main
 from age_tasks.runs.run import Workspace
+from tests.support.settings import point_at
 from tests.support.stages import table
 
 
@@ -39,3 +40,14 @@ def test_a_table_of_another_program_is_frozen_as_plain_csv_and_said_on_the_valid
     assert main(["forget", "./\xe91.jpg", "--delete"]) == 0
     assert "e\u03011.jpg" not in (stage / "labels.csv").read_text()
     assert "e\u03012.jpg" in (stage / "labels.csv").read_text()
+
+
+def test_again_reads_every_image_anew(sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    point_at(monkeypatch, tmp_path, sample.labels)
+    read = []
+    for options in ([], [], ["--again"]):
+        assert main(["snapshot", "--run", "x", *options]) == 0
+        record = json.loads((tmp_path / "store/runs/x/snapshot/stage.json").read_bytes())
+        read.append(record["summary"]["images_read"])
+    assert read[0] > 0
+    assert read == [read[0], 0, read[0]]
