@@ -30,6 +30,7 @@ MAX_BYTES = 100_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
 
 _SCALED_SIDE = 1_024  # pixels that each side of a scaled JPEG keeps at least
+_SUBFILE_TYPE, _SUB_FILES = 254, 330  # tags of a TIFF: 1 is a reduced image; where the full one is
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -169,6 +170,8 @@ def open_image(source: Path | bytes) -> ImageFile.ImageFile:
         image = _identified(file)
         if image is None:
             raise UnidentifiedImageError(f"no image: {source!r:.100}")
+        if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_preview(image):
+            raise UnreadableImageError(f"not an image: {content.RAW}")
         if (pixels := image.width * image.height) > MAX_PIXELS:
             scaled = isinstance(image, JpegImagePlugin.JpegImageFile) and _in_one_scan(image)
             bound = MAX_SCALED_PIXELS if scaled else MAX_PIXELS
@@ -281,6 +284,11 @@ def _identified(file: IO[bytes]) -> ImageFile.ImageFile | None:
                 found: ImageFile.ImageFile = factory(file, "")
                 return found
     return None
+
+
+def _is_preview(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Whether this is the small preview that comes first in raw files of cameras (DNG, NEF), which look like a TIFF."""
+    return image.tag_v2.get(_SUBFILE_TYPE) == 1 and _SUB_FILES in image.tag_v2
 
 
 def _heic(file: IO[bytes]) -> ImageFile.ImageFile | None:

@@ -11,6 +11,7 @@ import pytest
 from age_tasks.config import ComputeSettings, Config, ModelSettings
 from age_tasks.data.augmentation import load_augmented
 from age_tasks.data.image_folder import ImageFolder
+from age_tasks.data.probes import probe_images, stored_probes
 from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.errors import LabelsError
 from age_tasks.store.base import file_sha256
@@ -96,11 +97,13 @@ def test_cached_features_need_no_further_room(model, table, faces: Sample, tmp_p
 def test_an_image_replaced_after_the_snapshot_is_named(model, table, faces: Sample, tmp_path: Path, budget_gb: float):
     images, cut = tmp_path / "images", cut_point(model)
     shutil.copytree(faces.images, images)
+    probe_images(ImageFolder(str(images), tmp_path), ["00000.jpg", "00001.jpg"], tmp_path)
     shutil.copy(images / "00001.jpg", images / "00000.jpg")
     settings = ComputeSettings(cache_budget_gb=budget_gb)
     with pytest.raises(LabelsError, match=r"00000\.jpg was replaced in .*images after the snapshot"):
         cached_features(model, [cut], table, ImageFolder(str(images), tmp_path), tmp_path, settings)
     assert not files(tmp_path)
+    assert [name for name, _, _ in stored_probes(tmp_path)] == ["00001.jpg"]  # the other is read anew
 
 
 def test_an_image_replaced_while_it_is_read_is_not_cached(model, table, faces: Sample, tmp_path: Path, monkeypatch):

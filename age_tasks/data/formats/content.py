@@ -2,17 +2,18 @@
 
 HEAD = 1024  # bytes that are looked at
 HEIC = "a HEIC photograph"
+RAW = "a raw camera file; export it as JPEG"
 
 # First bytes → what the file is, with a cure where there is one. The first that fits counts.
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "a JPEG that is damaged, or of a rare kind"),
     (b"\x89PNG\r\n\x1a\n", "a PNG that is damaged"),
     (b"GIF8", "a GIF that is damaged"),
-    (b"\x0aFUJIFILM", "a raw camera file; export it as JPEG"),
-    (b"FUJIFILMCCD-RAW", "a raw camera file; export it as JPEG"),
-    (b"II\x2a\0\x10\0\0\0CR", "a raw camera file; export it as JPEG"),
-    (b"IIRO", "a raw camera file; export it as JPEG"),
-    (b"IIU\0", "a raw camera file; export it as JPEG"),
+    (b"\x0aFUJIFILM", RAW),
+    (b"FUJIFILMCCD-RAW", RAW),
+    (b"II\x2a\0\x10\0\0\0CR", RAW),
+    (b"IIRO", RAW),
+    (b"IIU\0", RAW),
     (b"II\x2a\0", "a TIFF that is damaged, or of a rare kind; save it as PNG"),
     (b"MM\0\x2a", "a TIFF that is damaged, or of a rare kind; save it as PNG"),
     (b"II\x2b\0", "a BigTIFF of a rare kind; save it as PNG"),

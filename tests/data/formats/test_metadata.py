@@ -134,6 +134,13 @@ def test_a_tiff_with_odd_tags_is_turned_once(entries: list[Entry], is_turned: bo
         assert load_rgb(path, 32)[:8].mean() > 200
 
 
+def test_the_preview_in_a_raw_camera_file_is_not_taken_for_the_photograph(tmp_path: Path):
+    (tmp_path / "a.jpg").write_bytes(tiff_with((254, 4, 1, b"\1\0\0\0"), (330, 4, 1, b"\x08\0\0\0")))
+    assert probe_file(tmp_path / "a.jpg").problem == "not an image: a raw camera file; export it as JPEG"
+    (tmp_path / "a.jpg").write_bytes(tiff_with((330, 4, 1, b"\x08\0\0\0")))  # a pyramid: the full image comes first
+    assert probe_file(tmp_path / "a.jpg").problem == ""
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK", "RGBA"])
 def test_a_turned_tiff_has_the_same_pixels_in_every_mode(mode: str, tmp_path: Path):
     """Pillow maps some modes into memory, and then takes the turned size for that of the stored rows."""
