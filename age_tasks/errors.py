@@ -7,7 +7,8 @@ AgeTasksError
 ├── WeightsError
 ├── DiskFullError
 ├── StoreError
-│   └── NotFoundError
+│   ├── NotFoundError
+│   └── StoreRefusedError
 └── TooFewNewError
 """
 
@@ -65,6 +66,13 @@ class StoreError(AgeTasksError):
 
 class NotFoundError(StoreError):
     """The store has no such key."""
+
+
+class StoreRefusedError(StoreError):
+    """The store refuses a request until a person changes something, such as a key, an address or a quota."""
+
+    exit_code = 77
+    retry_helps = False
 
 
 class TooFewNewError(AgeTasksError):

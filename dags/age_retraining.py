@@ -35,8 +35,8 @@ A promotion updates the asset `age_champion` (version, test MAE and run in the e
 
 VARIABLES, NOTICES = WorkflowVariables.from_env(), NoticeVariables.from_env()
 LABELS = labels_asset()
+# Every task reads and writes the store, which may be away; what can't pass fails at once, by its exit code.
 RETRIED: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(seconds=30), "retry_exponential_backoff": True}
-NOT_RETRIED: dict[str, Any] = {"retries": 0}
 
 with DAG(
     "age_retraining",
@@ -60,12 +60,12 @@ with DAG(
             **RETRIED,
             execution_timeout=timedelta(hours=3),
         ),
-        stage_task("validate", **NOT_RETRIED, execution_timeout=timedelta(hours=1)),
-        stage_task("split", **NOT_RETRIED, execution_timeout=timedelta(minutes=30)),
+        stage_task("validate", **RETRIED, execution_timeout=timedelta(hours=1)),
+        stage_task("split", **RETRIED, execution_timeout=timedelta(minutes=30)),
         stage_task("baseline", **RETRIED, execution_timeout=timedelta(hours=12)),
         stage_task("finetune", **RETRIED, execution_timeout=timedelta(hours=24)),
         stage_task("evaluate", **RETRIED, execution_timeout=timedelta(hours=3)),
-        stage_task("gate", **NOT_RETRIED, execution_timeout=timedelta(minutes=30)),
+        stage_task("gate", **RETRIED, execution_timeout=timedelta(minutes=30)),
         approval_task(**RETRIED),
         stage_task(
             "publish",

@@ -1,20 +1,22 @@
 """Copies published versions to an MLflow server; used only where `MLFLOW_TRACKING_URI` is set.
 
 Uses the server's REST API, since MLflow's client conflicts with the package versions that Airflow needs. Authenticates
-with `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`, or with `MLFLOW_TRACKING_TOKEN`. If the server cannot be
-reached, a warning is logged: the store is authoritative.
+with `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`, or with `MLFLOW_TRACKING_TOKEN`. Whatever is wrong with
+the address or the server is logged as a warning and fails nothing: the store is authoritative.
 """
 
-import contextlib
 import logging
+import os
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pandas as pd
 import requests
+from requests.auth import HTTPBasicAuth
 
 from age_tasks.environment import MLflowVariables
 
@@ -30,43 +32,60 @@ MAX_PARAMETER_LENGTH = 6000  # characters, by MLflow's limit
 Json = dict[str, Any]
 
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_VARIABLES = {name: MLflowVariables.variable(name) for name in ("uri", "username", "password", "token")}
+
+
 class Refused(requests.RequestException):
-    """The server answered with an error; the message is the server's."""
+    """The server answered with an error, or not as MLflow does; the message says how."""
+
+
+class UnusableError(Exception):
+    """The variables name no server, or can't be sent; the message says what they should be."""
 
 
 class Server:
     """A client of an MLflow tracking server.
 
     Attributes:
-        shown: its address without user and password, for messages.
+        shown: its address without user, password and query, for messages.
+
+    Raises:
+        UnusableError: the variables can't be used.
     """
 
     def __init__(self, given: MLflowVariables) -> None:
-        parts = urlsplit(given.uri)
-        port = f":{parts.port}" if parts.port else ""
-        self.shown = f"{parts.scheme}://{parts.hostname}{port}"
+        self.shown = shown_address(given.uri)
+        _check_address(given.uri)
+        for name in ("username", "password", "token"):
+            if not getattr(given, name).isprintable():
+                raise UnusableError(f"{_VARIABLES[name]} contains a line break or control character: set it without")
         self._address = given.uri.rstrip("/")
         self._session = requests.Session()
         if given.username:
-            self._session.auth = (given.username, given.password)
+            self._session.auth = HTTPBasicAuth(given.username.encode(), given.password.encode())
         elif given.token:
-            self._session.headers["Authorization"] = f"Bearer {given.token}"
+            self._session.headers["Authorization"] = f"Bearer {given.token}".encode()
 
     def get(self, call: str, **parameters: str) -> Json | None:
         """The answer to a GET request; None for status 404."""
-        answer = self._session.get(f"{self._address}/api/2.0/mlflow/{call}", params=parameters, timeout=TIMEOUT)
-        return None if answer.status_code == 404 else _read(answer)
+        answer = self._ask("GET", f"mlflow/{call}", params=parameters)
+        return None if answer.status_code == 404 and "html" not in _kind(answer) else _read(answer)
 
     def post(self, call: str, **content: object) -> Json:
         """The answer to a POST request with `content` as JSON."""
-        return _read(self._session.post(f"{self._address}/api/2.0/mlflow/{call}", json=content, timeout=TIMEOUT))
+        return _read(self._ask("POST", f"mlflow/{call}", json=content))
 
     def put(self, folder: str, name: str, path: Path) -> None:
         """Upload a file to an artifact folder that the server itself stores."""
         artifact = quote(f"{folder.removeprefix(PROXIED).strip('/')}/{name}")
-        address = f"{self._address}/api/2.0/mlflow-artifacts/artifacts/{artifact}"
         with path.open("rb") as file:
-            _read(self._session.put(address, data=file, timeout=TIMEOUT))
+            _read(self._ask("PUT", f"mlflow-artifacts/artifacts/{artifact}", data=file))
+
+    def _ask(self, method: str, call: str, **content: Any) -> requests.Response:
+        """The answer. A redirect is not followed: it would turn a POST into a GET."""
+        address = f"{self._address}/api/2.0/{call}"
+        return self._session.request(method, address, timeout=TIMEOUT, allow_redirects=False, **content)
 
 
 def log_version(
@@ -85,14 +104,18 @@ def log_version(
         histories: `history.csv` of each training, by stage.
         files: name among the MLflow run's artifacts → local file.
     """
-    with _server() as server:
+
+    def log_to(server: Server) -> None:
         if not _version_number(server, version):
             _register(server, version, _log_run(server, version, settings, metrics, histories, files))
+
+    _mirror(log_to)
 
 
 def log_champion(version: str) -> None:
     """Move the alias to the champion."""
-    with _server() as server:
+
+    def move_alias(server: Server) -> None:
         if number := _version_number(server, version):
             server.post("registered-models/alias", name=MODEL, alias=CHAMPION_ALIAS, version=number)
         else:
@@ -100,17 +123,75 @@ def log_champion(version: str) -> None:
                 "MLflow (%s) has no version %s: the alias %s is unchanged", server.shown, version, CHAMPION_ALIAS
             )
 
+    _mirror(move_alias)
 
-@contextlib.contextmanager
-def _server() -> Iterator[Server]:
-    """The tracking server that `MLFLOW_TRACKING_URI` names; its errors are logged as warnings."""
-    server = Server(MLflowVariables.from_env())
+
+def _mirror(action: Callable[[Server], None]) -> None:
+    """Do this with the server that `MLFLOW_TRACKING_URI` names; whatever goes wrong is a warning."""
+    address = shown_address(os.environ.get(_VARIABLES["uri"], ""))
     try:
-        yield server
-    except (requests.RequestException, ValueError, KeyError, OSError) as error:
+        action(Server(MLflowVariables.from_env()))
+    except UnusableError as error:
+        log.warning("MLflow (%s): %s; not logged there", address, error)
+    except Exception as error:  # the model is published already
         # The text of other errors may contain the address with its password.
-        reason = error if isinstance(error, Refused) else type(error).__name__
-        log.warning("MLflow (%s) is unreachable or refused the request (%s): not logged there", server.shown, reason)
+        reason, cure = (str(error), "") if isinstance(error, Refused) else (type(error).__name__, _cure(error))
+        for name in (_VARIABLES["password"], _VARIABLES["token"]):
+            if secret := os.environ.get(name, "").strip():
+                reason = reason.replace(secret, "***")
+        log.warning("MLflow (%s) is unreachable or refused the request (%s): not logged there%s", address, reason, cure)
+
+
+def shown_address(uri: str) -> str:
+    """An address for messages: one line, without user, password and query."""
+    line = "".join(letter if letter.isprintable() else " " for letter in uri)
+    scheme, mark, rest = line.rpartition("://")
+    place = rest.partition("?")[0]
+    host, slash, path = place.partition("/")
+    host = host.rpartition("@")[2] if "@" in host else host
+    return f"{scheme}{mark}{host}{slash}{path}".rstrip("/")[:200] if "@" not in path else f"{scheme}{mark}{host}"
+
+
+def _check_address(uri: str) -> None:
+    """Refuse what is not the address of a server over HTTP.
+
+    Raises:
+        UnusableError: with what the address should be.
+    """
+    wanted, name = "http://host:5000", _VARIABLES["uri"]
+    try:
+        parts = urlsplit(uri)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        raise UnusableError(f"the address is malformed: set {name} to an address such as {wanted}") from None
+    if parts.scheme in {"http", "https"} and host and port != 0 and uri.isprintable() and " " not in uri:
+        return
+    if _SCHEME.match(uri) or uri.startswith(("/", ".", "file:", "databricks")):
+        if parts.scheme in {"http", "https"}:
+            raise UnusableError(f"the address is malformed: set {name} to an address such as {wanted}")
+        raise UnusableError(
+            f"this is a database, folder or service, not a server's address: start `mlflow server "
+            f"--backend-store-uri …` with it, and set {name} to the server's address, such as {wanted}"
+        )
+    place = shown_address(uri)
+    if re.fullmatch(r"[\w.-]+(:\d+)?(/\S*)?", place):
+        raise UnusableError(f"the address has no http:// or https://: set {name} to http://{place}")
+    raise UnusableError(f"the address is malformed: set {name} to an address such as {wanted}")
+
+
+def _cure(error: Exception) -> str:
+    """What helps, where the kind of error tells; begins with "; "."""
+    if isinstance(error, requests.exceptions.SSLError):
+        if "WRONG_VERSION_NUMBER" in str(error) or "record layer failure" in str(error):
+            return f"; the server does not speak TLS: write http:// in {_VARIABLES['uri']}"
+        return "; set REQUESTS_CA_BUNDLE to the file with the certificate of its authority (PEM)"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "; check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+    if isinstance(error, requests.ConnectionError | requests.Timeout):
+        return f"; check {_VARIABLES['uri']} and that the server runs"
+    if isinstance(error, OSError) and "CA" in str(error):
+        return "; correct or unset REQUESTS_CA_BUNDLE"
+    return ""
 
 
 def _log_run(
@@ -197,10 +278,26 @@ def _read(answer: requests.Response) -> Json:
     Raises:
         Refused: the server's answer is an error.
     """
+    if 300 <= answer.status_code < 400:
+        target = shown_address(answer.headers.get("location", "")) or "nowhere"
+        raise Refused(f"{answer.status_code}: it redirects to {target}; set {_VARIABLES['uri']} to the final address")
+    said = " ".join(answer.text[:200].split()) if "html" not in _kind(answer) else "a web page"
     if not answer.ok:
-        raise Refused(f"{answer.status_code} {answer.reason}: {answer.text[:200]}")
-    content: Json = answer.json() if answer.content else {}
+        cure = (
+            f"; check {_VARIABLES['username']}, its password or the token" if answer.status_code in {401, 403} else ""
+        )
+        raise Refused(f"{answer.status_code}: {said}{cure}")
+    try:
+        content = answer.json() if answer.content else {}
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise Refused(f"the answer is not MLflow's ({said}); set {_VARIABLES['uri']} to an MLflow server")
     return content
+
+
+def _kind(answer: requests.Response) -> str:
+    return str(answer.headers.get("content-type", "")).lower()
 
 
 def _milliseconds() -> int:

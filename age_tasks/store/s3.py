@@ -1,44 +1,33 @@
 """A store in an S3 bucket."""
 
+import base64
 import contextlib
 import hashlib
 import io
+import itertools
+import random
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
-from age_tasks.errors import NotFoundError, SettingsError, StoreError
-from age_tasks.store.addresses import without_user
+from age_tasks.errors import AgeTasksError, NotFoundError
+from age_tasks.store import s3_errors
 from age_tasks.store.base import Entry, atomic_write, check_key
+from age_tasks.store.s3_errors import CorruptedError, LocalFileError, NotS3Error
 
-# A failed request is retried, with a pause that starts at about a second and doubles. A server that sends nothing for
-# `SILENCE_SECONDS` counts as failed, so that an unresponsive one is given up within four minutes.
+# A failed request that may pass is tried again after pauses of about 1, 2, 4, 8 and 16 seconds, so that a server may be
+# away for half a minute. One that sends nothing for `SILENCE_SECONDS` counts as failed; a server that stays silent is
+# given up within four minutes.
 ATTEMPTS = 6
 PAUSE_SECONDS = 1.0
 SILENCE_SECONDS = 30
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
-_CORRUPTED = {"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"}
-_DENIED = ("access denied", "check the AWS keys and their permissions")
-_EXPIRED = ("the AWS credentials have expired or are no longer valid", "get new ones and set them")
-_BUSY = (f"the server failed or was too busy in {ATTEMPTS} attempts", "run it again later")
 
-# Error code of S3 → what happened, and what to do. The answer to a HEAD has no body: its code is the HTTP status.
-_REFUSALS = {
-    **dict.fromkeys(("AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"), _DENIED),
-    **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"), _EXPIRED),
-    **dict.fromkeys(("InternalError", "ServiceUnavailable", "SlowDown", "500", "502", "503", "504"), _BUSY),
-    **dict.fromkeys(_CORRUPTED, (f"the data was corrupted in transit in {ATTEMPTS} attempts", "check the network")),
-    "RequestTimeTooSkewed": ("this machine's clock and the server's are too far apart", "correct the clock"),
-    "400": ("the request was refused", "check that the AWS credentials have not expired"),
-    "403": (
-        "access denied",
-        "check the AWS keys, their expiry and permissions, and this machine's clock",
-    ),
-}
+T = TypeVar("T")
 
 
 class S3Store:
@@ -47,18 +36,30 @@ class S3Store:
     Endpoint, keys and region come from the usual AWS variables, such as AWS_ENDPOINT_URL.
     """
 
-    def __init__(self, bucket: str, prefix: str) -> None:
+    def __init__(self, bucket: str, prefix: str, attempts: int = ATTEMPTS) -> None:
+        self._attempts = attempts
         self._bucket = bucket
         self._prefix = f"{check_key(prefix)}/" if prefix else ""
         self.url = f"s3://{bucket}/{prefix}".rstrip("/")
         self._local = threading.local()
+        self._region, self._style = "", ""  # what the server asked for; empty: as configured
+        self._secrets: tuple[str, ...] = ()
 
     def put(self, key: str, source: bytes | Path) -> None:
         # One request whatever the size: the ETag is then the content's MD5, and no incomplete upload stays behind.
+        # The MD5 is the checksum that every S3 server knows; newer ones are refused by some.
         with contextlib.ExitStack() as stack:
-            body = source if isinstance(source, bytes) else stack.enter_context(source.open("rb"))
-            stack.enter_context(self._errors(key))
-            self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=body)
+            content = io.BytesIO(source) if isinstance(source, bytes) else stack.enter_context(source.open("rb"))
+            md5 = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).digest()
+            size = content.tell()
+
+            def send(client: Any) -> Any:
+                content.seek(0)
+                return client.put_object(
+                    Bucket=self._bucket, Key=self._key(key), Body=content, ContentMD5=base64.b64encode(md5).decode()
+                )
+
+            self._ask("PUT", key, send, size)
 
     def get(self, key: str) -> bytes:
         content = io.BytesIO()
@@ -70,17 +71,31 @@ class S3Store:
             self._read(key, out)
 
     def entry(self, key: str) -> Entry:
-        with self._errors(key):
-            found = self._client.head_object(Bucket=self._bucket, Key=self._key(key))
-        return Entry(key, found["ContentLength"], found["ETag"].strip('"'))
+        def look(client: Any) -> Entry:
+            return _entry(key, client.head_object(Bucket=self._bucket, Key=self._key(key)), "ContentLength")
+
+        return self._ask("HEAD", key, look)
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         start = self._prefix + (f"{check_key(prefix.rstrip('/'))}/" if prefix else "")
-        with self._errors(prefix):
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=start):
-                for item in page.get("Contents", ()):
-                    if not item["Key"].endswith("/"):  # some tools create such objects to show folders
-                        yield Entry(item["Key"].removeprefix(self._prefix), item["Size"], item["ETag"].strip('"'))
+        given: dict[str, str] = {}
+
+        def page(client: Any) -> tuple[list[Entry], str]:
+            found = client.list_objects_v2(Bucket=self._bucket, Prefix=start, **given)
+            if not {"Name", "IsTruncated", "KeyCount"} & set(found):
+                raise NotS3Error("the listing has none of a listing's fields")
+            items = [item for item in found.get("Contents", ()) if not item["Key"].endswith("/")]  # those show folders
+            following = found.get("NextContinuationToken", "") if found.get("IsTruncated") else ""
+            if following and following == given.get("ContinuationToken"):
+                raise NotS3Error("the listing does not come to an end")
+            return [_entry(item["Key"].removeprefix(self._prefix), item, "Size") for item in items], following
+
+        while True:
+            found, following = self._ask("GET", prefix, page)
+            yield from found
+            if not following:
+                return
+            given["ContinuationToken"] = following
 
     def list(self, prefix: str = "") -> list[str]:
         return [entry.key for entry in self.entries(prefix)]
@@ -93,8 +108,8 @@ class S3Store:
         return True
 
     def delete(self, key: str) -> None:
-        with contextlib.suppress(NotFoundError), self._errors(key):
-            self._client.delete_object(Bucket=self._bucket, Key=self._key(key))
+        with contextlib.suppress(NotFoundError):
+            self._ask("DELETE", key, lambda client: client.delete_object(Bucket=self._bucket, Key=self._key(key)))
 
     def where(self, key: str) -> str:
         return f"s3://{self._bucket}/{self._key(key)}"
@@ -105,113 +120,135 @@ class S3Store:
     @property
     def _client(self) -> Any:
         """One client for each thread. boto3 takes a second to import, so it is imported only when a bucket is used."""
-        if not hasattr(self._local, "client"):
+        wanted = (self._region, self._style)
+        if getattr(self._local, "made_for", None) != wanted:
             import boto3
+            import botocore.session
             from botocore.config import Config
 
-            retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
-            config = Config(retries=retries, connect_timeout=10, read_timeout=SILENCE_SECONDS)
-            try:
-                client = boto3.session.Session().client("s3", config=config)
-            except ValueError as error:
-                cause = without_user(str(error))
-                raise SettingsError(f"{self.url}: {cause}; set AWS_ENDPOINT_URL to http://host:port") from None
-            client.meta.events.register("needs-retry.s3.PutObject", _retry_put)
-            self._local.client = client
+            core = botocore.session.Session()
+            self._secrets = s3_errors.check_settings(core, self.url)
+            config = Config(
+                retries={"mode": "standard", "total_max_attempts": 1},  # `_ask` tries again
+                connect_timeout=10,
+                read_timeout=SILENCE_SECONDS,
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                **({"s3": {"addressing_style": self._style}} if self._style else {}),
+            )
+            session = boto3.session.Session(botocore_session=core)
+            client = session.client("s3", config=config, region_name=self._region or None)
+            client.meta.events.register("before-call.s3", _follow_no_redirect)
+            # With this pattern before botocore's own handler, which makes 500 of the status of such an answer.
+            client.meta.events.register("before-parse.*.*", _refuse_pages)
+            self._local.client, self._local.made_for = client, wanted
         return self._local.client
+
+    def _ask(self, method: str, key: str, operation: Callable[[Any], T], size: int | None = None) -> T:
+        """The result of `operation` with a client. What may pass is tried again, with growing pauses.
+
+        Raises:
+            StoreError, SettingsError: with the address, the cause and the cure.
+        """
+        for attempt in itertools.count(1):
+            try:
+                return operation(self._client)
+            except LocalFileError as error:
+                raise error.error from None
+            except (AgeTasksError, MemoryError):
+                raise
+            except Exception as error:  # boto3 raises errors of itself, urllib3, ssl and Python
+                if attempt <= 2 and self._adapt(error):
+                    continue
+                request = self._request(method, key, size)
+                failure = s3_errors.explain(error, request)
+                if failure.kind is NotFoundError and s3_errors.error_code(error) != "NoSuchKey":
+                    failure = self._which_is_missing(failure, request)
+                if not failure.passes or attempt == self._attempts:
+                    raise failure.error(request) from None
+            time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1) * random.uniform(1, 1.2))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _adapt(self, error: Exception) -> bool:
+        """Take over the region or the form of address that the server asks for; whether there is a new one to try."""
+        if not hasattr(self._local, "client"):
+            return False
+        region = s3_errors.told_region(error)
+        if region and region != self._local.client.meta.region_name:
+            self._region = region
+            return True
+        if s3_errors.error_code(error) in s3_errors.PATH_STYLE_REFUSED and self._local.made_for[1] != "virtual":
+            self._style = "virtual"
+            return True
+        return False
+
+    def _request(self, method: str, key: str, size: int | None) -> s3_errors.Request:
+        client = getattr(self._local, "client", None)
+        endpoint, region = ("", "") if client is None else (client.meta.endpoint_url, client.meta.region_name or "")
+        where = f"s3://{self._bucket}/{self._prefix}{key}"
+        return s3_errors.Request(where, self._bucket, method, self._attempts, region, endpoint, size, self._secrets)
+
+    def _which_is_missing(self, failure: s3_errors.Failure, request: s3_errors.Request) -> s3_errors.Failure:
+        """The object or the bucket: the answer to a HEAD of an object does not tell."""
+        try:
+            self._client.head_bucket(Bucket=self._bucket)
+        except Exception as error:
+            if s3_errors.http_status(error) == 404:
+                return s3_errors.no_bucket(request)
+            if isinstance(error, NotS3Error):
+                return s3_errors.explain(error, request)
+        return failure
 
     def _read(self, key: str, sink: BinaryIO) -> None:
         """Write the object's bytes to `sink`, complete and unchanged.
 
-        botocore retries until a body begins to arrive. A body that is cut off (also that of an error) or corrupted in
-        transit is read again here. Where the ETag is no MD5, as for a multipart upload, two reads must agree.
+        A body that is cut off or corrupted in transit is read again. Where the ETag is no MD5, as for a multipart
+        upload, two reads must agree.
         """
-        from botocore.exceptions import FlexibleChecksumError, HTTPClientError, IncompleteReadError
-        from urllib3.exceptions import HTTPError
-
         seen: set[str] = set()
-        for attempt in range(ATTEMPTS):
-            found: dict[str, Any] = {}
-            with self._errors(key):
-                sink.seek(0)
-                sink.truncate()
-                try:
-                    found = self._client.get_object(Bucket=self._bucket, Key=self._key(key))
-                    digest = _copy_body(found["Body"], sink)
-                except (HTTPClientError, IncompleteReadError, FlexibleChecksumError, HTTPError) as error:
-                    tried = not found and isinstance(error, HTTPClientError)
-                    if tried or attempt + 1 == ATTEMPTS:
-                        raise
-                    time.sleep(PAUSE_SECONDS * 2**attempt)
-                    continue
-            md5 = _md5(found)
-            if digest == md5 or (md5 is None and digest in seen):
-                return
-            seen.add(digest)
-        raise StoreError(
-            f"{self.where(key)}: its content was corrupted in transit in {ATTEMPTS} reads{self._endpoint()}; "
-            "check the network and any proxy, or upload the object again"
-        )
 
-    @contextlib.contextmanager
-    def _errors(self, key: str) -> Iterator[None]:
-        """Translate the errors of boto3: with the address, the cause and the remedy."""
-        from botocore.exceptions import (
-            BotoCoreError,
-            ClientError,
-            NoCredentialsError,
-            NoRegionError,
-            PartialCredentialsError,
-        )
-        from botocore.parsers import ResponseParserError
-        from urllib3.exceptions import HTTPError
+        def read(client: Any) -> None:
+            for _ in range(2):
+                found = client.get_object(Bucket=self._bucket, Key=self._key(key))
+                digest, md5 = _copy_body(found["Body"], sink), _md5(found)
+                if digest == md5 or (md5 is None and digest in seen):
+                    return
+                seen.add(digest)
+                if md5 is not None:
+                    break
+            raise CorruptedError
 
-        where = f"s3://{self._bucket}/{self._prefix}{key}"
-        try:
-            yield
-        except ClientError as error:
-            raise self._client_error(where, error) from None
-        except (NoCredentialsError, PartialCredentialsError):
-            raise StoreError(f"{where}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from None
-        except NoRegionError:
-            raise StoreError(f"{where}: no region; set AWS_DEFAULT_REGION") from None
-        except (BotoCoreError, ResponseParserError, HTTPError) as error:
-            cause = without_user(str(error))
-            raise StoreError(
-                f"{where}: {cause}{self._endpoint()}; check AWS_ENDPOINT_URL, the bucket name and the network"
-            ) from None
+        self._ask("GET", key, read)
 
-    def _client_error(self, where: str, error: Any) -> StoreError:
-        code = error.response.get("Error", {}).get("Code", "")
-        if code == "NoSuchBucket" or (code == "404" and not self._bucket_exists()):  # HEAD doesn't tell which
-            return StoreError(f"{where}: there is no bucket '{self._bucket}'; create it or correct AGE_STORE")
-        if code in {"NoSuchKey", "404", "NotFound"}:
-            return NotFoundError(f"no {where}")
-        what, cure = _REFUSALS.get(code, (str(error), "run it again later"))
-        return StoreError(f"{where}: {what} ({code}){self._endpoint()}; {cure}")
 
-    def _endpoint(self) -> str:
-        return f" at {without_user(self._client.meta.endpoint_url)}"
+def _entry(key: str, found: dict[str, Any], size: str) -> Entry:
+    if size not in found or not found.get("ETag"):
+        raise NotS3Error(f"the answer has no {'size' if size not in found else 'ETag'}")
+    return Entry(key, found[size], found["ETag"].strip('"'))
 
-    def _bucket_exists(self) -> bool:
-        from botocore.exceptions import BotoCoreError, ClientError
 
-        try:
-            self._client.head_bucket(Bucket=self._bucket)
-        except ClientError as error:
-            return error.response.get("Error", {}).get("Code", "") not in {"404", "NoSuchBucket"}
-        except BotoCoreError:  # unknown: do not blame the bucket
-            return True
-        return True
+def _refuse_pages(response_dict: dict[str, Any], **_: Any) -> None:
+    """Refuse the page of a web server that answers every request with one."""
+    if response_dict["status_code"] < 300 and s3_errors.is_page(response_dict["headers"]):
+        raise NotS3Error("the answer is a web page")
 
 
 def _copy_body(body: Any, sink: BinaryIO) -> str:
-    """Copy the body to `sink`; returns the MD5 of what was copied, 32 hex digits."""
+    """Copy the body to the empty `sink`; returns the MD5 of what was copied, 32 hex digits."""
     md5 = hashlib.md5(usedforsecurity=False)
+    _to_local_file(sink.seek, 0)
+    _to_local_file(sink.truncate)
     for block in body.iter_chunks(1 << 20):
         md5.update(block)
-        sink.write(block)
+        _to_local_file(sink.write, block)
     return md5.hexdigest()
+
+
+def _to_local_file(act: Callable[..., object], *given: object) -> None:
+    try:
+        act(*given)
+    except OSError as error:
+        raise LocalFileError(error) from None
 
 
 def _md5(found: dict[str, Any]) -> str | None:
@@ -222,7 +259,6 @@ def _md5(found: dict[str, Any]) -> str | None:
     return etag if _MD5.fullmatch(etag) and not encrypted and not express else None
 
 
-def _retry_put(response: tuple[Any, dict[str, Any]] | None, attempts: int, **_: Any) -> float | None:
-    """Seconds until botocore sends a body again that was corrupted in transit; None if it was not."""
-    code = response[1].get("Error", {}).get("Code") if response else None
-    return PAUSE_SECONDS * 2 ** (attempts - 1) if code in _CORRUPTED and attempts < ATTEMPTS else None
+def _follow_no_redirect(params: dict[str, Any], **_: Any) -> None:
+    """Keep botocore from following a redirect itself: it asks the bucket where to, is redirected again, and so on."""
+    params["context"].setdefault("s3_redirect", {})["redirected"] = True

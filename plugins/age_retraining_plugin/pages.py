@@ -163,4 +163,4 @@ def _message(status: int, headline: str, text: str) -> HTMLResponse:
 @cache
 def _store(url: str) -> Store:
     """The store at an address; shared by all requests, so that connections are kept."""
-    return open_store(url)
+    return open_store(url, attempts=2)

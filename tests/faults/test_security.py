@@ -64,7 +64,7 @@ def test_secrets_are_nowhere_but_in_the_environment(env: dict[str, str], tmp_pat
         with contextlib.suppress(AssertionError), tally.attempt("secrets searched for in whole runs"):
             assert not [path for path in found if path == f"said-{number}" or not path.startswith("said-")]
     assert found == []
-    assert "MLflow (http://127.0.0.1:1) can't be reached" in said[0].stdout + said[0].stderr  # with a token
+    assert "MLflow (http://127.0.0.1:1) is unreachable" in said[0].stdout + said[0].stderr  # with a token
     the_hostile_name_went_all_the_way(env, store)
 
 

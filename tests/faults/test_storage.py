@@ -10,7 +10,6 @@ from pathlib import Path
 import boto3
 import botocore.auth
 import pytest
-from botocore.retries.standard import ExponentialBackoff
 
 from age_tasks.cli.app import main
 from age_tasks.data.labels_file import content_sha256
@@ -41,7 +40,6 @@ def proxy(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Fault
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         monkeypatch.setattr(stores, "SILENCE_SECONDS", 2.0)
         monkeypatch.setattr(stores, "PAUSE_SECONDS", 0.01)
-        monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0.01)
         yield proxy
 
 

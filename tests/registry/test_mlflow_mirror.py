@@ -1,6 +1,7 @@
 """The mirror in MLflow, against a real server in its own virtual environment."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 import requests
 
 from age_tasks.registry.mlflow_mirror import flatten, log_champion, log_version, numeric_metrics
+from tests.support.answering_server import Answer, answering_server
 from tests.support.ports import free_ports
 
 SETTINGS = {"recipe": "demo", "finetune": {"epochs": 3, "learning_rate": 5e-5}, "card": {"owner": "us"}}
@@ -93,6 +95,96 @@ def test_an_invalid_address_is_a_warning(monkeypatch: pytest.MonkeyPatch, caplog
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     log_champion("monday-0a1b")
     assert "not logged there" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("localhost:5000", r"\(localhost:5000\).*no http://.*MLFLOW_TRACKING_URI to http://localhost:5000"),
+        ("mlflow.example.org", "MLFLOW_TRACKING_URI to http://mlflow.example.org"),
+        ("team:s3cret@host:5000/x", "MLFLOW_TRACKING_URI to http://host:5000/x"),
+        ("sqlite:///mlflow.db", r"\(sqlite:///mlflow.db\).*a database.*mlflow server --backend-store-uri"),
+        ("postgresql://team:s3cret@db/x", r"\(postgresql://db/x\).*a database"),
+        ("./mlruns", "folder.*such as http://host:5000"),
+        ("file:///tmp/mlruns", "folder.*such as http://host:5000"),
+        ("databricks", "service, not a server's address"),
+        ("http://host:5o00", r"\(http://host:5o00\).*malformed.*such as http://host:5000"),
+        ("http://team:s3cret@host:99999", r"\(http://host:99999\).*malformed"),
+        ("http://", "malformed"),
+        ("http://[::1", "malformed"),
+        ("http://ho st:5000", "malformed"),
+        ("http//host:5000", "MLFLOW_TRACKING_URI to"),
+        ("http://" + "a" * 70 + ":5000", "not logged there"),
+        ("http://host\nname:5000", "malformed"),
+    ],
+)
+def test_an_address_of_no_server_is_a_warning_that_says_what_it_should_be(
+    uri: str, says: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    log_version("monday-0a1b", SETTINGS, METRICS, {"finetune": HISTORY}, {})
+    log_champion("monday-0a1b")
+    first, second = caplog.messages
+    assert first == second
+    assert re.search(says, first), first
+    assert first.isprintable()
+    assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"MLFLOW_TRACKING_TOKEN": "s3cret\nmore"}, "MLFLOW_TRACKING_TOKEN contains a line break"),
+        ({"MLFLOW_TRACKING_USERNAME": "a\tb"}, "MLFLOW_TRACKING_USERNAME contains"),
+        (
+            {"MLFLOW_TRACKING_USERNAME": "a", "MLFLOW_TRACKING_PASSWORD": "s3cret\r\nX: y"},
+            "MLFLOW_TRACKING_PASSWORD con",
+        ),
+        ({"REQUESTS_CA_BUNDLE": "/no/such/ca.pem", "MLFLOW_TRACKING_URI": "https://127.0.0.1:9"}, "REQUESTS_CA_BUNDLE"),
+    ],
+)
+def test_a_variable_that_can_not_be_used_is_named(
+    variables: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    log_champion("monday-0a1b")
+    assert re.search(says, caplog.messages[0]), caplog.messages
+    assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (Answer(301, {"Location": "https://me:s3cret@host/x?token=s3cret"}), "redirects to https://host/x; set MLFLOW"),
+        (
+            Answer(200, {"Content-Type": "text/html"}, b"<html>sign in</html>"),
+            "not MLflow's .a web page.*MLFLOW_TRACKING",
+        ),
+        (Answer(404, {"Content-Type": "text/html"}, b"<html>nginx</html>"), "404: a web page"),
+        (Answer(200, {}, b"[1, 2]"), "not MLflow's"),
+        (Answer(200, {}, b'{"model_versions": 7}'), "not logged there"),
+        (Answer(200, {}, b'{"model_versions": [{}]}'), "not logged there"),
+        (Answer(401, {}, b"wrong\ntoken s3cret"), "401: wrong token .*MLFLOW_TRACKING_USERNAME"),
+        (Answer(500, {}, b""), "500"),
+        (Answer(200, {}, b'{"a": 1}' * 99, 100), "not logged there"),
+    ],
+)
+def test_every_answer_of_a_server_is_at_most_a_warning(
+    answer: Answer, says: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "s3cret")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with answering_server() as server:
+        server.plan = lambda request: answer
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+        log_version("monday-0a1b", SETTINGS, METRICS, {"finetune": HISTORY}, {})
+    (warning,) = caplog.messages
+    assert re.search(says, warning), warning
+    assert warning.isprintable()
+    assert "s3cret" not in caplog.text
+    assert len(server.asked) == 1
 
 
 def test_publish_imports_no_http_client():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from age_tasks.errors import NotFoundError, SettingsError, StoreError
 from age_tasks.store import open_store
+from age_tasks.store import s3 as s3_store
 from age_tasks.store.base import Store, check_key, to_json
 from age_tasks.store.files import FileStore
 
@@ -223,6 +224,7 @@ def test_an_incomplete_pair_of_keys_is_an_error_that_names_the_variables(
 
 def test_a_password_in_the_endpoint_is_not_shown(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://me:topsecret@127.0.0.1:1")
+    monkeypatch.setattr(s3_store, "PAUSE_SECONDS", 0.0)
     with pytest.raises(StoreError) as caught:
         open_store("s3://age/x").get("a")
     assert "topsecret" not in str(caught.value)
@@ -242,6 +244,7 @@ def test_an_error_of_the_file_system_names_the_path(tmp_path: Path):
 
 def test_an_unreachable_server_is_named(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr(s3_store, "PAUSE_SECONDS", 0.0)
     with pytest.raises(StoreError, match=r"s3://age/x/a: .*http://127\.0\.0\.1:1/.*check AWS_ENDPOINT_URL"):
         open_store("s3://age/x").get("a")
 

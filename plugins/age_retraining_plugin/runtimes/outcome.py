@@ -1,5 +1,6 @@
 """What the exit code of a command means to Airflow, the same in every runtime."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
@@ -8,10 +9,19 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from age_retraining_plugin.stage_metrics import send_numbers
 from age_tasks.errors import AgeTasksError, TooFewNewError
 
+INVALID_COMMAND_LINE = 2
+
+
+def _errors(base: type[AgeTasksError]) -> Iterator[type[AgeTasksError]]:
+    for error in base.__subclasses__():
+        yield error
+        yield from _errors(error)
+
+
 SKIP_EXIT_CODES = frozenset({TooFewNewError.exit_code})
 NON_RETRYABLE_EXIT_CODES = (
-    frozenset(error.exit_code for error in AgeTasksError.__subclasses__() if not error.retry_helps) - SKIP_EXIT_CODES
-)
+    frozenset(error.exit_code for error in _errors(AgeTasksError) if not error.retry_helps) | {INVALID_COMMAND_LINE}
+) - SKIP_EXIT_CODES
 
 
 class CommandFailedError(AirflowException):
