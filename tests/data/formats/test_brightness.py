@@ -117,3 +117,37 @@ def test_greyscale_of_12_bits_in_pgm_and_jpeg_2000_is_as_bright_as_their_headers
     samples = (RAMP * 4095).astype(">u2")
     (tmp_path / "a.pgm").write_bytes(b"P5 64 64 4095\n" + samples.tobytes())
     assert 124 < mean_of(tmp_path / "a.pgm") < 131
+
+
+def tiff_of_16_bits(samples: np.ndarray, order: str, packed: bool) -> bytes:
+    """In colour, of shape (rows, columns, 3), which Pillow doesn't write."""
+    rows, columns, channels = samples.shape
+    data = samples.astype(f"{order}u2").tobytes()
+    data = zlib.compress(data) if packed else data
+    fields = [
+        (TiffImagePlugin.IMAGEWIDTH, 1, columns),
+        (TiffImagePlugin.IMAGELENGTH, 1, rows),
+        (TiffImagePlugin.BITSPERSAMPLE, channels, 0),
+        (TiffImagePlugin.COMPRESSION, 1, 8 if packed else 1),
+        (TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 1, 2),
+        (TiffImagePlugin.STRIPOFFSETS, 1, 0),
+        (TiffImagePlugin.SAMPLESPERPIXEL, 1, channels),
+        (TiffImagePlugin.ROWSPERSTRIP, 1, rows),
+        (TiffImagePlugin.STRIPBYTECOUNTS, 1, len(data)),
+    ]
+    behind = 8 + 2 + 12 * len(fields) + 4
+    places = {TiffImagePlugin.BITSPERSAMPLE: behind, TiffImagePlugin.STRIPOFFSETS: behind + 2 * channels}
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}LH", 8, len(fields))
+    for tag, count, value in fields:
+        kind = 3 if tag == TiffImagePlugin.BITSPERSAMPLE else 4
+        head += struct.pack(f"{order}HHLL", tag, kind, count, places.get(tag, value))
+    return head + bytes(4) + struct.pack(f"{order}{channels}H", *[16] * channels) + data
+
+
+@pytest.mark.parametrize("bits", [8, 12, 14, 16])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_tiff_of_16_bits_in_colour_is_scaled(bits: int, order: str, packed: bool, tmp_path: Path):
+    samples = np.stack([RAMP * (2**bits - 1)] * 3, axis=2)
+    (tmp_path / "a.tif").write_bytes(tiff_of_16_bits(samples, order, packed))
+    assert 124 < mean_of(tmp_path / "a.tif") < 131
