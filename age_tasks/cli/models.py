@@ -20,7 +20,10 @@ def register(app: typer.Typer) -> None:
     @command(app, "predict", MODELS, fills=(CACHE, OUT))
     def predict(
         images: Annotated[
-            list[Path], typer.Argument(help="Images, folders, or tables (.csv, .tsv, .txt) with a column file_name.")
+            list[Path],
+            typer.Argument(
+                help="Images, folders, or tables (.csv, .tsv, .txt, .xlsx, .parquet) with a column file_name."
+            ),
         ],
         version: Annotated[
             str | None, typer.Option(metavar="N", help="The version's number in `history`; default: the champion.")

@@ -1,19 +1,26 @@
 """The one reader of tables that people hand in: labels, and lists of images to predict.
 
 What other programs write is read where it can mean only one thing, and said (`Table.read_as`): UTF-16 with its mark,
-semicolons or tabs, Excel's line `sep=`, empty cells behind the last column. Everything else is refused in one line.
+semicolons or tabs, Excel's line `sep=`, empty cells behind the last column, Excel workbooks (.xlsx), Parquet.
+Everything else is refused in one line.
 """
 
 import codecs
 import csv
 import io
+import math
 import re
+import warnings
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 from age_tasks.errors import LabelsError
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+MAX_UNPACKED_BYTES = 500_000_000  # of a workbook
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"  # what exporters leave around the names of columns
 _SEP_LINE = re.compile(r'\s*"?sep=(?P<separator>[,;\t|])"?[,;\t| ]*(\r\n|\r|\n|$)', re.IGNORECASE)
 _ENCODINGS = {  # by the first bytes, the longest first
@@ -23,7 +30,7 @@ _ENCODINGS = {  # by the first bytes, the longest first
     codecs.BOM_UTF16_BE: ("utf-16", "UTF-16"),
 }
 _OTHER_FILES = {  # by the first bytes
-    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an Excel workbook of the format before 2007 (.xls)",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an Excel workbook with a password or of the format before 2007 (.xls)",
     b"\x1f\x8b": "a file compressed by gzip",
     b"%PDF": "a PDF",
     b"<!DOCTYPE": "a web page, no table",
@@ -40,8 +47,8 @@ class Table:
         header: the names of the columns, without blanks and invisible characters around them.
         lines: the line of the file on which each row starts, from 1.
         rows: the cells, as many in each row as in the header.
-        encoding: such as `UTF-8`.
-        separator: between the cells.
+        encoding: such as `UTF-8`, or another format.
+        separator: between the cells; empty where the format is no text.
         plain: whether a reader of UTF-8 with commas gets the same.
     """
 
@@ -55,7 +62,7 @@ class Table:
     @property
     def read_as(self) -> str:
         """Encoding and separator in words."""
-        return f"{self.encoding}, {SEPARATORS[self.separator]}"
+        return f"{self.encoding}, {SEPARATORS[self.separator]}" if self.separator else self.encoding
 
     def column(self, name: str) -> list[str]:
         """The cells of a column."""
@@ -75,10 +82,17 @@ def read_table(data: bytes, name: str, columns: Sequence[str]) -> Table:
     for start, kind in _OTHER_FILES.items():
         if data.startswith(start):
             raise LabelsError(f"{name} is {kind}; save it as CSV in UTF-8")
-    text, encoding = _decode(data, name)
-    text, lines_before, declared = _without_sep_line(text)
-    separator = _separator(text, columns, declared)
-    rows = _numbered_rows(text, separator, name, lines_before)
+    separator, plain = "", False
+    if data.startswith(b"PK\x03\x04"):
+        rows, encoding = _workbook_rows(data, name, columns)
+    elif data.startswith(b"PAR1"):
+        rows, encoding = _parquet_rows(data, name), "Parquet"
+    else:
+        text, encoding = _decode(data, name)
+        text, lines_before, declared = _without_sep_line(text)
+        separator = _separator(text, columns, declared)
+        rows = _numbered_rows(text, separator, name, lines_before)
+        plain = encoding == "UTF-8" and separator == "," and not declared and ', "' not in text
     first, header = next(rows, (1, []))
     expected = f"'{','.join(columns)}'"
     if not header:
@@ -89,7 +103,6 @@ def read_table(data: bytes, name: str, columns: Sequence[str]) -> Table:
     if not lines:
         example = "image.jpg,34" if "real_age" in columns else "image.jpg"
         raise LabelsError(f"{name} has a header but no rows; add a line such as '{example}' for each image")
-    plain = encoding == "UTF-8" and separator == "," and not declared and ', "' not in text
     return Table(header, lines, cells, encoding, separator, plain)
 
 
@@ -202,8 +215,7 @@ def _fitting_rows(
             if len(cells) < width or any(cell.strip() for cell in cells[width:]):
                 raise LabelsError(
                     f"{name} line {line}: {len(cells)} values where the header has {width}: "
-                    f"{separator.join(cells)[:80]!r}; quote a file name that contains "
-                    f"{_SINGULAR[separator]}, and write decimals with a point"
+                    f"{(separator or ',').join(cells)[:80]!r}; {_CURES[separator]}"
                 )
             cells = cells[:width]
         lines.append(line)
@@ -211,4 +223,91 @@ def _fitting_rows(
     return lines, fitting
 
 
-_SINGULAR = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
+_CURES = {
+    separator: f"quote a file name that contains {what}, and write decimals with a point"
+    for separator, what in ((",", "a comma"), (";", "a semicolon"), ("\t", "a tab"), ("|", "a vertical bar"))
+} | {"": "give each column of the sheet a name in its first row"}
+
+
+def _workbook_rows(data: bytes, name: str, columns: Sequence[str]) -> tuple[Iterator[tuple[int, list[str]]], str]:
+    """The rows of the only sheet that has the columns, of several without them the first; and what was read."""
+    try:
+        import openpyxl  # rarely needed
+    except ImportError:
+        raise LabelsError(
+            f"{name} is an Excel workbook, read with openpyxl: pip install openpyxl, or save it as CSV in UTF-8"
+        ) from None
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(each.file_size for each in archive.infolist())
+        if unpacked > MAX_UNPACKED_BYTES:
+            raise LabelsError(
+                f"{name}: {unpacked / 1e6:,.0f} MB unpacked; of a workbook at most {MAX_UNPACKED_BYTES / 1e6:.0f} MB "
+                "are read: save it as CSV in UTF-8"
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what the sheets have besides cells
+            workbook = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+            sheets = {sheet.title: list(_sheet_rows(sheet)) for sheet in workbook.worksheets}
+    except LabelsError:
+        raise
+    except Exception as error:  # of the archive, its XML, or openpyxl, which has no base class for them
+        raise LabelsError(
+            f"{name} is an archive, but no Excel workbook that opens ({type(error).__name__}); save it as CSV in UTF-8"
+        ) from None
+    fitting = [title for title, rows in sheets.items() if rows and set(columns) <= set(_clean_header(rows[0][1]))]
+    if len(fitting) > 1:
+        raise LabelsError(
+            f"{name}: the sheets {', '.join(map(shown, fitting))} have the columns {','.join(columns)}; keep one"
+        )
+    title = next(iter(fitting or sheets), "")
+    return iter(sheets.get(title, [])), f"Excel workbook, sheet {shown(title)}"
+
+
+def _sheet_rows(sheet: Any) -> Iterator[tuple[int, list[str]]]:
+    width = 0  # of the rows so far: a row ends at its last cell
+    sheet.reset_dimensions()  # what the file says of its size need not be true
+    for line, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
+        texts = [_text(cell) for cell in cells]
+        if any(text.strip() for text in texts):
+            width = max(width, len(texts))
+            yield line, texts + [""] * (width - len(texts))
+
+
+def _parquet_rows(data: bytes, name: str) -> Iterator[tuple[int, list[str]]]:
+    """The columns of a Parquet file that hold texts, numbers or times; its rows count from 2, as in a CSV file."""
+    try:
+        import pyarrow.parquet  # rarely needed, and not always installed
+    except ImportError:
+        raise LabelsError(
+            f"{name} is a Parquet file, which is read with pyarrow: pip install pyarrow, or save it as CSV in UTF-8"
+        ) from None
+    try:
+        file = pyarrow.parquet.ParquetFile(io.BytesIO(data))
+        kept = [at for at, field in enumerate(file.schema_arrow) if _is_simple(str(field.type))]
+        names = [file.schema_arrow.names[at] for at in kept]
+        table = file.read(columns=list(dict.fromkeys(names)))
+        cells = [[_text(value) for value in column.to_pylist()] for column in table.columns]
+    except Exception as error:  # of pyarrow, whose errors for damaged files have no base class
+        raise LabelsError(
+            f"{name} is a Parquet file that can't be read ({type(error).__name__}); write it again, or as CSV in UTF-8"
+        ) from None
+    return chain([(1, table.column_names)], enumerate(map(list, zip(*cells, strict=True)), start=2))
+
+
+def _is_simple(arrow_type: str) -> bool:
+    return arrow_type.startswith(
+        ("string", "large_string", "int", "uint", "float", "double", "half", "bool", "date")
+    ) or (arrow_type.startswith(("timestamp", "decimal", "dictionary<values=string")))
+
+
+def _text(cell: object) -> str:
+    """A cell as a person would write it into a CSV file."""
+    match cell:
+        case None:
+            return ""
+        case str():
+            return cell
+        case float():
+            return "" if math.isnan(cell) else repr(cell).removesuffix(".0")
+    return str(cell)

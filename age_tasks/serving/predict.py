@@ -23,7 +23,7 @@ from age_tasks.serving.input_checks import warnings_for
 from age_tasks.store.base import Store
 
 BATCH = 32
-TABLES = {".csv", ".tsv", ".txt"}  # file names that end so are tables; others are images
+TABLES = {".csv", ".tsv", ".txt", ".xlsx", ".parquet"}  # file names that end so are tables; others are images
 COLUMNS = ["file", "age", "low", "high", "warning", "problem"]
 
 

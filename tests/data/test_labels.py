@@ -48,7 +48,7 @@ def test_valid_variants_of_the_format_are_read(data: bytes):
         (b"file_name,real_age,note\na.jpg,34\n", "line 2: 2 values where the header has 3"),
         ("file_name,real_age\n".encode("utf-16-le"), "UTF-16 without its byte-order mark"),
         ("file_name,real_age\na.jpg,3\n".encode("utf-16")[:-1], "byte 55 of 55 is not UTF-16.*cut off"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", r"an Excel workbook of the format before 2007 \(.xls\)"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", r"an Excel workbook with a password or of the format before 2007"),
         (b"<!DOCTYPE html><title>Sign in</title>", "a web page"),
         (b"\x1f\x8b\x08\0", "compressed by gzip"),
         (b"sep=;\n", "is empty"),

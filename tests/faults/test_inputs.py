@@ -238,7 +238,7 @@ FILES = {
     "half a character": (HEADER + b"a\xed\xa0\x80.jpg,30\n", "line 2: byte 0xed is not UTF-8"),
     "a character cut off": (HEADER + b"a.jpg,30\n\xf0\x9f\x98", "line 3: byte 0xf0 is not UTF-8"),
     "a NUL": (HEADER + b"a.jpg,1\nb\0.jpg,3\n", "line 3: a NUL character"),
-    "a spreadsheet's own format": (b"PK\x03\x04\x14\0\x06\0", "line 1: a NUL character"),
+    "a spreadsheet's own format": (b"PK\x03\x04\x14\0\x06\0", "is an archive, but no Excel workbook"),
     "a picture": (image_file(1), "line 1: byte 0x89 is not UTF-8"),
     "an open quote": (HEADER + b'"a.jpg,30\nb.jpg,31\n', "line 2: .*check the quotes"),
     "text behind a quote": (HEADER + b'"a"b.jpg,30\n', "line 2: .*check the quotes"),
