@@ -121,7 +121,7 @@ def _decode(data: bytes, name: str) -> tuple[str, str]:
     except UnicodeDecodeError as error:
         if encoding != "UTF-8":
             raise LabelsError(
-                f"{name}: byte {error.start + 1} of {len(data)} is not {encoding}, as which its first bytes declare "
+                f"{name} byte {error.start + 1} of {len(data)} is not {encoding}, as which its first bytes declare "
                 "it; the file may be cut off: save it again, as UTF-8"
             ) from None
         line = data.count(b"\n", 0, error.start) + 1
