@@ -11,7 +11,7 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException
 
 from age_tasks.environment import Locations
-from age_tasks.errors import StoreError
+from age_tasks.errors import SettingsError, StoreError
 from age_tasks.registry.promotions import published_before
 from age_tasks.store import open_store
 
@@ -131,6 +131,6 @@ def _side_by_side(candidate: dict[str, Any], champion: dict[str, Any] | None) ->
 
 def _published(model_sha256: str) -> bool:
     """Whether this model was promoted before; then there is nothing to decide."""
-    with contextlib.suppress(StoreError):  # if the store can't be read here, ask
+    with contextlib.suppress(StoreError, SettingsError):  # if the store can't be read here, ask
         return published_before(open_store(Locations.from_env().store), model_sha256) is not None
     return False

@@ -2,6 +2,7 @@
 
 import json
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -27,6 +28,7 @@ from age_tasks.store.s3 import ATTEMPTS
 from tests.faults.faulty_proxy import FAULTS, FaultyProxy, faulty_proxy, first, some
 from tests.faults.tally import Tally
 from tests.support.builders import NOT_EXPORTED
+from tests.support.s3_server import serve_s3
 from tests.support.settings import point_at
 
 ALWAYS = 10_000
@@ -188,6 +190,27 @@ def test_a_stalled_server_is_given_up_within_minutes(s3, tmp_path: Path, monkeyp
         assert lasting < 240
         assert "Read timeout on endpoint URL" in error
         tally.note("storage_stalls", passing_seconds=round(passing), lasting_seconds=round(lasting))
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+def test_a_run_goes_on_after_its_server_was_stopped_for_20_seconds(
+    tmp_path: Path, sample: Sample, monkeypatch, tally: Tally
+):
+    """`validate`, with a real server that ends and is started again."""
+    with tally.attempt("storage_stalls", 1), serve_s3(tmp_path) as served:
+        for name, value in served.items():
+            monkeypatch.setenv(name, value)
+        point_at(monkeypatch, tmp_path, sample.labels)
+        monkeypatch.setenv("AGE_STORE", f"{BUCKET}/away")
+        assert main(["snapshot", "--run", "monday", "--recipe", "demo"]) == 0
+        served.stop()
+        back = threading.Timer(20, served.start)
+        back.start()
+        began = time.monotonic()
+        assert main(["validate", "--run", "monday"]) == 0
+        assert time.monotonic() - began > 20
+        back.join()
 
 
 @pytest.mark.faults

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from age_tasks.environment import PROJECT
@@ -56,12 +56,19 @@ use = egg:swift#dlo
 )
 
 
+class Served(dict[str, str]):
+    """The variables that reach the server; `stop` ends the process that takes requests, `start` starts it again."""
+
+    stop: Callable[[], None]
+    start: Callable[[], None]
+
+
 class NotPossibleHere(RuntimeError):
     """This machine lacks something that the server needs."""
 
 
 @contextlib.contextmanager
-def serve_s3(folder: Path) -> Iterator[dict[str, str]]:
+def serve_s3(folder: Path) -> Iterator[Served]:
     """Serve S3 from an empty `folder`, with an empty bucket `age`; yields the variables that reach it.
 
     Raises:
@@ -80,13 +87,18 @@ def serve_s3(folder: Path) -> Iterator[dict[str, str]]:
     (folder / "proxy.conf").write_text(PROXY.format(port=proxy, nobody=nobody, folder=folder))
     with contextlib.ExitStack() as stack:
         log = stack.enter_context((folder / "log").open("w"))
-        servers = []
-        for name in (*names, "proxy"):
+        servers: list[subprocess.Popen] = []
+
+        def launch(name: str) -> None:
             arguments = [str(folder), str(folder / f"{name}.conf"), f"{name}-server"]
             command = [sys.executable, "-m", "tests.programs.swift_server", *arguments]
             servers.append(subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log, start_new_session=True))
             stack.callback(_stop, servers[-1])
-        variables = KEYS | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy}", "no_proxy": "127.0.0.1"}
+
+        for name in (*names, "proxy"):
+            launch(name)
+        variables = Served(KEYS | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy}", "no_proxy": "127.0.0.1"})
+        variables.stop, variables.start = lambda: _stop(servers[-1]), lambda: launch("proxy")
         _make_bucket(variables, servers, folder / "log")
         yield variables
 
