@@ -365,6 +365,8 @@ def _connection(error: Exception, request: Request) -> Failure:
         if "CERTIFICATE_VERIFY_FAILED" in str(error) or "match" in cause:
             return Failure(f"the server's certificate is not accepted ({_reason(cause)})", cure)
         return Failure(f"{cause} (in {request.attempts} attempts)", NETWORK, passes=True)
+    if "Failed to parse" in cause:  # by urllib3, of an address that botocore did not check
+        return Failure(f"an address can't be read ({_reason(cause)})", "correct HTTP_PROXY and HTTPS_PROXY")
     if isinstance(error, ProxyConnectionError):
         return Failure(cause, f"check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or {LATER}", passes=True)
     if isinstance(error, ResponseParserError):
@@ -429,6 +431,8 @@ def _configuration(error: Exception, request: Request) -> Failure | None:
 def _variable_of(text: str) -> str:
     """The AWS variable whose value, or the host in it, an error's text contains."""
     for name, value in sorted(os.environ.items()):
+        if name.startswith("AWS_") and name in text:
+            return name
         if name.startswith("AWS_") and name not in SECRETS and value not in {"true", "false"} and len(value) > 1:
             host = _origin(value).partition("://")[2].partition(":")[0]
             if value in text or (host and host in text):
@@ -458,8 +462,11 @@ def check_settings(session: Any, where: str) -> tuple[str, ...]:
             break
     region = session.get_config_variable("region")
     if region and not _REGION.fullmatch(region):
+        named = (
+            REGION if os.environ.get(REGION) else f"region in {shown(os.environ.get(CONFIG_FILE) or '~/.aws/config')}"
+        )
         raise SettingsError(
-            f"{where}: {REGION}={shown(region)!r} is not the name of a region; write it without blanks, as us-east-1"
+            f"{where}: {named}={shown(region)!r} is not the name of a region; write it without blanks, as us-east-1"
         )
     bundle = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
     if bundle:

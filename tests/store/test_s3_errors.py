@@ -256,6 +256,11 @@ def test_a_server_that_wants_the_bucket_in_the_host_name_gets_it(server: Answeri
         ({"AWS_ENDPOINT_URL": "http://me:pa55word@host:x"}, "AWS_ENDPOINT_URL='http://host:x'"),
         ({"AWS_ENDPOINT_URL_S3": "ftp://host"}, "AWS_ENDPOINT_URL_S3='ftp://host'"),
         ({"AWS_ENDPOINT_URL": "http://ho st:9000"}, "AWS_ENDPOINT_URL='http://ho st:9000'"),
+        ({"AWS_CA_BUNDLE": " "}, "AWS_CA_BUNDLE"),
+        ({"HTTP_PROXY": "nonsense:x", "AWS_ENDPOINT_URL": "http://s3.invalid:9000"},
+         "'nonsense:x'.*correct HTTP_PROXY"),
+        ({"AWS_CONFIG_FILE": "{blank}", "AWS_DEFAULT_REGION": ""}, "region in .*blank='us east'"),
+        ({"AWS_CONFIG_FILE": "{style}"}, "sideways.*correct AWS_CONFIG_FILE|sideways.*style"),
         ({"AWS_RETRY_MODE": "often"}, "^$|AWS_RETRY_MODE"),
         ({"AWS_MAX_ATTEMPTS": "several"}, "^$|AWS_MAX_ATTEMPTS"),
         ({"AWS_DEFAULTS_MODE": "nonsense"}, "AWS_DEFAULTS_MODE"),
@@ -278,8 +283,11 @@ def test_a_wrong_setting_of_the_client_is_named(
 ):
     (tmp_path / "broken").write_text("[default\nregion = x\n= y\n")
     (tmp_path / "binary").write_bytes(b"[default]\n\xff\xfe = \x00\n")
+    (tmp_path / "blank").write_text("[default]\nregion = us east\n")
+    (tmp_path / "style").write_text("[default]\ns3 =\n  addressing_style = sideways\n")
     for name, value in variables.items():
-        monkeypatch.setenv(name, value.format(broken=tmp_path / "broken", binary=tmp_path / "binary"))
+        files = {file: tmp_path / file for file in ("broken", "binary", "blank", "style")}
+        monkeypatch.setenv(name, value.format(**files))
         if not value:
             monkeypatch.delenv(name)
     try:
