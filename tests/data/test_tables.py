@@ -89,6 +89,7 @@ def test_mutated_workbooks_are_read_or_refused_in_one_line():
             assert str(error).isprintable()  # noqa: PT017
 
 
+@pytest.mark.slow
 def test_a_workbook_of_a_hundred_thousand_rows_is_read_within_30_seconds():
     book, out = openpyxl.Workbook(write_only=True), io.BytesIO()
     sheet = book.create_sheet("Labels")

@@ -7,22 +7,23 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-# Folders and modules that import TensorFlow or Airflow, or whose tests all start processes that do.
+# Folders and modules that import TensorFlow or Airflow, whose tests all start processes that do, or that take long.
 SLOW_MODULES = (
     "dags",
     "docker",
     "e2e",
-    "faults/test_kills.py",
-    "faults/test_soak.py",
+    "faults",
     "plugins",
+    "serving/test_litert.py",
     "stages/test__train.py",
     "stages/test_finetune.py",
-    "serving/test_litert.py",
+    "stages/test_validate.py",
+    "store/test_s3_errors.py",
     "test_security.py",
     "training",
 )
-# What trains, starts Airflow or installs the package: every test that uses it is slow.
-SLOW_FIXTURES = {"airflow", "airflow_process", "api_server", "finished", "installed", "undisturbed"}
+# What trains, starts Airflow or an S3 server, or installs the package: every test that uses it is slow.
+SLOW_FIXTURES = {"airflow", "airflow_process", "api_server", "finished", "installed", "s3", "s3_server", "undisturbed"}
 FORBIDDEN = ("tensorflow", "keras", "airflow")
 
 
@@ -37,8 +38,10 @@ def is_slow_module(path: Path) -> bool:
 
 
 def uses_slow_fixture(item: pytest.Item) -> bool:
-    """Whether the test uses a slow fixture, be it through another one."""
-    return not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+    """Whether the test uses a slow fixture, be it through another one or as the parameter of one (`store`)."""
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    names = {*getattr(item, "fixturenames", ()), *(each for each in parameters if isinstance(each, str))}
+    return not SLOW_FIXTURES.isdisjoint(names)
 
 
 def forbid_imports() -> None:
