@@ -45,7 +45,7 @@ def test_a_folder_is_predicted_into_a_table(model: FileStore, sample, tmp_path: 
     assert main(["predict", str(folder), "--out", str(out)]) == 0
     table = pd.read_csv(out, keep_default_na=False).set_index("file")
     assert len(table) == 5
-    assert table.loc[str(folder / "page.jpg"), "problem"] == "not an image: an HTML page"
+    assert table.loc[str(folder / "page.jpg"), "problem"].startswith("not an image: an HTML page")
     assert (table["age"] != "").sum() == 4
 
 
