@@ -54,14 +54,14 @@ class Champion:
 
 
 def execute(run: Workspace, config: Config) -> Summary:
-    splits, settings = read_splits(run), config.evaluate
+    splits, folder, settings = read_splits(run), images_of(run), config.evaluate
     all_images = pd.concat(splits.values())
     predictions = splits["test"][["file_name", "sha256", "real_age"]].copy()
     for name in MODELS:
         predictions = with_ages(run, name, "test", predictions)
     comparison, models = None, list(MODELS)
     if champion := fetch_champion(run):
-        predictions["champion"] = score_champion(champion, predictions, run, config)
+        predictions["champion"] = score_champion(champion, predictions, folder, run, config)
         comparison = compare_with_champion(champion, predictions, all_images, settings)
         models.append("champion")
     validation = with_ages(run, "finetune", "val", splits["val"])
@@ -71,10 +71,10 @@ def execute(run: Workspace, config: Config) -> Summary:
     (run.output_dir / "metrics.json").write_bytes(metrics.to_bytes())
     (run.output_dir / "predictions.csv").write_text(as_csv(predictions))
     ages.to_csv(run.output_dir / "by_age.csv", index=False)
-    _draw(run, predictions, ages, metrics.interval.groups)
+    _draw(run, folder, predictions, ages, metrics.interval.groups)
     if champion and comparison:
         _draw_comparison(run, champion, comparison, all_images)
-    _write_label_issues(run)
+    _write_label_issues(run, folder)
     (run.output_dir / "report.html").write_text(report_from_run(run, run.output_dir, gate=None))
     return _summary(metrics)
 
@@ -120,7 +120,9 @@ def fetch_champion(run: Workspace) -> Champion | None:
     return Champion(entry, folder, fetch_version(run.store, entry.version, folder))
 
 
-def score_champion(champion: Champion, images: pd.DataFrame, run: Workspace, config: Config) -> np.ndarray:
+def score_champion(
+    champion: Champion, images: pd.DataFrame, folder: ImageFolder, run: Workspace, config: Config
+) -> np.ndarray:
     """The champion's predicted ages in years, shape (images,), by the same code as the candidate's."""
     # Imported here, since it brings TensorFlow, which the first run, without a champion, does not need.
     from age_tasks.training.inference import predict_ages
@@ -130,7 +132,7 @@ def score_champion(champion: Champion, images: pd.DataFrame, run: Workspace, con
         update={"augmentation": stored_augmentation(champion.manifest.model_dump(include={"augmentation", "views"}))}
     )
     network = load_network(champion.folder / "model.keras")
-    return predict_ages(network, images, images_of(run), run.cache, as_trained).round(3)
+    return predict_ages(network, images, folder, run.cache, as_trained).round(3)
 
 
 def compare_with_champion(
@@ -160,8 +162,14 @@ def compare_with_champion(
     )
 
 
-def _draw(run: Workspace, predictions: pd.DataFrame, ages: pd.DataFrame, groups: Sequence[IntervalGroup]) -> None:
-    faces = _faces(largest_errors(predictions), images_of(run), "finetune", "{real:g} → {other:.0f}")
+def _draw(
+    run: Workspace,
+    folder: ImageFolder,
+    predictions: pd.DataFrame,
+    ages: pd.DataFrame,
+    groups: Sequence[IntervalGroup],
+) -> None:
+    faces = _faces(largest_errors(predictions), folder, "finetune", "{real:g} → {other:.0f}")
     plots = {
         "interval_held": figures.interval_held(predictions, "finetune", groups),
         "predicted_against_real": figures.predicted_against_real(predictions, "finetune"),
@@ -182,14 +190,14 @@ def _draw_comparison(
     figures.save(figures.difference_by_age(comparison), run.output_dir / "against_champion.png")
 
 
-def _write_label_issues(run: Workspace) -> None:
+def _write_label_issues(run: Workspace, folder: ImageFolder) -> None:
     """The labels that disagree most with their out-of-fold age, for a labeller to check."""
     if "out_of_fold.csv" not in run.require_record("baseline").outputs:
         return  # its features had no room in the cache
     table = pd.read_csv(run.input("baseline", "out_of_fold.csv"), dtype={"file_name": "str"}, keep_default_na=False)
     issues = rank_by_label_error(table).head(LABELS_TO_LOOK_AT)
     (run.output_dir / "labels_to_look_at.csv").write_text(as_csv(issues))
-    faces = _faces(first_label_issues(issues), images_of(run), "other_age", "{real:g}, or {other:.0f}?")
+    faces = _faces(first_label_issues(issues), folder, "other_age", "{real:g}, or {other:.0f}?")
     sheet = figures.face_sheet(faces, title="Labels to look at: label, or other age?")
     figures.save(sheet, run.output_dir / "labels_to_look_at.png")
 

@@ -53,7 +53,7 @@ def execute(run: Workspace, config: Config) -> Summary:
     if export:
         if export["file"]:
             files[export["file"]] = run.scratch / export["file"]
-        summary |= promote_candidate(run, files, _facts(run, config, gate, export), answer)
+        summary |= promote_candidate(run, files, _facts(run, config, gate, export, splits["train"]), answer)
         summary["export"] = export["problem"] or f"same ages within {export['largest_difference']:.4f} years"
     run.store.put(report_key, files["report.html"])  # last, since it says that the model is published
     if publish and MLflowVariables.from_env().uri:
@@ -70,25 +70,28 @@ def _files(run: Workspace) -> dict[str, Path]:
 
 def _export(run: Workspace, test: pd.DataFrame, size: int) -> dict[str, Any]:
     """Export the model to LiteRT, and compare both on the first test images."""
-    images = [images_of(run).path(name) for name in test["file_name"].head(COMPARED)]
+    folder = images_of(run)  # once: on S3 it lists the bucket
+    images = [folder.path(name) for name in test["file_name"].head(COMPARED)]
     return export_checked(run.input("finetune", "model.keras"), images, size, run.scratch / "model.tflite")
 
 
-def _facts(run: Workspace, config: Config, gate: GateResult, export: dict[str, Any]) -> dict[str, Any]:
+def _facts(
+    run: Workspace, config: Config, gate: GateResult, export: dict[str, Any], train: pd.DataFrame
+) -> dict[str, Any]:
     """What the version's manifest says beside its files."""
     size = config.model.image_size
     return {
         "gate": gate.model_dump(mode="json"),
         "augmentation": config.augmentation.model_dump(),
-        "usual": _input_floor(run, size),
+        "usual": _input_floor(run, train, size),
         **model_signature(size),
         "export": export,
     }
 
 
-def _input_floor(run: Workspace, size: int) -> dict[str, float]:
+def _input_floor(run: Workspace, train: pd.DataFrame, size: int) -> dict[str, float]:
     """The image quality that nearly all training images reach, estimated on a sample."""
-    train, folder = read_splits(run)["train"], images_of(run)
+    folder = images_of(run)
     sample = train["file_name"].sample(min(QUALITY_SAMPLE, len(train)), random_state=0)
     return training_floor((folder.path(name) for name in sample), size)
 
