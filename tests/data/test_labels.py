@@ -127,6 +127,14 @@ def test_names_are_normalised_and_only_ascii_blanks_are_stripped():
     assert labels["file_name"].tolist() == ["a.jpg", "a/b.jpg", "s/c.jpg", "d.jpg", "\u3000e.jpg", "f.jpg"]
 
 
+@pytest.mark.parametrize(
+    ("written", "real"), [("./a.jpg", "a.jpg"), ("s//b.jpg", "s/b.jpg"), ("e\u0301.jpg", "\u00e9.jpg")]
+)
+def test_a_snapshot_writes_file_names_as_the_images_folder_does(written: str, real: str):
+    data = f"file_name,real_age\n{written},38\n".encode()
+    assert parse_labels(data, "").frozen(data, [real]).decode() == f"file_name,real_age\n{real},38\n"
+
+
 def test_a_plain_file_is_frozen_as_it_is_and_another_as_a_plain_one_with_every_row_on_its_line():
     plain = b"file_name,real_age,note\r\na.jpg,3,x\r\n"
     assert parse_labels(plain, "").frozen(plain, ["a.jpg"]) == plain
