@@ -12,7 +12,7 @@ from age_tasks.cli.stage import Again
 from age_tasks.environment import Locations, StageVariables
 from age_tasks.pipeline import PIPELINE
 from age_tasks.runs.keys import new_run_key
-from age_tasks.runs.run import open_run
+from age_tasks.runs.run import find_run, open_run
 from age_tasks.store import open_store
 
 FIRST, *LATER = PIPELINE
@@ -51,7 +51,7 @@ def register(app: typer.Typer, main: Main) -> None:
         for stage in LATER:
             if code := run_isolated(main, [stage], env):
                 return code
-        return _print_summary(key, locations)
+        return _print_summary(find_run(key, lambda: open_store(locations.store)), locations)
 
     @command(app, "summary", STAGES)
     def summary(
@@ -61,7 +61,8 @@ def register(app: typer.Typer, main: Main) -> None:
         from age_tasks.reports.run_summary import newest_started
 
         locations = Locations.from_env()
-        return _print_summary(run or newest_started(open_store(locations.store)), locations)
+        store = open_store(locations.store)
+        return _print_summary(find_run(run, lambda: store) if run else newest_started(store), locations)
 
 
 def _print_summary(key: str, locations: Locations) -> int:

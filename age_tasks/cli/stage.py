@@ -16,10 +16,10 @@ from age_tasks.environment import Locations, StageVariables
 from age_tasks.errors import AgeTasksError, MissingInputError, TooFewNewError
 from age_tasks.pipeline import PIPELINE, load_stage
 from age_tasks.resources import package_path
-from age_tasks.runs.keys import new_run_key
+from age_tasks.runs.keys import new_run_key, safe_run_key
 from age_tasks.runs.listing import newest_run
 from age_tasks.runs.records import StageRecord, describe
-from age_tasks.runs.run import Workspace, open_run, start_run
+from age_tasks.runs.run import Workspace, find_run, open_run, start_run
 from age_tasks.runs.runner import execute_stage
 from age_tasks.store import open_store
 
@@ -64,11 +64,15 @@ def _stage_command(name: str) -> Callable[..., int]:
         again: Again = False,
     ) -> int:
         variables, locations = StageVariables.from_env(), Locations.from_env()
-        key = run or variables.run or _default_run(name, locations)
+        run_id, starts = run or variables.run, not PIPELINE[name].needs.inputs
+        if not run_id:
+            key = _default_run(name, locations)
+        else:
+            key = safe_run_key(run_id) if starts else find_run(run_id, lambda: open_store(locations.store))
         with open_run(key, locations) as opened:
             config = _config(name, opened, recipe, assignments)
-            if not PIPELINE[name].needs.inputs:
-                start_run(opened, config, locations)
+            if starts:
+                start_run(opened, config, locations, run_id)
             log.info("%s of run %s", name, opened.key)
             return _execute(name, opened, config, again or variables.again)
 

@@ -7,6 +7,7 @@ results/<stage>/<fingerprint>.json       the run that made this result, so that 
 latest/<stage>/<time>__<run key>         an empty object for each success, the newest first by name
 """
 
+import hashlib
 import re
 import secrets
 from datetime import UTC, datetime
@@ -14,7 +15,15 @@ from datetime import UTC, datetime
 from age_tasks.errors import SettingsError
 
 RECORD = "stage.json"
-_RUN_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+LONGEST_KEY = 200
+_RUN_KEY = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST_KEY - 1}}}")
+# The ids that Airflow makes itself, and what `former_run_key` makes of them, which is one-to-one.
+_AIRFLOW_ID = re.compile(
+    r"[a-z_]+__[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?\+00:00(_[A-Za-z0-9]+)?"
+)
+_AIRFLOW_KEY = re.compile(_AIRFLOW_ID.pattern.replace(":", "-").replace(r"\+", "-"))
+_DIGEST_LENGTH = 20
+_WITH_DIGEST = re.compile(rf".*--[0-9a-f]{{{_DIGEST_LENGTH}}}")
 _END_OF_TIME = 10**14  # milliseconds since 1970; what is left until then sorts the newest first
 
 
@@ -23,15 +32,33 @@ def new_run_key(prefix: str = "hand") -> str:
     return f"{prefix}__{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
-def safe_run_key(name: str) -> str:
-    """An Airflow run id as a folder name: `manual__2026-11-22T10:15:00+00:00` loses `:` and `+`.
+def safe_run_key(run_id: str) -> str:
+    """The folder of a run with this id; two ids never have the same.
+
+    An id that can be a folder name is one. Of the ids that Airflow makes, `manual__2026-11-22T10:15:00+00:00` loses `:`
+    and `+`. Any other id, and one that looks like such a result, gets a digest: `set:a` is `set-a--8b1c…`.
 
     Raises:
         SettingsError: nothing usable is left, or it is longer than 200 characters.
     """
-    key = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)
+    key = former_run_key(run_id)
+    if _AIRFLOW_ID.fullmatch(run_id):
+        return key
+    if key == run_id and not _AIRFLOW_KEY.fullmatch(key) and not _WITH_DIGEST.fullmatch(key):
+        return key
+    digest = hashlib.sha256(run_id.encode(errors="surrogatepass")).hexdigest()[:_DIGEST_LENGTH]
+    return f"{key[: LONGEST_KEY - 2 - _DIGEST_LENGTH]}--{digest}"
+
+
+def former_run_key(run_id: str) -> str:
+    """The folder that versions before 0.2 gave the id; other ids could have the same.
+
+    Raises:
+        SettingsError: as `safe_run_key`.
+    """
+    key = re.sub(r"[^A-Za-z0-9_.-]+", "-", run_id)
     if not _RUN_KEY.fullmatch(key):
-        raise SettingsError(f"run '{name}' can't be a folder name: use letters, digits, '_', '.', '-', at most 200")
+        raise SettingsError(f"run {run_id!r} can't be a folder name: use letters, digits, '_', '.', '-', at most 200")
     return key
 
 

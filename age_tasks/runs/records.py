@@ -47,8 +47,12 @@ class StageRecord(Document):
 
 
 class RunSettings(Document):
-    """`run.json`: what a run was started with. `config` holds the settings by section; `created` is ISO in UTC."""
+    """`run.json`: what a run was started with. `config` holds the settings by section; `created` is ISO in UTC.
 
+    `id` is what people or Airflow call the run; versions before 0.2 wrote none.
+    """
+
+    id: str = ""
     config: dict[str, Any]
     labels: str
     images: str

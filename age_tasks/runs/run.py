@@ -2,14 +2,14 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from age_tasks.config import Config, config_from_stored
 from age_tasks.environment import Locations
-from age_tasks.errors import MissingInputError, NotFoundError
-from age_tasks.runs.keys import record_file, run_file, safe_run_key, stage_folder
+from age_tasks.errors import MissingInputError, NotFoundError, SettingsError, StoreError
+from age_tasks.runs.keys import former_run_key, record_file, run_file, safe_run_key, stage_folder
 from age_tasks.runs.records import RunSettings, StageRecord, now
 from age_tasks.store import open_store
 from age_tasks.store.base import Store, check_key, file_sha256
@@ -142,18 +142,55 @@ class Workspace(StoredRun):
         return full_disk_named({"TMPDIR": self.scratch, "AGE_CACHE": self.cache})
 
 
+def find_run(run_id: str, store: Callable[[], Store]) -> str:
+    """The key of the run with this id, also where a version before 0.2 started it; the id may be a folder's name too.
+
+    Args:
+        store: opens the store, which is asked only about ids whose folder had another name before.
+
+    Raises:
+        SettingsError: the id can't be a folder name.
+    """
+    key, former = safe_run_key(run_id), former_run_key(run_id)
+    if key == former or (run := StoredRun(key, opened := store())).started():
+        return key
+    run = StoredRun(former, opened)
+    return former if run.started() and (former == run_id or not run.settings().id) else key
+
+
 @contextlib.contextmanager
 def open_run(key: str, locations: Locations) -> Iterator[Workspace]:
-    """The run `key` with a scratch folder that lives as long as the context."""
+    """The run in the folder `key`, with a scratch folder that lives as long as the context.
+
+    Raises:
+        SettingsError: it can't be the name of a folder.
+    """
+    if former_run_key(key) != key:
+        raise SettingsError(f"{key!r} is not the folder of a run")
     with tempfile.TemporaryDirectory(prefix="age-") as scratch:
-        run = Workspace(safe_run_key(key), open_store(locations.store), locations.cache, Path(scratch))
+        run = Workspace(key, open_store(locations.store), locations.cache, Path(scratch))
         run.output_dir.mkdir()
         yield run
 
 
-def start_run(run: StoredRun, config: Config, locations: Locations) -> None:
-    """Write `run.json`, which every stage of the run reads its settings from."""
+def start_run(run: StoredRun, config: Config, locations: Locations, run_id: str = "") -> None:
+    """Write `run.json`, which every stage of the run reads its settings from.
+
+    Args:
+        run_id: what the run was started as; default: its key.
+
+    Raises:
+        SettingsError: the folder belongs to a run with another id, which happens on disks that take `a` and `A` for
+            one name.
+    """
+    run_id = run_id or run.key
+    with contextlib.suppress(StoreError, MissingInputError):  # none yet, or one to replace
+        if (other := run.settings().id) not in {"", run_id}:
+            raise SettingsError(
+                f"run {run_id!r} would replace run {other!r}: {run.store.where(run_file(run.key))} can't hold both; "
+                "choose another run id"
+            )
     settings = RunSettings(
-        config=config.to_dict(), labels=locations.require_labels(), images=locations.images, created=now()
+        id=run_id, config=config.to_dict(), labels=locations.require_labels(), images=locations.images, created=now()
     )
     run.store.put(run_file(run.key), settings.to_bytes())

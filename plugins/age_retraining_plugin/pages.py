@@ -21,8 +21,7 @@ from age_tasks.pipeline import STAGES
 from age_tasks.reports.html import render
 from age_tasks.reports.models_page import models_page
 from age_tasks.reports.run_summary import results
-from age_tasks.runs.keys import safe_run_key
-from age_tasks.runs.run import StoredRun
+from age_tasks.runs.run import StoredRun, find_run
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
 
@@ -93,11 +92,11 @@ def the_run(dag_id: str, run_id: str) -> StoredRun:
     """The run that a path names; 404 if it names none of this DAG."""
     if dag_id != DAG:
         raise HTTPException(404)
+    store = _store(Locations.from_env().store)
     try:
-        key = safe_run_key(run_id)
+        return StoredRun(find_run(run_id, lambda: store), store)
     except SettingsError:
         raise HTTPException(404) from None
-    return StoredRun(key, _store(Locations.from_env().store))
 
 
 RunOfPath = Annotated[StoredRun, Depends(the_run)]

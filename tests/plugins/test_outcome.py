@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from age_retraining_plugin.runtimes.docker import DockerStage
+from age_retraining_plugin.runtimes.docker import DockerStage, unique_name
 from age_retraining_plugin.runtimes.kubernetes import KubernetesStage
 from age_retraining_plugin.runtimes.outcome import NON_RETRYABLE_EXIT_CODES, SKIP_EXIT_CODES, CommandFailedError
 from age_retraining_plugin.runtimes.process import CommandOperator
@@ -143,3 +143,9 @@ def test_a_process_has_the_environment_of_the_worker_and_its_own(monkeypatch: py
     its_own = f"$(touch {tmp_path}/x)"
     assert shell(monkeypatch, script, env={"ITS_OWN": its_own}).execute(Context()) == f"one, {its_own}"
     assert not any(tmp_path.iterdir())
+
+
+def test_containers_of_two_runs_never_have_one_name():
+    names = [f"age_retraining.{run}.finetune.0a1b2c3d" for run in ("set:a", "set+a", "set-a")]
+    assert len({unique_name(name) for name in names}) == 3
+    assert unique_name(names[0]).startswith("age_retraining.set-a.finetune.0a1b2c3d.")

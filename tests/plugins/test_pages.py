@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 
 from age_tasks.environment import PROJECT
 from age_tasks.registry.promotions import promote, rollback
+from age_tasks.runs.keys import safe_run_key
 from age_tasks.runs.run import Workspace
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
@@ -199,6 +200,21 @@ def test_an_airflow_run_id_finds_the_folder_of_the_run(client: Client, store: St
     record(store, "validate", outputs={"index.html": OUTPUT})
     page = client(store).get(f"/age/age_retraining/{quote(RUN_ID, safe='')}/validation")
     assert (page.status_code, page.text) == (200, "<h1>fit</h1>")
+
+
+@pytest.mark.parametrize(
+    ("run_id", "key"), [("set:a", "set-a"), ("set:a", safe_run_key("set:a")), ("set:a", safe_run_key("set+a"))]
+)
+def test_a_run_id_with_signs_finds_its_own_folder_or_the_one_of_an_earlier_version(
+    client: Client, tmp_path: Path, run_id: str, key: str
+):
+    store = FileStore(tmp_path)
+    settings = {"config": {}, "labels": "", "images": "", "created": ""}
+    store.put(f"runs/{key}/run.json", json.dumps(settings).encode())
+    page = client(store).get(f"/age/age_retraining/{quote(run_id, safe='')}/validation")
+    found = re.search(r"Run ([\w-]+)", page.text)
+    assert found
+    assert (found[1] == key) == (key != safe_run_key("set+a"))
 
 
 def test_a_reused_stage_shows_the_output_of_the_earlier_run(client: Client, store: Store):

@@ -7,11 +7,10 @@ has left; the container of the script `true` has ended.
 
 import json
 import os
-import re
 import sys
 import threading
 
-from age_retraining_plugin.runtimes.docker import DockerStage
+from age_retraining_plugin.runtimes.docker import DockerStage, unique_name
 from airflow.sdk import DAG
 
 from age_tasks.environment import RuntimeVariables
@@ -27,7 +26,7 @@ def main(script: str) -> None:
     if seconds := os.environ.get("STOP_AFTER"):
         threading.Timer(float(seconds), stage.on_kill).start()
     if earlier := os.environ.get("EARLIER"):
-        name = re.sub("[:+]", "-", stage.container_name)
+        name = unique_name(stage.container_name)
         stage.cli.start(stage.cli.create_container(stage.image, ["sh", "-c", earlier], name=name))
         if earlier == "true":
             stage.cli.wait(name)

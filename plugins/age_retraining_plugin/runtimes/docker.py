@@ -66,7 +66,7 @@ class DockerStage(Outcome, DockerOperator):
 
     def _run_image(self) -> Any:
         """Follow the container until it ends; the last line on its stdout is the summary."""
-        self.container_name = re.sub(r"[^A-Za-z0-9_.-]", "-", str(self.container_name))
+        self.container_name = unique_name(str(self.container_name))
         self.container = self._running_container() or self.create_container()
         try:
             self.cli.start(self.container["Id"])  # no effect on one that is running
@@ -146,6 +146,11 @@ class DockerStage(Outcome, DockerOperator):
             why += f", out of memory (AGE_MEMORY is {self.mem_limit or 'not set: the machine has no more'})"
         last = "\n".join(lines[-LAST_LINES:])
         raise CommandFailedError(code, f"the container ended with {why}; its last lines:\n{last}")
+
+
+def unique_name(name: str) -> str:
+    """A name that Docker takes; two names never become the same one."""
+    return f"{re.sub(r'[^A-Za-z0-9_.-]', '-', name)}.{_digest(name)}"
 
 
 def _digest(text: str) -> str:
