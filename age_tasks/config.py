@@ -1,6 +1,7 @@
 """Settings: typed and frozen; unknown keys are refused. A recipe is a YAML file that sets some of them."""
 
 import json
+import re
 import reprlib
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -9,8 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from age_tasks.errors import SettingsError
 
@@ -32,12 +33,63 @@ FORMER = {
 
 _SHOWN = reprlib.Repr()
 _SHOWN.maxlevel = 2
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a name stands once, and a number is what people take it for: not 1:30 as 90, 010 as 8."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """As PyYAML, which would keep the last of several values."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        names: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in names:
+                raise yaml.composer.ComposerError(None, None, f"{key.value!r} is given twice", key.start_mark)
+            names.add(str(key.value))
+        return node
+
+    def decimal(self, node: yaml.ScalarNode) -> int:
+        """An integer; zeros in front of it are without meaning."""
+        text = self.construct_scalar(node).replace("_", "")
+        return int(text, 16 if "x" in text else 2 if "b" in text else 10)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if not tag.endswith((":int", ":float"))]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"^[-+]?([0-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)$"), [*"-+0123456789"]
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^([-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
+    ),
+    [*"-+0123456789."],
+)
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.decimal)
 
 
 class Settings(BaseModel):
     """A section of the settings: frozen, unknown names and numbers that are not finite refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_written(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse what pydantic would turn into a number: true, 1_0 as text, digits of other scripts, a set."""
+        if isinstance(value, (set, frozenset)):
+            raise PydanticCustomError("list", "Input should be a list: a set has no order")
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if kind in (int, float, tuple[float, ...]):
+            wanted = "integer, such as 3" if kind is int else "number, such as 0.5"
+            for each in value if isinstance(value, (list, tuple)) else [value]:
+                if isinstance(each, bool) or (isinstance(each, str) and not _NUMBER.fullmatch(each)):
+                    raise PydanticCustomError("number", f"Input should be a valid {wanted}")
+        return value
 
 
 class DataSettings(Settings):
@@ -239,7 +291,7 @@ class Config(Settings):
         try:
             return config_from_dict(values)
         except SettingsError as error:
-            raise SettingsError("\n".join(f"{source} {line}" for line in str(error).splitlines())) from None
+            raise SettingsError(*(f"{source} {problem}" for problem in error.args)) from None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, as stored with every run."""
@@ -260,7 +312,7 @@ def config_from_dict(values: Mapping[str, object]) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
+        raise SettingsError(*map(_explain, error.errors())) from None
 
 
 def config_from_stored(values: Mapping[str, Any]) -> Config:
@@ -311,7 +363,7 @@ def load_recipe(name: str) -> Config:
     try:
         return config_from_dict({"recipe": path.stem, **values})
     except SettingsError as error:
-        raise SettingsError(f"{path}: {error}") from None
+        raise SettingsError(*(f"{path}: {problem}" for problem in error.args)) from None
 
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, object]:
@@ -347,18 +399,21 @@ def describe_settings() -> list[tuple[str, str, str]]:
 
 def _parse_yaml(text: str | bytes, name: str) -> object:
     try:
-        return yaml.safe_load(text)
-    except Exception as error:  # of PyYAML for its syntax, any other for values: !!int x, 2026-13-45, [[[[…
-        raise SettingsError(f"{name}: not valid YAML: {error}") from None
+        return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        said = " ".join(f"{error.context or ''} {error.problem or ''}".split())
+        mark = error.problem_mark or error.context_mark
+        at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise SettingsError(f"{name}: not valid YAML: {said}{at}; put texts in quotes") from None
+    except Exception as error:  # of PyYAML for characters, any other for values: !!int x, 2026-13-45, [[[[…
+        raise SettingsError(f"{name}: not valid YAML: {' '.join(str(error).split())}; put texts in quotes") from None
 
 
 def _yaml_value(text: str, name: str) -> object:
     value = _parse_yaml(text, name)
-    if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
-        try:
-            return float(value)
-        except ValueError:
-            return value
+    node = yaml.compose(text, _Loader)
+    if text[node.end_mark.index if node else 0 :].strip():
+        raise SettingsError(f"{name}: what follows a # is a comment in YAML; put the value in quotes")
     return value
 
 

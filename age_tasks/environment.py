@@ -9,22 +9,26 @@ Blanks around a value are ignored, and an empty variable is as good as none. Air
 imported here: everything imports this module.
 """
 
-import json
 import os
+import re
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from age_tasks import __version__, resources
 from age_tasks.errors import SettingsError
 from age_tasks.resources import PACKAGE
-from age_tasks.store.addresses import check_address
+from age_tasks.store.addresses import check_address, local_path
+from age_tasks.store.base import from_json
 
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring = 500
 PROJECT = PACKAGE.parent  # the checkout, or site-packages: nothing is written there
 
 
@@ -44,23 +48,46 @@ def _json_object(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        given = json.loads(value)
-    except (ValueError, RecursionError) as error:
+        given = from_json(value)
+    except ValueError as error:
         raise ValueError(f'AGE_SET is not JSON ({error}); write {{"finetune.epochs": 3}}') from None
     if not isinstance(given, dict):
         raise ValueError('AGE_SET must be a JSON object such as {"finetune.epochs": 3}')
     return given
 
 
+def _folder(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    try:
+        if "://" in text and not text.lower().startswith("file://"):
+            raise SettingsError(f"{text!r} is no folder of this machine; write its path")
+        return (
+            local_path(text) if text.lower().startswith("file://") else local_path(f"./{text}" if ":" in text else text)
+        )
+    except SettingsError as error:
+        raise ValueError(str(error)) from None
+
+
+def _plain_number(value: object) -> object:
+    """Refuse texts that only some programs take for a number: 1_0, digits of other scripts, true."""
+    if isinstance(value, bool) or (isinstance(value, str) and not _NUMBER.fullmatch(value)):
+        raise PydanticCustomError("number", "a number such as 12 or 0.5")
+    return value
+
+
 Address = Annotated[str, AfterValidator(_address)]  # without a user and password
 JsonObject = Annotated[dict[str, object], BeforeValidator(_json_object)]
-Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+Folder = Annotated[Path, BeforeValidator(_folder)]
+Number = Annotated[float, BeforeValidator(_plain_number)]
 
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _NAME = r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$|^$"
-_BYTES = r"^[1-9]\d*[gm]$|^$"
-_PAIRS = r"^[^=,\s]+=[^=,\s]+(,[^=,\s]+=[^=,\s]+)*$|^$"
-_PINNED_IMAGE = r"^\S+(:(?!latest$)[\w.-]+|@sha256:[0-9a-f]{64})$"
-_ADDRESSES = r"^[^@\s,]+@[^@\s,]+(,[^@\s,]+@[^@\s,]+)*$|^$"
+_BYTES = r"^[1-9][0-9]{0,14}[gm]$|^$"
+_PAIRS = r"^[!-+.-<>-~-]+=[!-+.-<>-~-]+(,[!-+.-<>-~-]+=[!-+.-<>-~-]+)*$|^$"  # printable ASCII but = and ,
+_PINNED_IMAGE = r"^[!-~]+(:(?!latest$)[A-Za-z0-9_.-]+|@sha256:[0-9a-f]{64})$"
+_SOMEONE = r"[^@\s,\x00-\x1f\x7f-\x9f]+@[^@\s,\x00-\x1f\x7f-\x9f]+"
+_ADDRESSES = rf"^{_SOMEONE}(,{_SOMEONE})*$|^$"
 _DAY_SECONDS, _YEAR_HOURS = 86_400, 8_760
 
 
@@ -124,7 +151,7 @@ class Variables(BaseSettings):
             return cls(**source())
         except ValidationError as error:
             problems = [problem for problem in error.errors() if problem["type"] != "default_factory_not_called"]
-            raise SettingsError("\n".join(cls._explain(problem) for problem in problems)) from None
+            raise SettingsError(*map(cls._explain, problems)) from None
 
     @classmethod
     def variable(cls, field: str) -> str:
@@ -141,7 +168,7 @@ class Variables(BaseSettings):
         if own_words:
             return own_words if own_words.startswith(name) else f"{name}: {own_words}"
         expected = _facts(cls.model_fields[field])["expected"] or problem["msg"]
-        return f"{name}={problem['input']!r} is invalid: expected {expected}"
+        return f"{name}={_SHOWN.repr(problem['input'])} is invalid: expected {expected}"
 
 
 class Locations(Variables):
@@ -209,14 +236,14 @@ class WorkflowVariables(Variables):
         "0 3 * * 1", "when the retraining starts besides new labels: a cron expression (UTC), or none"
     )
     recipe: str = _variable("reference", "the recipe that the trigger form offers")
-    labels_poll_seconds: float = _variable(
+    labels_poll_seconds: Number = _variable(
         10,
         "seconds between two looks at the labels file",
         "a number of seconds from 1 to 86400",
         ge=1,
         le=_DAY_SECONDS,
     )
-    settle_seconds: float = _variable(
+    settle_seconds: Number = _variable(
         15,
         "seconds without a change of the labels file before a run starts",
         "a number of seconds from 1 to 31536000",
@@ -245,7 +272,7 @@ class NoticeVariables(Variables):
         "an e-mail address, or several with commas between them",
         pattern=_ADDRESSES,
     )
-    deadline_hours: float | None = _variable(
+    deadline_hours: Number | None = _variable(
         None,
         "hours after which a run is late, counted from when it was queued; needs AGE_NOTIFY_EMAIL",
         "a number of hours above 0, such as 12",
@@ -285,9 +312,9 @@ class RuntimeVariables(Variables):
         "all",
         "GPUs of a training: a number, or all (on Kubernetes: one)",
         "a number of GPUs or 'all'",
-        pattern=r"^(all|\d{1,2})$",
+        pattern=r"^(all|[0-9]{1,2})$",
     )
-    cpus: float = _variable(
+    cpus: Number = _variable(
         1.0,
         "cores that a stage is guaranteed when others compete for them, such as 4",
         "a number of cores above 0",
@@ -298,7 +325,7 @@ class RuntimeVariables(Variables):
         "", "the most memory a stage may use, such as 16g; empty: no limit", "a size such as 16g", pattern=_BYTES
     )
     shm: str = _variable(
-        "1g", "shared memory of a stage (/dev/shm), such as 1g", "a size such as 1g", pattern=r"^[1-9]\d*[gm]$"
+        "1g", "shared memory of a stage (/dev/shm), such as 1g", "a size such as 1g", pattern=r"^[1-9][0-9]{0,14}[gm]$"
     )
     store: Address = _store_variable()
     cache_volume: str = _variable(

@@ -12,6 +12,14 @@ AgeTasksError
 └── TooFewNewError
 """
 
+import re
+
+_MOST = 4_000  # characters of a line
+# What starts a new line or changes how a terminal shows the text: controls, separators, direction, half characters.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# A user and password in an address, up to the last @; also a password with a slash, but no port.
+_USER = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s:@[]*:(?!\d{1,5}(?:[/'\"]|$))\S*@)")
+
 
 class AgeTasksError(Exception):
     """An error of the project that has no exit code of its own, such as a training that diverged.
@@ -22,6 +30,13 @@ class AgeTasksError(Exception):
 
     exit_code = 1
     retry_helps = True
+
+    def __str__(self) -> str:
+        """The message: a line for each argument, whatever the names and values in it contain.
+
+        Characters that no one sees are escaped, users and passwords in addresses left out, and endless values cut.
+        """
+        return "\n".join(map(_line, self.args))
 
 
 class SettingsError(AgeTasksError):
@@ -80,3 +95,13 @@ class TooFewNewError(AgeTasksError):
 
     exit_code = 75
     retry_helps = False
+
+
+def without_user(text: str) -> str:
+    """The text with the users and passwords removed from the addresses in it."""
+    return _USER.sub("", text)
+
+
+def _line(problem: object) -> str:
+    line = _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], without_user(str(problem)))
+    return line if len(line) <= _MOST else f"{line[: _MOST // 2]} … {line[-_MOST // 2 :]}"

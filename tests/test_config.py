@@ -47,6 +47,53 @@ def test_wrong_settings_are_named_with_the_choices(assignment: str, message: str
         load_recipe("demo").with_overrides(parse_overrides([assignment]))
 
 
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("finetune.epochs=true", "epochs = True: Input should be a valid integer"),
+        ("gate.max_test_mae=yes", "max_test_mae = True: Input should be a valid number"),
+        ("evaluate.bin_edges=[0, true, 5]", "valid number"),
+        ("evaluate.bin_edges=!!set {50, 0}", "a set has no order"),
+        ("finetune.epochs=1:30", "epochs = '1:30': Input should be a valid integer"),
+        ("gate.max_test_mae='1_0'", "max_test_mae = '1_0': Input should be a valid number"),
+        ("finetune.epochs='٣'", "valid integer"),
+        ("card.owner=Ann #3", "what follows a # is a comment"),
+        ("card.owner={a: 1, a: 2}", "'a' is given twice, line 1"),
+        ("card.owner=[\x1b[31m\n", r"--set card.owner=\[\\x1b\[31m\\n: not valid YAML"),
+    ],
+)
+def test_a_value_is_refused_rather_than_taken_for_another(assignment: str, message: str):
+    with pytest.raises(SettingsError, match=message) as error:
+        load_recipe("demo").with_overrides(parse_overrides([assignment]))
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "value"),
+    [
+        ("finetune.epochs=010", 10),
+        ("finetune.epochs='7'", 7),
+        ("finetune.epochs=1e1", 10),
+        ("baseline.learning_rate=1E-4", 1e-4),
+        ("card.owner=infinity", "infinity"),
+        ("card.owner='12'", "12"),
+        ("card.owner=12:30", "12:30"),
+        ("card.owner='Ann #3'", "Ann #3"),
+        ("augmentation.test_time_augmentation=on", True),
+    ],
+)
+def test_a_value_means_what_it_says(assignment: str, value: object):
+    (name,) = given = parse_overrides([assignment])
+    section, _, field = name.partition(".")
+    assert load_recipe("demo").with_overrides(given).section(section)[field] == value
+
+
+def test_a_section_that_stands_twice_in_a_recipe_is_refused(tmp_path: Path):
+    (tmp_path / "own.yaml").write_text("gate: {max_test_mae: 5}\nbaseline: {epochs: 2}\ngate: {policy: better}\n")
+    with pytest.raises(SettingsError, match=r"own.yaml: not valid YAML: 'gate' is given twice, line 3, column 1"):
+        load_recipe(str(tmp_path / "own.yaml"))
+
+
 @pytest.mark.parametrize("source", ["AGE_SET", "the trigger form:"])
 def test_errors_name_the_source_of_a_setting(source: str):
     with pytest.raises(SettingsError, match=f"^{source} finetune.epochs = 0: "):

@@ -66,6 +66,18 @@ def test_every_usual_spelling_of_false_counts(text: str):
         (WorkflowVariables, {"AGE_SETTLE_SECONDS": "nan"}, "AGE_SETTLE_SECONDS='nan' is invalid: expected a number of"),
         (NoticeVariables, {"AGE_NOTIFY_EMAIL": "ann"}, "AGE_NOTIFY_EMAIL='ann' is invalid: expected an e-mail address"),
         (NoticeVariables, {"AGE_DEADLINE_HOURS": "12"}, "set AGE_NOTIFY_EMAIL too"),
+        (RuntimeVariables, {"AGE_CPUS": "1_0"}, "AGE_CPUS='1_0' is invalid: expected a number of cores above 0"),
+        (RuntimeVariables, {"AGE_CPUS": "x" * 100_000}, "xxx' is invalid: expected a number of cores above 0"),
+        (RuntimeVariables, {"AGE_MEMORY": "1٣g"}, "expected a size such as 16g"),
+        (RuntimeVariables, {"AGE_GPUS": "٣"}, "expected a number of GPUs or 'all'"),
+        (RuntimeVariables, {"AGE_KUBERNETES_NODE_SELECTOR": "a=b\x1b"}, "expected labels such as"),
+        (RuntimeVariables, {"AGE_TRAINER_IMAGE": "https://me:secret@h/x"}, "AGE_TRAINER_IMAGE='https://h/x' is"),
+        (NoticeVariables, {"AGE_NOTIFY_EMAIL": "a@b\x1b"}, "expected an e-mail address"),
+        (StageVariables, {"AGE_SET": '{"gate.policy": "better", "gate.policy": "not_worse"}'}, "is given twice"),
+        (StageVariables, {"AGE_SET": "[" * 60_000}, "AGE_SET is not JSON (nested too deeply)"),
+        (Locations, {"AGE_CACHE": "~nobody-here/x"}, "AGE_CACHE: '~nobody-here/x' names no folder of this machine"),
+        (Locations, {"AGE_CACHE": "s3://bucket/x"}, "AGE_CACHE: 's3://bucket/x' is no folder of this machine"),
+        (Locations, {"AGE_STORE": "s3://AKIA:sec/secret@bucket/x"}, "AGE_STORE: 's3://bucket/x' was given with a user"),
         (RuntimeVariables, {"AGE_CPUS": "0"}, "AGE_CPUS='0' is invalid: expected a number of cores above 0"),
         (Locations, {"AGE_IMAGES": "s3://me:secret@b/x"}, "AGE_IMAGES: 's3://b/x' was given with a user or password"),
     ],
@@ -78,6 +90,11 @@ def test_an_invalid_value_is_refused_by_name_with_what_is_valid(
     assert message in str(error.value)
     assert "secret" not in str(error.value)
     assert str(error.value) in environment_problems(env)
+
+
+def test_the_cache_may_be_an_address():
+    assert Locations.from_env({"AGE_CACHE": "file:///tmp/a%20b"}).cache == Path("/tmp/a b")
+    assert Locations.from_env({"AGE_CACHE": "a:b"}).cache == Path.cwd() / "a:b"
 
 
 def test_every_problem_has_its_line():

@@ -62,5 +62,5 @@ def register(app: typer.Typer) -> None:
         for variable in describe_environment():
             print(f"{variable.name:<30} {variable.default:<24} {variable.description}")
         if problems := environment_problems():
-            raise SettingsError("\n".join(problems))
+            raise SettingsError(*problems)
         return 0

@@ -1,10 +1,33 @@
 """A person's answer to the promotion of a candidate that passed the gate."""
 
-import json
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from age_tasks.environment import StageVariables
 from age_tasks.errors import SettingsError
+from age_tasks.store.base import from_json
+
+
+class _Answer(BaseModel):
+    """`AGE_APPROVAL` as it is written. Nothing is guessed."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    asked: bool
+    approved: Any = None  # only true is an approval
+    who: str | None = None
+    why: str | None = None
+    at: str | None = None
+
+    @field_validator("at")
+    @classmethod
+    def _is_a_time(cls, at: str | None) -> str | None:
+        if at:
+            datetime.fromisoformat(at)
+        return at
 
 
 @dataclass(frozen=True)
@@ -39,13 +62,14 @@ def read_approval() -> Approval | None:
     """
     text = approval_answer()
     try:
-        given = json.loads(text)
-        if not given["asked"]:
-            return None
-        approved = given.get("approved") is True and bool(given.get("who"))
-        return Approval(approved, given.get("who"), given.get("why") or "", given.get("at") or "")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        answer = _Answer.model_validate(from_json(text))
+    except ValueError as error:
+        problem = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        where = ".".join(map(str, problem["loc"]))
         raise SettingsError(
-            f"AGE_APPROVAL={text!r} is invalid ({error}); write "
+            f"AGE_APPROVAL={text[:200]!r} is invalid ({where}{': ' if where else ''}{problem['msg']}); write "
             '{"asked": true, "approved": true, "who": "ann", "why": "", "at": "2026-11-24T10:15:00"}, or leave it unset'
         ) from None
+    if not answer.asked:
+        return None
+    return Approval(answer.approved is True and bool(answer.who), answer.who, answer.why or "", answer.at or "")

@@ -199,7 +199,8 @@ def promote(
     """
     manifest(store, version)
     keys = store.list(PROMOTIONS) if seen is None else [entry.key for entry in seen]
-    number = int(keys[-1].removeprefix(PROMOTIONS).partition("-")[0]) + 1 if keys else 1
+    last = re.match(r"[0-9]{1,9}(?=-)", keys[-1].removeprefix(PROMOTIONS)) if keys else None
+    number = int(last[0]) + 1 if last else len(keys) + 1
     now = datetime.now(UTC)
     key = f"{PROMOTIONS}{number:06d}-{now:%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}.json"
     entry = PromotionEntry(
@@ -247,9 +248,9 @@ def find(promotions: Sequence[Promotion], name: str) -> Promotion:
     Raises:
         SettingsError: there is none; the message lists the versions.
     """
-    number = re.fullmatch(r"v?(\d+)", name)
+    number = re.fullmatch(r"v?0*([0-9]+)", name)
     for each in reversed(promotions):
-        if each.version == name or (number and each.number == int(number[1])):
+        if each.version == name or (number and str(each.number) == number[1]):
             return each
     known = ", ".join(dict.fromkeys(each.name for each in promotions)) or "none"
     raise SettingsError(f"no version {name!r} has been promoted; there are: {known}")

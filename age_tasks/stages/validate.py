@@ -51,7 +51,7 @@ def execute(run: Workspace, config: Config) -> Summary:
     _write_tables(found, run)
     _write_pages(found, expectations, max_fraction, run)
     if not found.verdict.accepted:
-        raise LabelsError(_refusal(run, found.verdict, found.quarantine))
+        raise LabelsError(*_refusal(run, found.verdict, found.quarantine))
     return {
         "rows": len(found.table),
         "accepted": len(found.accepted),
@@ -119,11 +119,11 @@ def _write_face_sheet(accepted: pd.DataFrame, folder: ImageFolder, run: Workspac
     figures.save(sheet, run.output_dir / "audit" / "faces.png")
 
 
-def _refusal(run: Workspace, verdict: Verdict, quarantine: pd.DataFrame) -> str:
+def _refusal(run: Workspace, verdict: Verdict, quarantine: pd.DataFrame) -> list[str]:
     lines = [f"the labels {run.settings().labels} were refused:", *(f"  {problem}" for problem in verdict.problems)]
     for fault, rows in quarantine.groupby("fault", sort=False):
         first = rows.iloc[0]
         lines.append(f"  {len(rows)} x {fault}, such as line {first.line} ({first.file_name}): {first.reason}")
     lines.append(f"  Correct the labels; all quarantined rows: {run.where('validate', 'quarantine.csv')}")
     lines.append(f"  Validation page: {run.where('validate', 'index.html')}")
-    return "\n".join(lines)
+    return lines

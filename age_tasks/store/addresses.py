@@ -1,13 +1,14 @@
 """Addresses of stores, folders and files: validation, and display without passwords."""
 
+import os
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from age_tasks.errors import SettingsError
+from age_tasks.errors import SettingsError, without_user
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_USER_IN_URL = re.compile(r"(?<=://)[^/\s]+@")  # up to the last @: a password may contain one
+_FILE = re.compile(r"file://(?:localhost)?(?P<path>/.*)", re.IGNORECASE | re.DOTALL)
 
 
 def check_address(address: str) -> str:
@@ -16,7 +17,7 @@ def check_address(address: str) -> str:
     Raises:
         SettingsError: it contains one; the message omits it.
     """
-    if _USER_IN_URL.search(address):
+    if without_user(address) != address:
         raise SettingsError(
             f"{without_user(address)!r} was given with a user or password, which reports and records would show; "
             "remove it from the address, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -24,22 +25,24 @@ def check_address(address: str) -> str:
     return address
 
 
-def without_user(text: str) -> str:
-    """The text with the users and passwords removed from the addresses in it."""
-    return _USER_IN_URL.sub("", text)
-
-
 def local_path(address: str) -> Path:
-    """The absolute path that a plain path or a `file:///` address names.
+    """The absolute path that a plain path or a `file:///` address names; `#` and `?` in it are part of the path.
 
     Raises:
-        SettingsError: another scheme, or another host.
+        SettingsError: another scheme or another host, or no path that a system can have.
     """
-    if not _SCHEME.match(address):
-        return Path(address).expanduser().absolute()
-    url = urlsplit(address)
-    if url.scheme != "file" or url.netloc not in {"", "localhost"} or not address.lower().startswith("file://"):
+    found = _FILE.fullmatch(address)
+    if not found and _SCHEME.match(address):
         raise SettingsError(
             f"{without_user(address)!r} is not a supported address: use file:///folder, a path, or s3://bucket/prefix"
         )
-    return Path(unquote(url.path)).absolute()
+    try:
+        path = Path(unquote(found["path"], errors="surrogateescape")) if found else Path(address).expanduser()
+        os.fsencode(path)
+    except (RuntimeError, UnicodeEncodeError):  # ~nobody; half a character
+        raise SettingsError(
+            f"{address!r} names no folder of this machine: write its whole path, from /, in UTF-8"
+        ) from None
+    if "\0" in str(path):
+        raise SettingsError(f"{address!r} is no path: it contains a NUL character; write it without")
+    return path.absolute()

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from age_tasks.errors import SettingsError
 
@@ -112,6 +112,26 @@ def to_json(value: object) -> bytes:
     except UnicodeEncodeError as error:  # a lone surrogate, from a command line or environment that is not UTF-8
         shown = text[max(error.start - 40, 0) : error.end]
         raise SettingsError(f"{shown!r} can't be encoded as UTF-8; correct the setting or address") from None
+
+
+def from_json(text: str | bytes) -> Any:
+    """The value of a JSON text that a person or another program wrote.
+
+    Raises:
+        ValueError: no JSON, or a name that stands twice in one object; the message says what and where.
+    """
+
+    def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is given twice")
+        return found
+
+    try:
+        return json.loads(text, object_pairs_hook=object_of)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 @contextlib.contextmanager

@@ -11,8 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from age_tasks.errors import AgeTasksError, NotFoundError, SettingsError, StoreError, StoreRefusedError
-from age_tasks.store.addresses import without_user
+from age_tasks.errors import (
+    AgeTasksError,
+    NotFoundError,
+    SettingsError,
+    StoreError,
+    StoreRefusedError,
+    without_user,
+)
 
 ENDPOINT, KEY_ID, SECRET = "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
 REGION, CONFIG_FILE, CA_BUNDLE = "AWS_DEFAULT_REGION", "AWS_CONFIG_FILE", "AWS_CA_BUNDLE"

@@ -30,7 +30,25 @@ def test_without_a_request_there_is_no_answer(given: str, monkeypatch: pytest.Mo
     assert read_approval() is None
 
 
-@pytest.mark.parametrize("given", ["yes", "[]", "{}", "null", "true"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "yes",
+        "[]",
+        "{}",
+        "null",
+        "true",
+        "[" * 100_000,
+        '{"asked": 0}',
+        '{"asked": "false"}',
+        '{"asked": true, "asked": false}',
+        '{"asked": true, "aproved": true}',
+        '{"asked": true, "approved": true, "who": 3}',
+        '{"asked": true, "approved": true, "who": "ann", "at": 5}',
+        '{"asked": true, "approved": true, "who": "ann", "at": "noon"}',
+        '{"asked": true, "why": {}}',
+    ],
+)
 def test_an_invalid_answer_is_refused(given: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AGE_APPROVAL", given)
     with pytest.raises(SettingsError, match=r"AGE_APPROVAL.*is invalid.*write"):
