@@ -90,7 +90,7 @@ def load_accepted(path: Path, size: int) -> npt.NDArray[np.uint8]:
     try:
         return load_rgb(path, size)
     except UnreadableImageError as error:
-        raise LabelsError(f"{path}: {error}; run snapshot again, which reads the present images") from None
+        raise LabelsError(f"{path}: {error}; run snapshot with --again, which reads every image anew") from None
 
 
 def decoded(source: Path | bytes, side: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
@@ -192,7 +192,7 @@ def kind_of(mode: int) -> str:
 def read_problem(error: OSError) -> str:
     """Why a file can't be read, for people."""
     if error.errno in _NO_FILE:
-        return "no such file"
+        return "no such file; check its name"
     if error.errno in (errno.EACCES, errno.EPERM):
         return "can't be read: permission denied; let the user that runs the stages read it (chmod a+r)"
     return f"can't be read: {error.strerror or error}; check the disk or the mount, and copy the file again"
@@ -253,7 +253,7 @@ def _read(path: Path) -> bytes:
 def _open_file(path: Path) -> IO[bytes]:
     found = path.stat()  # opening a pipe would wait for ever
     if kind := kind_of(found.st_mode):
-        raise UnreadableImageError(f"{kind}, no file")
+        raise UnreadableImageError(f"{kind}, no file; put the image in its place")
     if found.st_size > MAX_BYTES:
         raise UnreadableImageError(size_problem(found.st_size))
     return path.open("rb")
@@ -261,7 +261,7 @@ def _open_file(path: Path) -> IO[bytes]:
 
 def size_problem(size: int) -> str:
     """That a file is larger than `MAX_BYTES`."""
-    return f"{size / 1e6:,.0f} MB; at most {MAX_BYTES / 1e6:.0f} MB are read"
+    return f"{size / 1e6:,.0f} MB; at most {MAX_BYTES / 1e6:.0f} MB are read: scale it down"
 
 
 def _identified(file: IO[bytes]) -> ImageFile.ImageFile | None:
@@ -353,8 +353,9 @@ def _damage(error: Exception) -> str:
     if isinstance(error, brightness.UnknownScaleError):
         return str(error)
     said = " ".join(str(error).split()) or type(error).__name__
-    truncated = "truncated" in said.lower() or "broken" in said.lower()
-    return "truncated or damaged: the image does not decode to its end" if truncated else f"does not decode: {said}"
+    if "truncated" in said.lower() or "broken" in said.lower():
+        return "truncated or damaged: the image does not decode to its end; copy it again"
+    return f"does not decode: {said}; copy it again, or save it anew"
 
 
 def _raw_file(path: Path) -> str:
@@ -370,4 +371,5 @@ def _no_image(path: Path) -> str:
             head = file.read(content.HEAD)
     except OSError as error:
         return read_problem(error)
-    return f"not an image: {content.describe(head)}" if head else content.describe(head)
+    found = f"not an image: {content.describe(head)}" if head else content.describe(head)
+    return found if "; " in found else f"{found}; put the image in its place"

@@ -16,12 +16,12 @@ from age_tasks.errors import SettingsError
 from age_tasks.resources import package_path
 
 EXPECTATIONS = package_path("expectations")
+_CURE = "correct it, or restore it from the release"
 
 
 def age_bounds() -> tuple[float, float]:
     """The lowest and the highest age in years that the suite `rows` accepts."""
-    suite = json.loads((EXPECTATIONS / "suites" / "rows.json").read_text())
-    ages = [each["kwargs"] for each in suite["expectations"] if each["kwargs"].get("column") == "real_age"]
+    ages = [each["kwargs"] for each in _declared("rows") if each["kwargs"].get("column") == "real_age"]
     low = [bound for each in ages if (bound := each.get("min_value")) is not None]
     high = [bound for each in ages if (bound := each.get("max_value")) is not None]
     return max(low, default=-math.inf), min(high, default=math.inf)
@@ -84,7 +84,7 @@ class Expectations:
             SettingsError: an expectation of the suite could not be loaded, or failed with an error.
         """
         gx = self._gx
-        declared = json.loads((self._root / "suites" / f"{suite_name}.json").read_text())["expectations"]
+        declared = _declared(suite_name)
         suite = self._load(suite_name)
         source = self._context.data_sources.add_pandas(f"{suite_name} of the labels")
         batch = source.add_dataframe_asset("labels").add_batch_definition_whole_dataframe("all rows")
@@ -108,7 +108,7 @@ class Expectations:
         try:
             return self._context.suites.get(suite_name)
         except Exception as error:  # of Great Expectations, or of the pydantic inside it
-            raise SettingsError(f"expectations/suites/{suite_name}.json: {error}") from None
+            raise SettingsError(f"{_suite(suite_name)}: {_first_line(error)}; {_CURE}") from None
 
     def _add_to_data_docs(self, suite_name: str, definition: Any, table: pd.DataFrame) -> None:
         gx = self._gx
@@ -119,11 +119,33 @@ class Expectations:
         checkpoint.run(batch_parameters={"dataframe": table}, run_id=run_id)
 
 
+def _suite(name: str) -> Path:
+    """The file of a suite."""
+    return EXPECTATIONS / "suites" / f"{name}.json"
+
+
+def _declared(suite: str) -> list[dict[str, Any]]:
+    """The expectations of a suite as its file declares them.
+
+    Raises:
+        SettingsError: the file can't be read.
+    """
+    try:
+        declared: list[dict[str, Any]] = json.loads(_suite(suite).read_text())["expectations"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(f"{_suite(suite)} is no suite ({_first_line(error)}); {_CURE}") from None
+    return declared
+
+
+def _first_line(error: object) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def _require_all_evaluated(suite: str, declared: Sequence[object], results: Sequence[object]) -> None:
     """Great Expectations drops an expectation that it can't build, with no more than a line in the log."""
     if len(declared) != len(results):
         raise SettingsError(
-            f"expectations/suites/{suite}.json declares {len(declared)} expectations, {len(results)} were evaluated; "
+            f"{_suite(suite)} declares {len(declared)} expectations, {len(results)} were evaluated; "
             "check the spelling of each type and its arguments"
         )
 
@@ -132,7 +154,7 @@ def _finding(suite: str, result: Any) -> Finding:
     config = result.expectation_config
     if result.exception_info and "raised_exception" not in result.exception_info:  # one entry for each metric
         message = next(iter(result.exception_info.values()))["exception_message"]
-        raise SettingsError(f"expectations/suites/{suite}.json: {config.type} {config.kwargs}: {message}")
+        raise SettingsError(f"{_suite(suite)}: {config.type} {config.kwargs}: {_first_line(message)}; {_CURE}")
     arguments = {key: value for key, value in config.kwargs.items() if key not in {"batch_id", "column"}}
     return Finding(
         description=config.description or config.type,

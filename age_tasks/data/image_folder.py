@@ -69,14 +69,19 @@ class ImageFolder:
             path = self._root / name
         else:
             if name not in self._entries:
-                raise LabelsError(f"no {name} in {self.location}")
-            path = self._root / hashlib.sha256(f"{name}\n{self._entries[name].etag}".encode()).hexdigest()
+                raise self._vanished(name)
+            path = self._copy_of(name)
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._remote.fetch(name, path)
         if not self._is_file(path):
-            raise LabelsError(f"no {name} in {self.location}")
+            raise self._vanished(name)
         return path
+
+    def fetch_again(self, names: Iterable[str]) -> None:
+        """Forget the copies of these images: the next use fetches them anew. Nothing where the folder is local."""
+        for name in self._entries.keys() & set(names):
+            self._copy_of(name).unlink(missing_ok=True)
 
     def require_readable(self) -> None:
         """Check that the folder itself can be read, where one of its files could not.
@@ -119,6 +124,13 @@ class ImageFolder:
         # The time of the last change too: programs that replace a file restore its other time, such as exiftool -P.
         times = f"{found.st_mtime_ns} {found.st_ctime_ns}"
         return f"{found.st_size} {times}" if stat.S_ISREG(found.st_mode) else None
+
+    def _copy_of(self, name: str) -> Path:
+        """Where the cache keeps the file of an image in the bucket."""
+        return self._root / hashlib.sha256(f"{name}\n{self._entries[name].etag}".encode()).hexdigest()
+
+    def _vanished(self, name: str) -> LabelsError:
+        return LabelsError(f"{name!r}: {self.missing(name)}; put it there, or run snapshot again")
 
     @staticmethod
     def _is_file(path: Path) -> bool:
@@ -215,7 +227,7 @@ def same_file(first: str, second: str) -> bool:
 def name_problem(name: str) -> str:
     """Why a file name from the labels, as `normal_name` gives it, is not valid in the images folder; empty if it is."""
     if not name:
-        return "no file name"
+        return "no file name; write one, or remove the row"
     if control := _CONTROLS.search(name):
         return f"the file name has control characters (U+{ord(control[0]):04X}); rename the file"
     if "/" not in name and "\\" not in name and ":" not in name and name != "..":
@@ -328,6 +340,7 @@ def require_unchanged(
         found = pool.map(lambda name: _sha256(folder, name), sha256s)
         replaced = [name for name, sha256 in zip(sha256s, found, strict=True) if sha256 != sha256s[name]]
     if replaced:
+        folder.fetch_again(replaced)
         if forget:
             forget(replaced)
         others = f" and {len(replaced) - 1} more were" if replaced[1:] else " was"

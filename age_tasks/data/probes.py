@@ -104,6 +104,8 @@ def probe_images(
     probes = {name: Probe("missing", problem=problem) for name in names if (problem := name_problem(name))}
     stamps = {name: folder.stamp(name) for name in names if name not in probes}
     probes |= {name: _without_stamp(folder, name) for name, stamp in stamps.items() if stamp is None}
+    if again:
+        folder.fetch_again(names)
     with closing(_open_index(cache)) as index:
         if not again:
             probes |= _stored_probes(index, folder.identity, stamps)

@@ -5,6 +5,7 @@ image with an assignment keeps it; only new images are assigned, so that each ag
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -168,10 +169,11 @@ def _draw(labels: pd.DataFrame, fraction: float, settings: SplitSettings) -> tup
     count = len(strata.unique())
     smaller = min(fraction, 1 - fraction)
     if len(labels) * smaller < count:
+        bins = math.floor(len(labels) * min(settings.test_fraction, settings.val_fraction))
+        fewer = f", or use fewer bins: --set split.n_bins={bins}" if bins else ""
         raise LabelsError(
             f"{len(labels)} images are too few to assign {fraction:.0%} of them over {count} age bins "
-            f"(at least {int(np.ceil(count / smaller))} are needed); "
-            "label more images, or use fewer bins: --set split.n_bins=3"
+            f"(at least {math.ceil(count / smaller)} are needed); label more images{fewer}"
         )
     rest, drawn = train_test_split(labels, test_size=fraction, random_state=settings.seed, stratify=strata)
     return rest, drawn
@@ -180,6 +182,8 @@ def _draw(labels: pd.DataFrame, fraction: float, settings: SplitSettings) -> tup
 def _merge_single_image_strata(strata: pd.Series) -> pd.Series:
     """Merge a stratum of a single image, which can't be divided, into the nearest larger one below, or else above."""
     counts = strata.value_counts().sort_index()
+    if counts.max() < 2:
+        return pd.Series(0, strata.index)
     merged, into = {}, None
     for stratum, count in counts.items():
         if count >= 2:

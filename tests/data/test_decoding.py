@@ -153,14 +153,14 @@ def test_a_file_that_cannot_be_read_has_a_reason(
 
 def test_a_pipe_and_a_folder_are_not_waited_for(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
-    assert problem_of(tmp_path / "pipe") == "a pipe, no file"
-    assert problem_of(tmp_path) == "a folder, no file"
+    assert problem_of(tmp_path / "pipe") == "a pipe, no file; put the image in its place"
+    assert problem_of(tmp_path) == "a folder, no file; put the image in its place"
 
 
 def test_a_file_that_is_too_large_is_not_read_for_prediction_either(tmp_path: Path):
     with (tmp_path / "a.jpg").open("wb") as file:
         file.truncate(MAX_BYTES + 1)  # no disk is used
-    assert problem_of(tmp_path / "a.jpg") == "100 MB; at most 100 MB are read"
+    assert problem_of(tmp_path / "a.jpg") == "100 MB; at most 100 MB are read: scale it down"
 
 
 @pytest.mark.parametrize("kind", ["zTXt", "iTXt", "iCCP"])
@@ -187,7 +187,7 @@ def test_only_formats_of_photographs_are_decoded(tmp_path: Path):
 
 
 def test_a_missing_file_is_unreadable(tmp_path: Path):
-    assert problem_of(tmp_path / "none.jpg") == "no such file"
+    assert problem_of(tmp_path / "none.jpg") == "no such file; check its name"
 
 
 @pytest.mark.parametrize("name", ["g-png.jpg", "g-grey.jpg", "g-cmyk.jpg", "g-16bit.jpg", "g-exif.jpg"])
@@ -213,7 +213,7 @@ def test_an_image_rotated_by_exif_is_loaded_upright(tmp_path: Path):
 def test_an_accepted_image_that_is_lost_meanwhile_is_named(tmp_path: Path):
     (tmp_path / "a.jpg").write_bytes(b"<html>")
     for act in (lambda: load_accepted(tmp_path / "a.jpg", 32), lambda: load_augmented(tmp_path / "a.jpg", 32, 3, "ab")):
-        with pytest.raises(LabelsError, match=r"a\.jpg: not an image: an HTML page.*; run snapshot again"):
+        with pytest.raises(LabelsError, match=r"a\.jpg: not an image: an HTML page.*; run snapshot with --again"):
             act()
 
 

@@ -37,7 +37,7 @@ def test_an_image_that_cannot_be_used_has_a_state_and_a_problem(
 def test_a_huge_file_is_not_read(tmp_path: Path):
     with (tmp_path / "a.jpg").open("wb") as file:
         file.truncate(MAX_BYTES + 1)  # no disk is used
-    assert probe_file(tmp_path / "a.jpg").problem == "100 MB; at most 100 MB are read"
+    assert probe_file(tmp_path / "a.jpg").problem == "100 MB; at most 100 MB are read: scale it down"
 
 
 def test_folders_pipes_and_sockets_count_as_missing(tmp_path: Path):

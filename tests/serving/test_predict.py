@@ -56,7 +56,7 @@ def test_images_can_be_listed_in_a_csv(model: FileStore, sample, capsys):
     first, second, model_line = capsys.readouterr().out.splitlines()
     assert "00003.jpg: " in first
     assert "90 % interval" in first
-    assert second.endswith("none.jpg: no such file")
+    assert second.endswith("none.jpg: no such file; check its name")
     assert "cropped like the training images" in model_line
     listed.unlink()
 
