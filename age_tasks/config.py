@@ -109,6 +109,14 @@ class ValidateSettings(Settings):
     max_quarantine_fraction: float = Field(
         0.02, ge=0, lt=1, description="fraction of rows that may be quarantined before the run stops"
     )
+    min_rows: Count = Field(100, description="least number of accepted rows; with fewer the run stops")
+    max_age_shift: float = Field(
+        0.15,
+        ge=0,
+        le=1,
+        description="Kolmogorov-Smirnov distance from the ages accepted last, beyond what chance explains; "
+        "above it the run stops; 1: never",
+    )
 
 
 class SplitSettings(Settings):

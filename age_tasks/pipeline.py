@@ -9,6 +9,7 @@ from typing import Protocol
 
 from age_tasks.config import Config
 from age_tasks.registry.approval import approval_answer
+from age_tasks.registry.labels_acceptance import acceptance_of
 from age_tasks.registry.promotions import Promotion, model_to_beat
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import StoredRun, Workspace
@@ -53,6 +54,12 @@ def _champion_version(run: StoredRun) -> str:
     return entry.version if (entry := champion_to_beat(run)) else ""
 
 
+def _accepted_labels(run: StoredRun) -> str:
+    """The sha256 of the run's labels if a person has accepted them; else empty."""
+    labels = run.require_record("snapshot").outputs["labels.csv"].sha256
+    return labels if acceptance_of(run.store, labels) else ""
+
+
 def _approval_answer(run: StoredRun) -> str:
     return approval_answer()
 
@@ -76,10 +83,17 @@ PIPELINE: dict[str, Stage] = {
         when_it_fails="the log names the file and line to correct",
     ),
     "validate": Stage(
-        Needs(("snapshot",), ("validate",), code=(*_LABELS, "stages/validate.py"), follows_previous=True),
+        Needs(
+            ("snapshot",),
+            ("validate",),
+            code=(*_LABELS, "stages/validate.py"),
+            extra={"accepted_labels": _accepted_labels},
+            follows_previous=True,
+        ),
         does="validates labels and images with Great Expectations, quarantines rows that fail",
         writes=("index.html", "accepted.csv", "quarantine.csv", "near_duplicates.csv", "audit/", "data_docs/"),
-        when_it_fails="open the validation page that the log names",
+        when_it_fails="open the validation page that the log names; correct the labels, or accept them with "
+        "`age-tasks labels accept`",
     ),
     "split": Stage(
         Needs(

@@ -1,4 +1,4 @@
-"""Tools for a labels file alone, and the synthetic faces to try everything with."""
+"""Tools for a labels file alone, a person's acceptance of labels, and the synthetic faces to try everything with."""
 
 import json
 import logging
@@ -9,6 +9,8 @@ import typer
 
 from age_tasks.cli.command import LABELS, OUT, command, group
 from age_tasks.cli.settings import Assignments, Recipe, recipe_config
+from age_tasks.environment import Locations
+from age_tasks.store import open_store
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +20,7 @@ OutFolder = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder for 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    labels_app = group("Work on a labels file alone, without images and without a run.")
+    labels_app = group("Work on a labels file alone, without images; accept labels that a run refused.")
 
     @command(labels_app, "split", LABELS, title="labels split", fills=(OUT,))
     def split(labels: LabelsFile, out: OutFolder, recipe: Recipe = None, assignments: Assignments = None) -> int:
@@ -34,6 +36,31 @@ def register(app: typer.Typer) -> None:
         from age_tasks.reports.label_audit import audit_file
 
         print(json.dumps(audit_file(labels, out)))
+        return 0
+
+    @command(labels_app, "accept", LABELS, title="labels accept")
+    def accept(
+        labels: Annotated[
+            str,
+            typer.Argument(
+                metavar="RUN", help="The run that was refused, or the sha256 of the labels.csv that it froze."
+            ),
+        ],
+        why: Annotated[str, typer.Option(help="Why these labels are right, for the validation page.")],
+        by: Annotated[
+            str | None, typer.Option(metavar="NAME", help="Who accepts them; default: the user of this machine.")
+        ] = None,
+    ) -> int:
+        """Accept exactly these labels although their ages are distributed otherwise than before."""
+        from age_tasks.stages.accept_labels import accept_labels
+
+        found, new = accept_labels(open_store(Locations.from_env().store), labels, why, by)
+        print(f"labels {found.labels_sha256[:12]}… of run {found.run}: {'' if new else 'already '}{found.sentence}")
+        if new:
+            print(
+                f"Next: age-tasks validate --run {found.run}, and the stages after it; in Airflow, clear the failed "
+                "task validate, or trigger a run with the same labels. The gate compares ages too: see gate.max_drift"
+            )
         return 0
 
     app.add_typer(labels_app, name="labels", rich_help_panel=LABELS)

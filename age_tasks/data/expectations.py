@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ class Finding:
         observed: the observed value, for people; empty if there is none.
         failing_rows: positions in the table.
         meta: of the expectation in its suite; row-level expectations have `fault` and `reason`.
+        suite: the name of its suite.
     """
 
     description: str
@@ -50,6 +51,7 @@ class Finding:
     observed: str
     failing_rows: tuple[int, ...]
     meta: dict[str, Any]
+    suite: str = ""
 
     @property
     def blocks(self) -> bool:
@@ -77,13 +79,18 @@ class Expectations:
         self._context.variables.progress_bars = ProgressBarsConfig(globally=False)
         self._root, self._run_name, self._gx = root, run_name, gx
 
-    def check(self, suite_name: str, table: pd.DataFrame) -> list[Finding]:
+    def check(
+        self, suite_name: str, table: pd.DataFrame, parameters: Mapping[str, float] | None = None
+    ) -> list[Finding]:
         """Evaluate a suite on a table; one finding for each expectation, in the order of the suite.
+
+        Args:
+            parameters: values for the places of the suite that name a `$PARAMETER`.
 
         Raises:
             SettingsError: an expectation of the suite could not be loaded, or failed with an error.
         """
-        gx = self._gx
+        gx, given = self._gx, dict(parameters or {})
         declared = _declared(suite_name)
         suite = self._load(suite_name)
         source = self._context.data_sources.add_pandas(f"{suite_name} of the labels")
@@ -92,9 +99,19 @@ class Expectations:
             gx.ValidationDefinition(name=suite_name, data=batch, suite=suite)
         )
         # The quarantine needs the position of every failing row; Data Docs get a summary, which is fast on any table.
-        results = batch.get_batch({"dataframe": table}).validate(suite, result_format="COMPLETE").results
+        try:
+            results = (
+                batch.get_batch({"dataframe": table})
+                .validate(suite, result_format="COMPLETE", expectation_parameters=given)
+                .results
+            )
+        except gx.exceptions.SuiteParameterError as error:
+            known = ", ".join(given) or "none"
+            raise SettingsError(
+                f"{_suite(suite_name)}: a $PARAMETER is not known ({_first_line(error)}); there are: {known}; {_CURE}"
+            ) from None
         _require_all_evaluated(suite_name, declared, results)
-        self._add_to_data_docs(suite_name, definition, table)
+        self._add_to_data_docs(suite_name, definition, table, given)
         order = [entry["id"] for entry in declared]
         results = sorted(results, key=lambda result: order.index(result.expectation_config.id))
         return [_finding(suite_name, result) for result in results]
@@ -110,13 +127,15 @@ class Expectations:
         except Exception as error:  # of Great Expectations, or of the pydantic inside it
             raise SettingsError(f"{_suite(suite_name)}: {_first_line(error)}; {_CURE}") from None
 
-    def _add_to_data_docs(self, suite_name: str, definition: Any, table: pd.DataFrame) -> None:
+    def _add_to_data_docs(
+        self, suite_name: str, definition: Any, table: pd.DataFrame, parameters: dict[str, float]
+    ) -> None:
         gx = self._gx
         checkpoint = self._context.checkpoints.add(
             gx.Checkpoint(name=suite_name, validation_definitions=[definition], result_format="SUMMARY")
         )
         run_id = gx.RunIdentifier(run_name=self._run_name)
-        checkpoint.run(batch_parameters={"dataframe": table}, run_id=run_id)
+        checkpoint.run(batch_parameters={"dataframe": table}, run_id=run_id, expectation_parameters=parameters)
 
 
 def _suite(name: str) -> Path:
@@ -165,4 +184,5 @@ def _finding(suite: str, result: Any) -> Finding:
         observed=str(result.result.get("observed_value", "")),
         failing_rows=tuple(result.result.get("unexpected_index_list") or ()),
         meta=dict(config.meta or {}),
+        suite=suite,
     )

@@ -78,11 +78,20 @@ def record_snapshot(store: Store, location: str, data: bytes, run: str) -> None:
 
 def last_snapshot(store: Store, location: str) -> str | None:
     """The sha256 of the content that the last snapshot of this labels file took; None before the first."""
+    return _last_record(store, location).get("sha256")
+
+
+def last_snapshot_run(store: Store, location: str) -> str | None:
+    """The key of the run that took the last snapshot of this labels file; None before the first."""
+    return _last_record(store, location).get("run")
+
+
+def _last_record(store: Store, location: str) -> dict[str, str]:
     try:
-        sha256: str = json.loads(store.get(_record_key(location)))["sha256"]
+        record: dict[str, str] = json.loads(store.get(_record_key(location)))
     except NotFoundError:
-        return None
-    return sha256
+        return {}
+    return record
 
 
 def _record_key(location: str) -> str:

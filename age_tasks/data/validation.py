@@ -4,10 +4,65 @@ import math
 from dataclasses import dataclass
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict
 
+from age_tasks.config import ValidateSettings
 from age_tasks.data.expectations import Finding
 from age_tasks.data.image_folder import name_problem
 from age_tasks.data.near_duplicates import near_pairs
+from age_tasks.store.documents import Document
+
+SHIFT = "shift_beyond_chance"  # the column of the suite `distribution` that a person may accept
+CHANCE = 0.001  # in at most this fraction of cases, labels within the bound are refused
+
+
+class AgeShift(BaseModel):
+    """How far the ages are from those of the labels that were accepted last.
+
+    Args:
+        distance: Kolmogorov-Smirnov, the largest difference between the two cumulative distributions.
+        rows: number of ages.
+        previous_rows: number of ages accepted last.
+        previous_run: the run in which they were.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    distance: float
+    rows: int
+    previous_rows: int
+    previous_run: str
+
+    @property
+    def allowance(self) -> float:
+        """The distance between two samples of one population that is exceeded with the probability `CHANCE`.
+
+        The asymptotic critical value sqrt(-ln(CHANCE / 2) / 2) * sqrt((n + m) / (n * m)) of Smirnov (1939). For samples
+        of equal size it is a bound at every size up to a factor of 1.085 on `CHANCE`, and from 458 on without it (Wei
+        and Dudley, Statistics & Probability Letters 82, 2012). Tied ages, and rows that both label sets contain, make
+        the distance smaller.
+        """
+        rows = self.rows * self.previous_rows / (self.rows + self.previous_rows)
+        return math.sqrt(-math.log(CHANCE / 2) / 2 / rows)
+
+    @property
+    def beyond_chance(self) -> float:
+        """The distance less the allowance: so far the two populations differ at least, by all but `CHANCE`.
+
+        This, not the distance, is compared with `validate.max_age_shift`. The setting then means a difference between
+        populations at every number of rows: labels are refused where they show that they exceed it, and few labels,
+        which can show little, are not refused for that. (The larger of setting and critical value as the bound would
+        refuse small samples of populations whose difference the setting allows.)
+        """
+        return max(0.0, self.distance - self.allowance)
+
+    @property
+    def sentence(self) -> str:
+        """The change in words, with its numbers."""
+        return (
+            f"The ages differ from those of run {self.previous_run}: Kolmogorov-Smirnov distance {self.distance:.3f} "
+            f"({self.rows} rows against {self.previous_rows}), {self.beyond_chance:.3f} beyond what chance explains"
+        )
 
 
 @dataclass(frozen=True)
@@ -15,12 +70,27 @@ class Verdict:
     """Whether the labels may be trained on.
 
     Args:
-        accepted: no problem was found.
+        accepted: no problem was found, or a person accepted the only one.
         problems: for people, one sentence each.
+        shifted: the ages differ too much from those accepted before. A person may accept that; unless one did, it is
+            the last of the problems.
     """
 
     accepted: bool
     problems: tuple[str, ...]
+    shifted: bool = False
+
+
+class VerdictFile(Document):
+    """`verdict.json`: why labels were refused, for `labels accept`.
+
+    `problems` are those that no person can accept; `shift` is None for the first labels.
+    """
+
+    accepted: bool
+    problems: list[str]
+    shifted: bool
+    shift: AgeShift | None
 
 
 def with_derived_columns(snapshot: pd.DataFrame) -> pd.DataFrame:
@@ -62,12 +132,20 @@ def quarantined(table: pd.DataFrame, findings: list[Finding]) -> pd.DataFrame:
     )
 
 
-def distribution(accepted: pd.DataFrame, previous: pd.Series | None) -> dict[str, float | None]:
+def age_shift(ages: pd.Series, previous: pd.Series, previous_run: str) -> AgeShift | None:
+    """How far ages are from those accepted in a previous run; None if there are none."""
+    if ages.empty or previous.empty:
+        return None
+    distance = _ks_distance(ages, previous)
+    return AgeShift(distance=distance, rows=len(ages), previous_rows=len(previous), previous_run=previous_run)
+
+
+def distribution(accepted: pd.DataFrame, shift: AgeShift | None) -> dict[str, float | None]:
     """The values that the suite `distribution` checks, of all accepted rows together; ages in years.
 
     Args:
         accepted: column `real_age`.
-        previous: ages of the previously accepted labels, if any.
+        shift: from the previously accepted labels, if any.
     """
     ages = accepted["real_age"]
     quartiles = [None] * 3 if ages.empty else [float(value) for value in ages.quantile([0.25, 0.5, 0.75])]
@@ -77,7 +155,8 @@ def distribution(accepted: pd.DataFrame, previous: pd.Series | None) -> dict[str
         "first_quartile": quartiles[0],
         "median_age": quartiles[1],
         "third_quartile": quartiles[2],
-        "distance_to_previous": None if previous is None or ages.empty else _ks_distance(ages, previous),
+        "distance_to_previous": shift.distance if shift else None,
+        SHIFT: shift.beyond_chance if shift else None,
     }
 
 
@@ -98,23 +177,39 @@ def near_duplicates(accepted: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("bits", kind="stable", ignore_index=True)
 
 
-def judge(rows: int, quarantine: pd.DataFrame, findings: list[Finding], max_fraction: float) -> Verdict:
+def judge(
+    rows: int,
+    quarantine: pd.DataFrame,
+    findings: list[Finding],
+    settings: ValidateSettings,
+    shift: AgeShift | None = None,
+    shift_accepted: bool = False,
+) -> Verdict:
     """Accept the labels unless too many rows are quarantined, or a critical dataset-level expectation fails.
 
     Args:
         rows: number of all rows.
-        max_fraction: of the rows that may be quarantined.
+        shift: of the ages, which the expectation on `SHIFT` is about.
+        shift_accepted: whether a person accepted it for these labels.
     """
-    problems = []
-    if len(quarantine) > max_fraction * rows:
+    problems, allowed = [], settings.max_quarantine_fraction
+    if len(quarantine) > allowed * rows:
         problems.append(
             f"{len(quarantine)} of {rows} rows ({len(quarantine) / rows:.1%}) are quarantined; "
-            f"at most {max_fraction:.1%} may be (validate.max_quarantine_fraction)"
+            f"at most {allowed:.1%} may be (validate.max_quarantine_fraction)"
         )
-    problems += [
-        f"not met: {finding.description}" for finding in findings if finding.blocks and "fault" not in finding.meta
-    ]
-    return Verdict(not problems, tuple(problems))
+    failed = [finding for finding in findings if finding.blocks and "fault" not in finding.meta]
+    for finding in failed:
+        if finding.column == "rows" and finding.arguments.get("min_value") == settings.min_rows:
+            accepted = rows - len(quarantine)
+            problems.append(f"{accepted} rows are accepted; at least {settings.min_rows} must be (validate.min_rows)")
+        elif finding.column != SHIFT:
+            where = f" (a rule of expectations/suites/{finding.suite}.json)" if finding.suite else ""
+            problems.append(f"not met: {finding.description}{where}")
+    shifted = shift is not None and any(finding.column == SHIFT for finding in failed)
+    if shift and shifted and not shift_accepted:
+        problems.append(f"{shift.sentence}; at most {settings.max_age_shift:g} may be (validate.max_age_shift)")
+    return Verdict(not problems, tuple(problems), shifted)
 
 
 def _count_ages(table: pd.DataFrame, column: str, key: str, usable: pd.Series) -> None:

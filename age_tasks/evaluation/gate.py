@@ -76,7 +76,7 @@ def champion_rules(comparison: ChampionComparison, settings: GateSettings) -> li
             comparison.drift,
             "<=",
             settings.max_drift,
-            "If the age distribution has changed, a person must check the labels first.",
+            "If the age distribution has changed, a person must check the labels; then raise gate.max_drift.",
             unit="",
         )
     )

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from age_tasks.errors import SettingsError
 from age_tasks.pipeline import PIPELINE
+from age_tasks.registry.labels_acceptance import ACCEPTED, acceptance_folder
 from age_tasks.registry.promotions import history
 from age_tasks.runs.keys import run_of_latest
 from age_tasks.runs.listing import Records, runs_in
-from age_tasks.runs.records import ResultPointer
+from age_tasks.runs.records import ResultPointer, StageRecord
 from age_tasks.store.base import TEMPORARY, Entry, Store
 
 STALE_SECONDS = 86_400
@@ -21,7 +22,7 @@ def prunable(store: Store, keep: int) -> dict[str, list[Entry]]:
     """The objects that can be removed, by the run or version that they belong to.
 
     Kept are every version in the promotion log and the run that made it, the newest `keep` runs, the runs whose results
-    those reuse, and the newest split assignments, which later runs extend.
+    those reuse, and the newest split assignments, which later runs extend; and who accepted the labels of a kept run.
 
     Args:
         keep: number of runs.
@@ -36,6 +37,8 @@ def prunable(store: Store, keep: int) -> dict[str, list[Entry]]:
     needed |= {entry.run for entry in promotions if entry.run} | set(_runs_extended(records))
     needed |= {record.reused_from for key in needed for record in records.get(key, {}).values() if record.reused_from}
     named = {entry.version for entry in promotions}
+    labels = {key: _labels_of(stages) for key, stages in records.items()}
+    accepted = {folder for key, folder in labels.items() if key in needed}
     found: dict[str, list[Entry]] = {}
     for entry in store.entries():
         run, version = _owner(store, entry)
@@ -43,6 +46,8 @@ def prunable(store: Store, keep: int) -> dict[str, list[Entry]]:
             found.setdefault(f"version {version}", []).append(entry)
         elif run and run not in needed:
             found.setdefault(f"run {run}", []).append(entry)
+        elif entry.key.startswith(ACCEPTED) and f"{entry.key.rpartition('/')[0]}/" not in accepted:
+            found.setdefault("acceptances of labels", []).append(entry)
     return found
 
 
@@ -77,6 +82,12 @@ def _runs_extended(records: Records) -> Iterator[str]:
                 settings = json.dumps(record.settings, sort_keys=True)
                 newest[settings] = max(newest.get(settings, ("", "")), (record.finished, run))
         yield from (run for _, run in newest.values())
+
+
+def _labels_of(records: dict[str, StageRecord]) -> str:
+    """The folder of the acceptances of a run's labels; empty if it has no snapshot."""
+    labels = records["snapshot"].outputs.get("labels.csv") if "snapshot" in records else None
+    return acceptance_folder(labels.sha256) if labels else ""
 
 
 def _owner(store: Store, entry: Entry) -> tuple[str, str]:

@@ -206,7 +206,7 @@ def promote(
     entry = PromotionEntry(
         version=version,
         at=now.isoformat(timespec="seconds"),
-        who=who or _who(),
+        who=who or acting_person(),
         why=why,
         run=run,
         replaces=keys[-1] if keys else None,
@@ -273,7 +273,7 @@ def _model(store: Store, entry: Promotion) -> str:
     return str(manifest(store, entry.version).files["model.keras"].sha256)
 
 
-def _who() -> str:
+def acting_person() -> str:
     """The person who acts: `AGE_WHO`, which Airflow's tasks set, or the user of this machine."""
     try:
         return StageVariables.from_env().who or getpass.getuser()

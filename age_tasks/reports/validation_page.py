@@ -7,11 +7,13 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from age_tasks.config import ValidateSettings
 from age_tasks.data.decoding import load_rgb
 from age_tasks.data.expectations import Finding
 from age_tasks.data.image_folder import ImageFolder
-from age_tasks.data.validation import Verdict
+from age_tasks.data.validation import AgeShift, Verdict
 from age_tasks.errors import LabelsError
+from age_tasks.registry.labels_acceptance import LabelsAcceptance
 from age_tasks.reports.html import png_uri, render
 from age_tasks.runs.run import Workspace
 
@@ -29,9 +31,11 @@ def validation_page(
     facts: dict[str, float | None],
     audit: dict[str, Any],
     near: pd.DataFrame,
-    bound: float,
+    settings: ValidateSettings,
     folder: ImageFolder,
     read_as: str = "",
+    shift: AgeShift | None = None,
+    acceptance: LabelsAcceptance | None = None,
 ) -> str:
     """The HTML of `validate/index.html`, with its images embedded.
 
@@ -41,8 +45,10 @@ def validation_page(
         facts: values of the suite `distribution`, by column.
         audit: of the accepted rows; see `age_tasks.data.audit.audit`.
         near: pairs of near duplicates: columns first_file_name, first_real_age, second_file_name, second_real_age.
-        bound: highest accepted fraction of quarantined rows.
+        settings: the bounds that the labels must keep.
         read_as: encoding, separator and decimal sign of the labels file, in words; empty if it is not known.
+        shift: of the ages from those accepted last; None for the first labels.
+        acceptance: by a person, of ages that would have been refused otherwise.
     """
     readable = set(table.loc[table["problem"] == "", "line"])
     rows = [
@@ -63,7 +69,10 @@ def validation_page(
         total=len(table),
         accepted=len(table) - len(quarantine),
         quarantined=len(quarantine),
-        bound=bound,
+        bound=settings.max_quarantine_fraction,
+        shift=shift,
+        max_shift=settings.max_age_shift,
+        acceptance=acceptance,
         rows=rows,
         faults=quarantine["fault"].value_counts().to_dict(),
         findings=[

@@ -1,20 +1,33 @@
 """Validate the snapshot against the expectations, and quarantine the rows that fail them.
 
 Writes `index.html` (the verdict, for people), `accepted.csv`, `quarantine.csv` with a reason for each row,
-`near_duplicates.csv`, `expectations.json`, `audit/` and `data_docs/`. Stops the run if too many rows are quarantined,
-or if the labels as a whole are not as expected.
+`near_duplicates.csv`, `expectations.json`, `verdict.json`, `audit/` and `data_docs/`. Stops the run if too many rows
+are quarantined, or if the labels as a whole are not as expected. Ages that are distributed otherwise than those
+accepted last are no reason to stop once a person has accepted these labels (`labels accept`).
 """
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
 
-from age_tasks.config import Config
+from age_tasks.config import Config, ValidateSettings
 from age_tasks.data.decoding import load_accepted
 from age_tasks.data.expectations import Expectations, Finding
 from age_tasks.data.image_folder import ImageFolder
-from age_tasks.data.validation import Verdict, distribution, judge, near_duplicates, quarantined, with_derived_columns
+from age_tasks.data.validation import (
+    AgeShift,
+    Verdict,
+    VerdictFile,
+    age_shift,
+    distribution,
+    judge,
+    near_duplicates,
+    quarantined,
+    with_derived_columns,
+)
 from age_tasks.errors import LabelsError
+from age_tasks.registry.labels_acceptance import LabelsAcceptance, acceptance_of
 from age_tasks.reports import figures
 from age_tasks.reports.data_docs import make_offline
 from age_tasks.reports.face_sheets import sample_faces
@@ -28,6 +41,7 @@ from age_tasks.stages._inputs import images_of, read_snapshot
 from age_tasks.store.base import to_json
 
 ACCEPTED_COLUMNS = ["line", "file_name", "real_age", "sha256", "dhash", "width", "height", "bytes"]
+_PARAMETERS = ("min_rows", "max_age_shift")  # settings that the suite `distribution` refers to
 FACE_PIXELS = 112  # side of a face on the sheet of sample faces
 
 
@@ -41,17 +55,27 @@ class _Validation:
     near_duplicates: pd.DataFrame
     findings: list[Finding]
     distribution: dict[str, float | None]
+    shift: AgeShift | None
+    acceptance: LabelsAcceptance | None
     verdict: Verdict
+
+    @property
+    def accepted_by(self) -> LabelsAcceptance | None:
+        """The acceptance without which the ages would have been refused."""
+        return self.acceptance if self.verdict.shifted else None
 
 
 def execute(run: Workspace, config: Config) -> Summary:
-    expectations = Expectations(run.scratch, run.key)
-    max_fraction = config.validate_.max_quarantine_fraction
-    found = _validate(read_snapshot(run), _previous_ages(run), expectations, max_fraction)
+    expectations, settings = Expectations(run.scratch, run.key), config.validate_
+    found = _validate(run, expectations, settings)
     _write_tables(found, run)
-    _write_pages(found, expectations, max_fraction, run)
+    _write_pages(found, expectations, settings, run)
     if not found.verdict.accepted:
-        raise LabelsError(*_refusal(run, found.verdict, found.quarantine))
+        raise LabelsError(*_refusal(run, found))
+    warnings = [each.description for each in found.findings if not each.success and not each.blocks]
+    accepted_by = {}
+    if found.shift and found.accepted_by:
+        accepted_by = {"ages_accepted": f"{found.shift.sentence}; {found.accepted_by.sentence}"}
     return {
         "rows": len(found.table),
         "accepted": len(found.accepted),
@@ -59,26 +83,32 @@ def execute(run: Workspace, config: Config) -> Summary:
         "quarantine_fraction": round(len(found.quarantine) / len(found.table), 4),
         "near_duplicates": len(found.near_duplicates),
         "reasons": found.quarantine["fault"].value_counts().to_dict(),
-        "warnings": [each.description for each in found.findings if not each.success and not each.blocks],
+        "warnings": warnings,
+        **accepted_by,
     }
 
 
-def _previous_ages(run: Workspace) -> pd.Series | None:
+def _shift(run: Workspace, ages: pd.Series) -> AgeShift | None:
+    """From the ages of the newest other run whose labels were accepted."""
     previous = previous_run(run, "validate")
-    return pd.read_csv(previous.input("validate", "accepted.csv"))["real_age"] if previous else None
+    if previous is None:
+        return None
+    before = pd.read_csv(previous.input("validate", "accepted.csv"))["real_age"]
+    return age_shift(ages, before, previous.key)
 
 
-def _validate(
-    snapshot: pd.DataFrame, previous_ages: pd.Series | None, expectations: Expectations, max_fraction: float
-) -> _Validation:
-    table = with_derived_columns(snapshot)
+def _validate(run: Workspace, expectations: Expectations, settings: ValidateSettings) -> _Validation:
+    table = with_derived_columns(read_snapshot(run))
     row_findings = expectations.check("rows", table)
     quarantine = quarantined(table, row_findings)
     accepted = table[~table["line"].isin(quarantine["line"])]
-    values = distribution(accepted, previous_ages)
-    findings = [*row_findings, *expectations.check("distribution", pd.DataFrame([values]))]
-    verdict = judge(len(table), quarantine, findings, max_fraction)
-    return _Validation(table, accepted, quarantine, near_duplicates(accepted), findings, values, verdict)
+    shift = _shift(run, accepted["real_age"])
+    values, bounds = distribution(accepted, shift), {name: getattr(settings, name) for name in _PARAMETERS}
+    findings = [*row_findings, *expectations.check("distribution", pd.DataFrame([values]), bounds)]
+    acceptance = acceptance_of(run.store, run.require_record("snapshot").outputs["labels.csv"].sha256)
+    verdict = judge(len(table), quarantine, findings, settings, shift, acceptance is not None)
+    near = near_duplicates(accepted)
+    return _Validation(table, accepted, quarantine, near, findings, values, shift, acceptance, verdict)
 
 
 def _write_tables(found: _Validation, run: Workspace) -> None:
@@ -86,9 +116,14 @@ def _write_tables(found: _Validation, run: Workspace) -> None:
     (run.output_dir / "quarantine.csv").write_text(as_csv(found.quarantine))
     (run.output_dir / "near_duplicates.csv").write_text(as_csv(found.near_duplicates))
     (run.output_dir / "expectations.json").write_bytes(to_json([vars(finding) for finding in found.findings]))
+    verdict, others = found.verdict, list(found.verdict.problems)
+    if verdict.shifted and found.acceptance is None:
+        others.pop()
+    file = VerdictFile(accepted=verdict.accepted, problems=others, shifted=verdict.shifted, shift=found.shift)
+    (run.output_dir / "verdict.json").write_bytes(file.to_bytes())
 
 
-def _write_pages(found: _Validation, expectations: Expectations, max_fraction: float, run: Workspace) -> None:
+def _write_pages(found: _Validation, expectations: Expectations, settings: ValidateSettings, run: Workspace) -> None:
     audit, folder = write_audit(found.accepted, run.output_dir / "audit"), images_of(run)
     _write_face_sheet(found.accepted, folder, run)
     expectations.write_data_docs(run.output_dir / "data_docs")
@@ -102,9 +137,11 @@ def _write_pages(found: _Validation, expectations: Expectations, max_fraction: f
         found.distribution,
         audit,
         found.near_duplicates,
-        max_fraction,
+        settings,
         folder,
         str(run.require_record("snapshot").summary.get("read_as", "")),
+        found.shift,
+        found.accepted_by,
     )
     (run.output_dir / "index.html").write_text(page)
 
@@ -119,11 +156,33 @@ def _write_face_sheet(accepted: pd.DataFrame, folder: ImageFolder, run: Workspac
     figures.save(sheet, run.output_dir / "audit" / "faces.png")
 
 
-def _refusal(run: Workspace, verdict: Verdict, quarantine: pd.DataFrame) -> list[str]:
+def _refusal(run: Workspace, found: _Validation) -> list[str]:
+    """Why the labels are refused, and the ways out that exist."""
+    verdict, quarantine = found.verdict, found.quarantine
     lines = [f"the labels {run.settings().labels} were refused:", *(f"  {problem}" for problem in verdict.problems)]
     for fault, rows in quarantine.groupby("fault", sort=False):
         first = rows.iloc[0]
         lines.append(f"  {len(rows)} x {fault}, such as line {first.line} ({first.file_name}): {first.reason}")
-    lines.append(f"  Correct the labels; all quarantined rows: {run.where('validate', 'quarantine.csv')}")
+    if len(quarantine):
+        lines.append(f"  All quarantined rows: {run.where('validate', 'quarantine.csv')}")
+    lines.append(f"  Correct the labels{_other_ways(run, found)}")
     lines.append(f"  Validation page: {run.where('validate', 'index.html')}")
     return lines
+
+
+def _other_ways(run: Workspace, found: _Validation) -> str:
+    """The settings with which the labels pass, and the command to accept them; begins with a comma or semicolon."""
+    ways, fraction = [], len(found.quarantine) / len(found.table)
+    sufficient = {
+        "max_quarantine_fraction": math.ceil(fraction * 100) / 100,
+        "min_rows": len(found.accepted),
+        "max_age_shift": math.ceil(found.shift.beyond_chance * 100) / 100 if found.shift else 0,
+    }
+    for setting, value in sufficient.items():
+        possible = value > 0 and not (setting == "max_quarantine_fraction" and value >= 1)
+        if possible and any(f"(validate.{setting})" in problem for problem in found.verdict.problems):
+            ways.append(f"--set validate.{setting}={value}")
+    text = f", or if they are right change the setting: {' '.join(ways)}" if ways else ""
+    if found.verdict.shifted and len(found.verdict.problems) == 1:
+        text += f"; or accept exactly these labels: age-tasks labels accept {run.key} --why '…'"
+    return text
