@@ -17,7 +17,9 @@ FACTS = {
     "median_age": 29.0,
     "third_quartile": 41.0,
     "distance_to_previous": None,
+    "shift_beyond_chance": None,
 }
+BOUNDS = {"min_rows": 100, "max_age_shift": 0.15}
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[
 
 
 def check(made: Expectations, **facts: object) -> list:
-    return made.check("distribution", pd.DataFrame([FACTS | facts]))
+    return made.check("distribution", pd.DataFrame([FACTS | facts]), BOUNDS)
 
 
 def test_expected_values_pass_every_expectation(edit):
@@ -51,6 +53,8 @@ def test_only_critical_expectations_block(edit):
     findings = check(edit(lambda first: None), rows=20, mean_age=70.0)
     failed = {finding.column: finding.blocks for finding in findings if not finding.success}
     assert failed == {"rows": True, "mean_age": False}
+    assert {finding.suite for finding in findings} == {"distribution"}
+    assert findings[0].arguments["min_value"] == BOUNDS["min_rows"]
 
 
 @pytest.mark.parametrize(
@@ -59,8 +63,9 @@ def test_only_critical_expectations_block(edit):
         lambda first: first.update(type="expect_column_value_to_be_betwen"),
         lambda first: first["kwargs"].update(column="no such column"),
         lambda first: first["kwargs"].update(min_valu=3),
+        lambda first: first["kwargs"].update(min_value={"$PARAMETER": "least_rows"}),
     ],
-    ids=["misspelt type", "missing column", "misspelt argument"],
+    ids=["misspelt type", "missing column", "misspelt argument", "unknown parameter"],
 )
 def test_an_invalid_expectation_is_an_error_that_names_the_suite(edit, change):
     with pytest.raises(SettingsError, match=r"expectations/suites/distribution\.json"):

@@ -1,10 +1,20 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from age_tasks.config import ValidateSettings
 from age_tasks.data.expectations import Finding
-from age_tasks.data.validation import judge, near_duplicates, quarantined, with_derived_columns
+from age_tasks.data.validation import (
+    SHIFT,
+    AgeShift,
+    age_shift,
+    judge,
+    near_duplicates,
+    quarantined,
+    with_derived_columns,
+)
 from age_tasks.stages._inputs import read_snapshot
 
 
@@ -91,9 +101,78 @@ def test_near_duplicates_are_pairs_of_different_contents_the_nearest_first():
 
 def test_too_many_quarantined_rows_and_failed_dataset_expectations_refuse_the_labels():
     rows = pd.DataFrame({"line": range(3)})
-    assert judge(100, rows, [], 0.03).accepted
-    verdict = judge(100, rows, [finding(), finding(meta={"fault": "x"}), finding(severity="warning")], 0.02)
+    bounds = ValidateSettings(max_quarantine_fraction=0.02)
+    assert judge(100, rows, [], ValidateSettings(max_quarantine_fraction=0.03)).accepted
+    verdict = judge(100, rows, [finding(), finding(meta={"fault": "x"}), finding(severity="warning")], bounds)
     assert verdict.problems == (
         "3 of 100 rows (3.0%) are quarantined; at most 2.0% may be (validate.max_quarantine_fraction)",
         "not met: Ages are between 0 and 120 years.",
     )
+
+
+def test_every_refusal_names_a_setting_or_the_suite_with_the_rule():
+    none, bounds = pd.DataFrame({"line": []}), ValidateSettings()
+    few = finding(column="rows", arguments={"min_value": 100})
+    own = finding(description="Children are there.", column="first_quartile", suite="distribution")
+    assert judge(10, none, [few, own], bounds).problems == (
+        "10 rows are accepted; at least 100 must be (validate.min_rows)",
+        "not met: Children are there. (a rule of expectations/suites/distribution.json)",
+    )
+
+
+def test_a_shift_of_ages_is_a_problem_unless_a_person_accepted_it():
+    none, bounds = pd.DataFrame({"line": []}), ValidateSettings()
+    shift, failed = AgeShift(distance=0.5, rows=400, previous_rows=600, previous_run="monday"), finding(column=SHIFT)
+    verdict = judge(400, none, [failed], bounds, shift)
+    assert not verdict.accepted
+    assert verdict.shifted
+    assert verdict.problems == (
+        "The ages differ from those of run monday: Kolmogorov-Smirnov distance 0.500 (400 rows against 600), 0.374 "
+        "beyond what chance explains; at most 0.15 may be (validate.max_age_shift)",
+    )
+    accepted = judge(400, none, [failed], bounds, shift, shift_accepted=True)
+    assert (accepted.accepted, accepted.shifted, accepted.problems) == (True, True, ())
+    fewer = finding(column="rows", arguments={"min_value": 100})
+    assert not judge(50, none, [failed, fewer], bounds, shift, shift_accepted=True).accepted
+
+
+def population(count: int, rng: np.random.Generator, youngest: int = 0) -> pd.Series:
+    """Whole years of many children and few old people, drawn anew."""
+    ages = np.arange(youngest, 95)
+    weights = np.exp(-ages / 35)
+    return pd.Series(rng.choice(ages, count, p=weights / weights.sum()).astype("float64"))
+
+
+def test_samples_of_one_population_are_not_refused_for_their_chance_differences():
+    rng, pairs = np.random.default_rng(7), 1000
+    shifts = [age_shift(population(100, rng), population(100, rng), "before") for _ in range(pairs)]
+    above_distance = sum(shift.distance > 0.15 for shift in shifts)
+    refused = sum(shift.beyond_chance > 0.15 for shift in shifts)
+    refused_at_0 = sum(shift.beyond_chance > 0 for shift in shifts)
+    assert (above_distance > 0.1 * pairs, refused, refused_at_0 < 0.005 * pairs) == (True, 0, True)
+
+
+@pytest.mark.parametrize(("before", "now"), [(1000, 1000), (5000, 1000), (1000, 5000)])
+def test_a_real_shift_of_many_ages_is_refused(before: int, now: int):
+    rng, pairs = np.random.default_rng(8), 50
+    shifts = [age_shift(population(now, rng, youngest=18), population(before, rng), "all") for _ in range(pairs)]
+    assert sum(shift.beyond_chance > 0.15 for shift in shifts) == pairs
+
+
+def test_the_distance_of_ages_is_that_of_kolmogorov_and_smirnov():
+    from scipy.stats import ks_2samp
+
+    rng = np.random.default_rng(10)
+    for now, before in ((1, 1), (1, 7), (300, 80), (100, 5000)):
+        ages, others = population(now, rng), population(before, rng, youngest=10)
+        expected = ks_2samp(ages, others, method="exact" if now < 100 else "asymp").statistic
+        assert age_shift(ages, others, "before").distance == pytest.approx(expected)
+
+
+def test_a_set_that_grows_is_not_refused_and_few_rows_show_little():
+    rng, pairs = np.random.default_rng(9), 100
+    grown = [population(5000, rng) for _ in range(pairs)]
+    assert sum(age_shift(ages, ages.head(100), "first").beyond_chance > 0 for ages in grown) == 0
+    assert age_shift(pd.Series([60.0] * 10), pd.Series([5.0] * 5000), "all").beyond_chance < 0.4
+    assert age_shift(pd.Series([60.0]), pd.Series([5.0]), "all").beyond_chance == 0
+    assert age_shift(pd.Series([60.0]), pd.Series([], dtype="float64"), "none") is None

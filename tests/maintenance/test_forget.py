@@ -234,6 +234,12 @@ def test_a_name_that_was_escaped_as_a_formula_is_found(tmp_path: Path):
     )
 
 
+def test_a_mention_in_the_reason_of_an_acceptance_is_removed(tmp_path: Path):
+    before = '{\n  "who": "ann",\n  "why": "1.jpg is right"\n}\n'
+    key = f"labels/accepted/{'0' * 64}/20260101-ab.json"
+    assert rewritten(tmp_path, key, before, "1.jpg") == before.replace("1.jpg", "(forgotten)")
+
+
 def test_frozen_labels_keep_their_line_numbers(tmp_path: Path):
     before = 'file_name,real_age\n1.jpg,3\n"2\n.jpg",4\n3.jpg,5\n'
     assert (

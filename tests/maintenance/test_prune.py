@@ -7,9 +7,11 @@ import pytest
 from age_tasks.cli.app import main
 from age_tasks.errors import SettingsError
 from age_tasks.maintenance.prune import STALE_SECONDS, delete, prunable, stale_temporaries
+from age_tasks.registry.labels_acceptance import LabelsAcceptance, acceptance_of, put_acceptance
 from age_tasks.registry.promotions import VERSIONS, champion, fetch_version, promote, publish_version
 from age_tasks.runs.records import RunSettings
 from age_tasks.store.base import Store
+from age_tasks.store.documents import FileDigest
 from age_tasks.store.files import FileStore
 from tests.support.records import put_record
 
@@ -97,3 +99,15 @@ def test_temporary_files_are_removed_a_day_after_their_last_write(runs: Store, t
     assert left.exists()
     assert main(["prune", "--delete"]) == 0
     assert (left.exists(), at_work.exists()) == (False, True)
+
+
+def test_who_accepted_labels_is_kept_as_long_as_a_run_with_these_labels(runs: Store):
+    for run, digest in (("week1", "1" * 64), ("week6", "6" * 64)):
+        record(runs, run, "snapshot", outputs={"labels.csv": FileDigest(sha256=digest, bytes=1)})
+        facts = {"labels_sha256": digest, "run": run, "previous_run": "week0", "distance": 0.4}
+        put_acceptance(runs, LabelsAcceptance(**facts, at="2026-01-01T00:00:00+00:00", who="ann", why="adults"))
+    found = prunable(runs, keep=2)
+    assert set(found) == {"run week1", "version week1-0a", "acceptances of labels"}
+    delete(runs, found)
+    assert acceptance_of(runs, "1" * 64) is None
+    assert acceptance_of(runs, "6" * 64).who == "ann"

@@ -35,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     locations = Locations(labels=HOSTILE, images="faces/images", store=(root / "store").as_uri(), cache=root / "cache")
     config = Config()
 
-    def stage(name: str, write: Callable[[Path], object] = lambda out: None, **summary: int) -> None:
+    def stage(name: str, write: Callable[[Path], object] = lambda out: None, **summary: int | str) -> None:
         def work(run: Workspace, config: Config) -> Summary:
             write(run.output_dir)
             return summary
@@ -46,7 +46,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
             execute_stage(name, Needs(), lambda: work, run, config)
 
     stage("snapshot", lambda out: (out / "snapshot.csv").write_text("frozen"))
-    stage("validate", rows=7591, accepted=7580, quarantined=11, near_duplicates=3)
+    stage("validate", rows=7591, accepted=7580, quarantined=11, near_duplicates=3, ages_accepted=HOSTILE)
     counts = {"train": 5306, "val": 1137, "test": 1137, "known": 7082, "left_out": 0}
     stage("split", lambda out: _split_ages(out / "split_ages.png"), **counts)
     for name in ("baseline", "finetune"):
@@ -280,6 +280,7 @@ def test_the_page_uses_the_limits_of_the_code(
 
 def test_the_card_describes_input_and_output(card: str):
     assert card.startswith("# Age model monday\n")
+    assert "A person accepted that; the report says who and why." in card
     assert "(batch, 224, 224, 3)" in card
     assert "RGB, values 0–255" in card
     assert "`(batch, 1)`, years" in card

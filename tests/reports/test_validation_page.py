@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from age_tasks.config import Config
+from age_tasks.config import Config, ValidateSettings
 from age_tasks.data.audit import audit
 from age_tasks.data.expectations import Finding
 from age_tasks.data.image_folder import ImageFolder
-from age_tasks.data.validation import Verdict
+from age_tasks.data.validation import AgeShift, Verdict
 from age_tasks.environment import Locations
+from age_tasks.registry.labels_acceptance import LabelsAcceptance
 from age_tasks.reports import figures, validation_page
 from age_tasks.runs.run import Workspace, open_run, start_run
 from tests.support.page import Page
@@ -75,11 +76,16 @@ def run(tmp_path: Path) -> Iterator[Workspace]:
         yield run
 
 
-def page_of(run: Workspace, images: Path, verdict: Verdict) -> Page:
+SHIFT = AgeShift(distance=0.5, rows=400, previous_rows=600, previous_run="monday<b>")
+
+
+def page_of(run: Workspace, images: Path, verdict: Verdict, **changes: object) -> Page:
     accepted = TABLE[~TABLE["line"].isin(QUARANTINE["line"])]
     facts = {"rows": 2.0, "drift": None}
-    found = (TABLE, QUARANTINE, FINDINGS, facts, audit(accepted), NEAR, 0.6)
-    return Page(validation_page.validation_page(run, verdict, *found, ImageFolder(str(images), run.cache)))
+    settings = ValidateSettings(max_quarantine_fraction=0.6)
+    found = (TABLE, QUARANTINE, FINDINGS, facts, audit(accepted), NEAR, settings)
+    folder = ImageFolder(str(images), run.cache)
+    return Page(validation_page.validation_page(run, verdict, *found, folder, **changes))
 
 
 def test_accepted_labels_have_their_counts_in_the_verdict(run: Workspace, tmp_path: Path):
@@ -94,6 +100,26 @@ def test_accepted_labels_have_their_counts_in_the_verdict(run: Workspace, tmp_pa
 def test_a_refusal_names_every_problem(run: Workspace, tmp_path: Path):
     page = page_of(run, tmp_path, Verdict(False, ("2 of 4 rows are quarantined", "too few rows")))
     assert page.verdict == "Refused: the run stops here. 2 of 4 rows are quarantined. too few rows."
+
+
+def test_a_changed_age_distribution_is_shown_with_its_numbers_and_who_accepted_it(run: Workspace, tmp_path: Path):
+    facts = {"labels_sha256": "0" * 64, "run": "tuesday", "previous_run": "monday<b>", "distance": 0.5}
+    hostile = "<script>alert(1)</script>\"' onload=x"
+    who = LabelsAcceptance(**facts, at="2026-11-24T10:15:00.000+00:00", who=hostile, why=f"adults only {hostile}")
+    page = page_of(run, tmp_path, Verdict(True, (), True), shift=SHIFT, acceptance=who)
+    assert page.verdict.startswith(f"Accepted by {hostile}, although the ages are distributed differently than before.")
+    assert page.row("0.500") == ["0.500", "0.126", "0.374", "0.15"]
+    assert f"Accepted by {hostile} at 2026-11-24 10:15 UTC: adults only {hostile}" in page.text
+    assert "script" not in page.tags
+    assert page.handlers == set()
+
+
+def test_a_refused_age_distribution_names_the_command_and_the_setting(run: Workspace, tmp_path: Path):
+    page = page_of(run, tmp_path, Verdict(False, (SHIFT.sentence,), True), shift=SHIFT)
+    assert "age-tasks labels accept monday --why '…'" in page.text
+    assert "validate.max_age_shift" in page.text
+    assert "Compared with the labels that run monday<b> accepted: 600 ages there, 400 here." in page.text
+    assert "labels accept" not in page_of(run, tmp_path, Verdict(True, ()), shift=SHIFT).text
 
 
 def test_quarantined_rows_have_line_reason_and_a_thumbnail_if_readable(run: Workspace, tmp_path: Path):

@@ -8,6 +8,7 @@ import pytest
 
 from age_tasks.cli.app import main
 from age_tasks.environment import Locations
+from age_tasks.runs.listing import previous_run
 from age_tasks.runs.run import Workspace, open_run
 from tests.support.settings import QUICK, overrides
 from tests.support.stages import table
@@ -60,7 +61,9 @@ def test_too_many_broken_rows_fail_the_stage_and_leave_its_page(place: Path, cap
     assert "validate failed" in capsys.readouterr().err
 
 
-def test_a_shifted_age_distribution_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+def test_a_shifted_age_distribution_is_refused_until_a_person_accepts_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     settings = overrides({"validate.max_quarantine_fraction": 0.9})
     assert main(["snapshot", "--run", "first", "--recipe", "demo", *settings]) == 0
     assert main(["validate", "--run", "first"]) == 0
@@ -74,7 +77,20 @@ def test_a_shifted_age_distribution_is_refused(place: Path, monkeypatch: pytest.
     monkeypatch.setenv("AGE_IMAGES", str(images))
     assert main(["snapshot", "--run", "second", "--recipe", "demo", *settings]) == 0
     assert main(["validate", "--run", "second"]) == 65
-    assert "Kolmogorov-Smirnov" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Kolmogorov-Smirnov" in said
+    assert "at most 0.15 may be (validate.max_age_shift)" in said
+    assert "--set validate.max_age_shift=0." in said
+    assert "age-tasks labels accept second --why" in said
+    assert main(["labels", "accept", "second", "--why", "adults <b>only</b>", "--by", "ann"]) == 0
+    assert main(["validate", "--run", "second"]) == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert "; accepted by ann at " in summary["ages_accepted"]
+    with open_run("second", Locations.from_env()) as run:
+        page = run.store.get("runs/second/validate/index.html").decode()
+        assert "Accepted by ann, although the ages are distributed differently" in page
+        assert "adults &lt;b&gt;only&lt;/b&gt;" in page
+        assert previous_run(run.other("third"), "validate").key == "second"  # the next labels are compared with these
 
 
 def test_file_names_are_escaped_on_every_page(place: Path, monkeypatch: pytest.MonkeyPatch):
