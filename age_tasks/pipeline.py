@@ -87,7 +87,7 @@ PIPELINE: dict[str, Stage] = {
             ("snapshot",),
             ("validate",),
             code=(*_LABELS, "stages/validate.py"),
-            extra={"accepted_labels": _accepted_labels},
+            extra={"acceptance": _accepted_labels},
             follows_previous=True,
         ),
         does="validates labels and images with Great Expectations, quarantines rows that fail",

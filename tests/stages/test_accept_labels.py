@@ -50,7 +50,7 @@ def refused(store: Store, run: str, location: Path, *problems: str, shifted: boo
 
 def accepted_labels(store: Store, run: str) -> str:
     """What an acceptance adds to the fingerprint of `validate`."""
-    return PIPELINE["validate"].needs.extra["accepted_labels"](StoredRun(run, store))
+    return PIPELINE["validate"].needs.extra["acceptance"](StoredRun(run, store))
 
 
 @pytest.mark.parametrize("by_digest", [False, True], ids=["by run", "by digest"])
