@@ -8,10 +8,9 @@ from age_tasks.data.validation import AgeShift, VerdictFile
 from age_tasks.errors import AgeTasksError, LabelsError, MissingInputError, NotFoundError
 from age_tasks.registry.labels_acceptance import LabelsAcceptance, acceptance_of, one_line, put_acceptance
 from age_tasks.registry.promotions import acting_person
-from age_tasks.runs.keys import safe_run_key
 from age_tasks.runs.listing import runs_in
 from age_tasks.runs.records import now
-from age_tasks.runs.run import StoredRun, record_of
+from age_tasks.runs.run import StoredRun, find_run, record_of
 from age_tasks.store.base import Store
 
 log = logging.getLogger(__name__)
@@ -38,7 +37,7 @@ def accept_labels(store: Store, labels: str, why: str, who: str | None = None) -
     why = one_line(why, "--why", "from now on adults only")
     who = one_line(acting_person() if who is None else who, "--by", "ann")
     by_digest = _DIGEST.fullmatch(labels) is not None
-    run = _refused_with(store, labels.lower()) if by_digest else StoredRun(safe_run_key(labels), store)
+    run = _refused_with(store, labels.lower()) if by_digest else StoredRun(find_run(labels, lambda: store), store)
     if not run.started():
         raise MissingInputError(
             f"no run {run.key} in {store.url}; give the key of the run that was refused, "

@@ -41,6 +41,9 @@ def edited(suite: Path, change: Callable[[dict], object]) -> None:
                      marks=walks(MODULE, "check the spelling of each type")),
         pytest.param(lambda first: first["kwargs"].update(column="no such column"), ["no such column", CURE],
                      marks=walks(MODULE, "_finding: {}: {} {}: {}; {}")),
+        pytest.param(lambda first: first["kwargs"].update(min_value={"$PARAMETER": "least"}),
+                     ["a $PARAMETER is not known", "least", "there are: min_rows, max_age_shift", CURE],
+                     marks=walks(MODULE, "a $PARAMETER is not known")),
     ],
 )  # fmt: skip
 def test_a_suite_that_is_corrected(refused: Walk, suite: Path, tmp_path: Path, change, says: list[str]):
@@ -52,8 +55,8 @@ def test_a_suite_that_is_corrected(refused: Walk, suite: Path, tmp_path: Path, c
         folder = tmp_path / f"work{next(runs)}"
         folder.mkdir()
         ages = dict.fromkeys(("mean_age", "first_quartile", "median_age", "third_quartile"), 30.0)
-        table = pd.DataFrame([{"rows": 200, **ages, "distance_to_previous": None}])
-        return Expectations(folder, "run").check("distribution", table)
+        table = pd.DataFrame([{"rows": 200, **ages, "shift_beyond_chance": None}])
+        return Expectations(folder, "run").check("distribution", table, {"min_rows": 100, "max_age_shift": 0.15})
 
     again = refused(check, suite, *says)
     suite.write_text(before)
