@@ -1,5 +1,6 @@
 """Settings: typed and frozen; unknown keys are refused. A recipe is a YAML file that sets some of them."""
 
+import difflib
 import json
 import re
 import reprlib
@@ -369,7 +370,7 @@ def load_recipe(name: str) -> Config:
             f"{path}: a recipe is a mapping of sections such as 'finetune:', not {type(values).__name__}"
         )
     try:
-        return config_from_dict({"recipe": path.stem, **values})
+        return config_from_dict({"recipe": path.stem, **_by_section(values)})
     except SettingsError as error:
         raise SettingsError(*(f"{path}: {problem}" for problem in error.args)) from None
 
@@ -405,6 +406,24 @@ def describe_settings() -> list[tuple[str, str, str]]:
     return rows
 
 
+def similar_names(name: str, choices: Iterable[str]) -> list[str]:
+    """The choices that somebody may have meant who wrote `name`, at most four; dotted ones also by their last part."""
+    known = list(dict.fromkeys(choices))
+    for part in (_letters, lambda text: _letters(text.rpartition(".")[2])):
+        if found := [choice for choice in known if part(choice) == part(name)]:
+            return found[:4]
+    near = difflib.get_close_matches(_letters(name), map(_letters, known), n=2, cutoff=0.75)
+    last = difflib.get_close_matches(_letters(name), [_letters(each.rpartition(".")[2]) for each in known], n=1)
+    found = [choice for letters in near for choice in known if _letters(choice) == letters]
+    return (found or [choice for choice in known if _letters(choice.rpartition(".")[2]) in last])[:4]
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """` Did you mean …?`, or nothing."""
+    found = similar_names(name, choices)
+    return f" Did you mean {' or '.join(found)}?" if found else ""
+
+
 def _parse_yaml(text: str | bytes, name: str) -> object:
     try:
         return yaml.load(text, _Loader)
@@ -417,6 +436,24 @@ def _parse_yaml(text: str | bytes, name: str) -> object:
         raise SettingsError(f"{name}: not valid YAML: {' '.join(str(error).split())}; put texts in quotes") from None
 
 
+def _by_section(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The values with dotted names, such as `finetune.epochs: 3`, put into their sections.
+
+    Raises:
+        SettingsError: a setting is given in both ways.
+    """
+    sections = {name: value for name, value in values.items() if "." not in str(name)}
+    for name in values.keys() - sections.keys():
+        section, _, field = name.partition(".")
+        inner = sections.get(section) or {}
+        if name not in known_settings() or not isinstance(inner, Mapping):
+            raise SettingsError(_unknown(name))
+        if field in inner:
+            raise SettingsError(f"{name} is given twice, also below '{section}:'; leave out one of them")
+        sections[section] = {**inner, field: values[name]}
+    return sections
+
+
 def _yaml_value(text: str, name: str) -> object:
     value = _parse_yaml(text, name)
     node = yaml.compose(text, _Loader)
@@ -425,8 +462,17 @@ def _yaml_value(text: str, name: str) -> object:
     return value
 
 
+def _letters(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text.casefold())
+
+
 def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
+
+
+def known_settings() -> list[str]:
+    """The dotted name of every setting."""
+    return [f"{section}.{field}" for section, fields in _known().items() for field in fields]
 
 
 @cache
@@ -442,7 +488,7 @@ def _unknown(name: str) -> str:
     """Why a dotted name is no setting, and what to write."""
     section = name.partition(".")[0]
     former = FORMER.get(name) or FORMER.get(section)
-    return f"{name}: {former or f'no such setting. {_choices(section)}'}"
+    return f"{name}: {former or f'no such setting. {_choices(section)}.{did_you_mean(name, known_settings())}'}"
 
 
 def _choices(section: str) -> str:

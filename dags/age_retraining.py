@@ -25,6 +25,9 @@ The files of each run are in the store under `runs/<run id>/<task>/`, its report
 to continue from there. A task with the same inputs, settings and code as one of an earlier run reuses that result; its
 XCom then contains `reused_from`.
 
+**Conf.** Besides the fields of the form, the JSON of a run takes any setting: `{{"finetune.seed": 7}}`, or as in a
+recipe `{{"finetune": {{"seed": 7}}}}`. The field `settings` stands over both. Any other name fails `snapshot`.
+
 **Approval.** The run waits at `approve` and is listed under "Required Actions", with the rules, candidate and champion
 side by side, and a field for the reason. After a refusal, or without an answer within `approval_hours`, only the report
 is published; clear `approve` to be asked again. The next run starts when this one has its answer.

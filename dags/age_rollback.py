@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from age_retraining_plugin.assets import CHAMPION, emit_rollback_event
 from age_retraining_plugin.runtimes.process import CommandOperator
 from age_retraining_plugin.stage_task import WHO_ENV
+from age_retraining_plugin.trigger_conf import refuse_unknown
 from airflow.sdk import DAG, Param
 
 DOCUMENTATION = """
@@ -47,6 +48,7 @@ with DAG(
         command='rollback --reason="$REASON" ${VERSION:+--to="$VERSION"}',
         env={**WHO_ENV, "REASON": "{{ params.reason }}", "VERSION": "{{ params.to or '' }}"},
         outlets=[CHAMPION],
+        pre_execute=refuse_unknown,
         post_execute=emit_rollback_event,
         retries=0,
         execution_timeout=timedelta(minutes=10),

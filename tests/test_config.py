@@ -40,6 +40,11 @@ def test_settings_can_be_replaced_one_by_one():
         ("finetune.epochs=0", "--set finetune.epochs = 0: Input should be greater than or equal to 1"),
         ("split.bins=thirds", "'quantile' or 'equal_width'"),
         ("finetune.epochs", "section.setting=value"),
+        ("epochs=3", r"Sections: data, .*\. Did you mean baseline.epochs or finetune.epochs\?$"),
+        ("Finetune.Epochs=3", r"Did you mean finetune.epochs\?$"),
+        ("finetune_epochs=3", r"Did you mean finetune.epochs\?$"),
+        ("finetune.epoch =3", r"Did you mean finetune.epochs\?$"),
+        ("finetune.sed=3", r"Did you mean finetune.seed or "),
     ],
 )
 def test_wrong_settings_are_named_with_the_choices(assignment: str, message: str):
@@ -138,6 +143,34 @@ def test_an_unknown_recipe_and_a_broken_file_are_refused(tmp_path: Path):
     (tmp_path / "own.yaml").write_text("baseline:\n  epochz: 3\n")
     with pytest.raises(SettingsError, match=r"own.yaml: baseline.epochz"):
         load_recipe(str(tmp_path / "own.yaml"))
+
+
+def test_a_recipe_takes_dotted_names_too(tmp_path: Path):
+    (tmp_path / "own.yaml").write_text("finetune.epochs: 3\nfinetune:\n  seed: 7\nsplit.seed: 1\n")
+    recipe = load_recipe(str(tmp_path / "own.yaml"))
+    assert (recipe.finetune.epochs, recipe.finetune.seed, recipe.split.seed) == (3, 7, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("finetune.seed: 7\nfinetune:\n  seed: 8\n", "finetune.seed is given twice, also below 'finetune:'; leave out"),
+        ("finetune.sed: 7\n", r"finetune.sed: no such setting. 'finetune' has: .*\. Did you mean finetune.seed or "),
+        ("finetune: 3\nfinetune.seed: 7\n", "finetune"),
+        ("epochs: 3\n", r"epochs: no such setting. Sections: .*\. Did you mean baseline.epochs or finetune.epochs\?$"),
+        ("Finetune:\n  seed: 7\n", "Finetune: no such setting. Sections: data, .*, finetune, "),
+    ],
+)
+def test_a_recipe_in_which_a_setting_would_vanish_is_refused_in_one_line(text: str, says: str, tmp_path: Path):
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=f"own.yaml: {says}") as refusal:
+        load_recipe(str(tmp_path / "own.yaml"))
+    assert "\n" not in str(refusal.value)
+
+
+def test_merged_keys_of_a_recipe_are_no_duplicates(tmp_path: Path):
+    (tmp_path / "own.yaml").write_text("baseline: &b\n  seed: 7\nfinetune:\n  <<: *b\n  seed: 8\n")
+    assert load_recipe(str(tmp_path / "own.yaml")).finetune.seed == 8
 
 
 def test_every_setting_is_described():

@@ -1,10 +1,10 @@
 """The trigger form of the retraining; its fields have the types, bounds and help texts of the settings."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import Param
 
+from age_retraining_plugin.trigger_conf import changed_settings
 from age_tasks.config import Config, describe_settings, recipe_names
 from age_tasks.environment import Locations, WorkflowVariables
 
@@ -27,16 +27,6 @@ FORM_ENV = {
     "AGE_LABELS": "{{ params.labels or '' }}",
     "AGE_IMAGES": "{{ params.images or '' }}",
 }
-
-
-def changed_settings(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a filled-in form replaces: the fields that are not empty, and over them the free ones.
-
-    Args:
-        params: the fields of the form by name.
-    """
-    fields = {name: value for name in (*TRAINING, *PROMOTION) if (value := params.get(name)) is not None}
-    return {**fields, **params["settings"]}
 
 
 # The functions that templates of a DAG with this form call.

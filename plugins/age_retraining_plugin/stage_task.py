@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 
 from age_retraining_plugin.form import FORM_ENV
 from age_retraining_plugin.runtimes.process import CommandOperator
+from age_retraining_plugin.trigger_conf import refuse_unknown
 from age_tasks.environment import RuntimeVariables
 from age_tasks.pipeline import PIPELINE
 
@@ -43,6 +44,7 @@ def stage_task(
     variables, gpu = RuntimeVariables.from_env(), PIPELINE[stage].gpu
     form = FORM_ENV if from_form else _NO_FORM_ENV
     env = {"AGE_RUN": _RUN, "AGE_AGAIN": _AGAIN, **WHO_ENV, **form, **(env or {})}
+    options |= {"pre_execute": refuse_unknown} if from_form else {}
     options |= {"task_id": stage, "doc_md": _documentation(stage), **({"pool": GPU_POOL} if gpu else {})}
     if variables.runtime == "docker":
         from age_retraining_plugin.runtimes.docker import DockerStage

@@ -88,7 +88,8 @@ def test_every_task_is_retried_since_its_store_may_be_away(dag: dict[str, Any]):
 def test_values_of_the_form_reach_the_environment_and_no_shell_line(dag: dict[str, Any]):
     env = dag["env"]
     assert env["AGE_LABELS"] == "$(touch /tmp/x); 'l.csv'"
-    assert json.loads(env["AGE_SET"]) == {"finetune.epochs": 3, "split.seed": 7, "gate.policy": "not_worse"}
+    form = {"finetune.epochs": 3, "split.seed": 7, "gate.policy": "not_worse"}
+    assert json.loads(env["AGE_SET"]) == form | {"finetune.seed": 7, "evaluate.seed": 8}
     assert (env["AGE_RUN"], env["AGE_RECIPE"], env["AGE_IMAGES"], env["AGE_AGAIN"]) == (
         "manual__2026",
         "demo",
@@ -143,6 +144,17 @@ def test_a_snapshot_by_tasks_test_starts_a_run(airflow: dict[str, str], airflow_
     snapshot = records(airflow, new)["snapshot"]
     assert snapshot
     assert snapshot.status == "done"
+
+
+def test_names_that_nothing_reads_fail_the_run_before_anything_is_computed(
+    airflow_process: AirflowProcess, tmp_path: Path
+):
+    conf = {"finetune.seed": 7, "epochs": 3, "labls": "x"}
+    run = airflow_process.call("runs.run_dag", {"AGE_STORE": str(tmp_path)}, dag_id="age_retraining", conf=conf)
+    assert (run["state"], run["tasks"]["snapshot"], run["tasks"]["validate"]) == ("failed", "failed", "upstream_failed")
+    says = "no field or setting is called 'epochs'. Did you mean baseline.epochs or finetune.epochs?; "
+    assert f"conf: {says}no field or setting is called 'labls'. Did you mean labels?; " in airflow_process.output()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_invalid_labels_fail_the_run_and_leave_their_page(airflow_process: AirflowProcess, tmp_path: Path):

@@ -31,3 +31,14 @@ def test_an_unknown_version_fails_the_task(airflow_process: AirflowProcess, tmp_
     assert (run["state"], run["events"]) == ("failed", [])
     assert "no version '7' has been promoted; there are: v1" in airflow_process.output()
     assert len(history(store)) == 1
+
+
+def test_a_name_that_nothing_reads_fails_the_task(airflow_process: AirflowProcess, tmp_path: Path):
+    """It would go back to the version before the champion instead of the one that is meant."""
+    store = FileStore(tmp_path / "store")
+    promoted(store, tmp_path, "one", "two", "three")
+    form = {"version": 1, "reason": "worse on minors"}
+    run = airflow_process.call("runs.run_dag", {"AGE_STORE": store.url}, dag_id="age_rollback", conf=form)
+    assert (run["state"], run["events"]) == ("failed", [])
+    assert "conf: no field is called 'version'. Did you mean to? There are: to, reason; " in airflow_process.output()
+    assert len(history(store)) == 3

@@ -30,3 +30,9 @@ def test_without_images_the_task_is_skipped_and_names_the_variables(airflow_proc
     run = airflow_process.call("runs.run_dag", dag_id="age_score_batch", conf={})
     assert (run["state"], run["tasks"]) == ("success", {"score": "skipped"})
     assert "nothing to score: set AGE_SCORE_IMAGES and AGE_SCORE_OUT" in airflow_process.output()
+
+
+def test_a_name_that_nothing_reads_fails_the_task(airflow_process: AirflowProcess):
+    run = airflow_process.call("runs.run_dag", dag_id="age_score_batch", conf={"image": "/new", "out": "/ages.csv"})
+    assert (run["state"], run["tasks"]) == ("failed", {"score": "failed"})
+    assert "conf: no field is called 'image'. Did you mean images? There are: images, out; " in airflow_process.output()

@@ -25,6 +25,8 @@ FILLED_IN = {
     "settings": {"finetune.epochs": 3, "split.seed": 7},
     "finetune.epochs": 5,
     "gate.policy": "not_worse",
+    "finetune.seed": 7,
+    "evaluate": {"seed": 8, "bootstrap_samples": None},
     "labels": "$(touch /tmp/x); 'l.csv'",
     "images": None,
 }
