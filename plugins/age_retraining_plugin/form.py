@@ -1,5 +1,6 @@
 """The trigger form of the retraining; its fields have the types, bounds and help texts of the settings."""
 
+from collections.abc import Callable
 from typing import Any
 
 from airflow.sdk import Param
@@ -24,13 +25,16 @@ PROMOTION = ("gate.max_test_mae", "gate.policy", "gate.tolerance_years", "gate.m
 FORM_ENV = {
     "AGE_RECIPE": "{{ params.recipe }}",
     "AGE_SET": "{{ changed_settings(params) | tojson }}",
-    "AGE_LABELS": "{{ params.labels or '' }}",
+    "AGE_LABELS": "{{ params.labels or configured_labels() }}",
     "AGE_IMAGES": "{{ params.images or '' }}",
 }
 
 
 # The functions that templates of a DAG with this form call.
-FORM_MACROS = {"changed_settings": changed_settings}
+FORM_MACROS: dict[str, Callable[..., Any]] = {
+    "changed_settings": changed_settings,
+    "configured_labels": lambda: Locations.from_env().labels,
+}
 
 
 def retraining_form() -> dict[str, Param]:

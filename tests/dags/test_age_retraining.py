@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.environment import Locations
 from age_tasks.pipeline import PIPELINE, STAGES
 from age_tasks.runs.records import StageRecord
@@ -97,6 +98,10 @@ def test_values_of_the_form_reach_the_environment_and_no_shell_line(dag: dict[st
         "false",
     )
     assert dag["command"].endswith("-m age_tasks snapshot")
+
+
+def test_an_emptied_field_means_what_the_form_says(dag: dict[str, Any], sample: Sample):
+    assert (dag["emptied"]["AGE_LABELS"], dag["emptied"]["AGE_IMAGES"]) == (str(sample.labels), "")
 
 
 def test_a_task_by_hand_has_no_run_and_is_executed_again(dag: dict[str, Any]):

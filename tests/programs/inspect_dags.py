@@ -93,6 +93,7 @@ def main() -> None:
             "not required": approval(None, False),
         },
         "env": env("snapshot", run_id="manual__2026"),
+        "emptied": env("snapshot", params=params | {"labels": None, "images": ""}),
         "by_hand": env("snapshot", run_id="__airflow_temporary_run_2026__"),
         "command": dag.get_task("snapshot").command_line,
     }
