@@ -7,45 +7,17 @@ from pathlib import Path
 import pytest
 
 from age_tasks.cli.app import main
-from age_tasks.data.labels_file import content_sha256, record_snapshot
-from age_tasks.data.validation import AgeShift, VerdictFile
 from age_tasks.errors import AgeTasksError, LabelsError, MissingInputError, SettingsError
 from age_tasks.pipeline import PIPELINE
 from age_tasks.registry.labels_acceptance import ACCEPTED, acceptance_of
-from age_tasks.runs.keys import run_file, stage_folder
-from age_tasks.runs.records import RunSettings
 from age_tasks.runs.run import StoredRun
 from age_tasks.stages.accept_labels import accept_labels
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
-from age_tasks.store.documents import FileDigest
+from tests.support.label_runs import LABELS, frozen_labels, refused_labels
 from tests.support.records import put_record
 
-LABELS = b"file_name,real_age\na.jpg,30\n"
-SHIFT = AgeShift(distance=0.4, rows=300, previous_rows=500, previous_run="monday")
 WHY = "from now on adults only"
-
-
-def frozen(store: Store, run: str, location: Path, content: bytes = LABELS) -> str:
-    """A run with a snapshot of these labels; returns their sha256."""
-    location.write_bytes(content)
-    settings = RunSettings(config={}, labels=str(location), images="images", created="2026-11-26T10:00:00.000+00:00")
-    store.put(run_file(run), settings.to_bytes())
-    digest = content_sha256(content)
-    put_record(store, "snapshot", run, outputs={"labels.csv": FileDigest(sha256=digest, bytes=len(content))})
-    record_snapshot(store, str(location), content, run)
-    return digest
-
-
-def refused(store: Store, run: str, location: Path, *problems: str, shifted: bool = True) -> str:
-    """A run whose labels were refused; returns their sha256."""
-    digest = frozen(store, run, location)
-    verdict = VerdictFile(accepted=False, problems=list(problems), shifted=shifted, shift=SHIFT).to_bytes()
-    store.put(f"{stage_folder(run, 'validate')}verdict.json", verdict)
-    outputs = {"verdict.json": FileDigest(sha256=content_sha256(verdict), bytes=len(verdict))}
-    failed = {"status": "failed", "error": "the labels were refused:\n  …"}
-    put_record(store, "validate", run, outputs=outputs, inputs={"snapshot": "0" * 64}, **failed)
-    return digest
 
 
 def accepted_labels(store: Store, run: str) -> str:
@@ -55,8 +27,8 @@ def accepted_labels(store: Store, run: str) -> str:
 
 @pytest.mark.parametrize("by_digest", [False, True], ids=["by run", "by digest"])
 def test_an_acceptance_is_recorded_for_exactly_these_labels(store: Store, tmp_path: Path, by_digest: bool):
-    digest = refused(store, "second", tmp_path / "labels.csv")
-    frozen(store, "third", tmp_path / "others.csv", LABELS + b"b.jpg,31\n")
+    digest = refused_labels(store, "second", tmp_path / "labels.csv")
+    frozen_labels(store, "third", tmp_path / "others.csv", LABELS + b"b.jpg,31\n")
     assert accepted_labels(store, "second") == ""
     found, new = accept_labels(store, digest if by_digest else "second", f" {WHY}\n", "ann")
     assert new
@@ -68,7 +40,7 @@ def test_an_acceptance_is_recorded_for_exactly_these_labels(store: Store, tmp_pa
 
 
 def test_a_second_person_learns_who_accepted_the_labels_and_changes_nothing(store: Store, tmp_path: Path):
-    refused(store, "second", tmp_path / "labels.csv")
+    refused_labels(store, "second", tmp_path / "labels.csv")
     first, _ = accept_labels(store, "second", WHY, "ann")
     before = store.list(ACCEPTED)
     assert accept_labels(store, "second", "me too", "bob") == (first, False)
@@ -77,7 +49,7 @@ def test_a_second_person_learns_who_accepted_the_labels_and_changes_nothing(stor
 
 def test_of_two_people_at_the_same_moment_both_are_recorded_and_one_counts(tmp_path: Path):
     store = open_store((tmp_path / "store").as_uri())
-    digest = refused(store, "second", tmp_path / "labels.csv")
+    digest = refused_labels(store, "second", tmp_path / "labels.csv")
     with multiprocessing.get_context("fork").Pool(2) as pool:
         pool.starmap(accept_labels, [(store, "second", WHY, who) for who in ("ann", "bob")])
     counts = acceptance_of(store, digest)
@@ -88,7 +60,7 @@ def test_of_two_people_at_the_same_moment_both_are_recorded_and_one_counts(tmp_p
 
 def test_hostile_text_is_kept_as_one_line_of_text(tmp_path: Path):
     store = open_store((tmp_path / "store").as_uri())
-    refused(store, "second", tmp_path / "labels.csv")
+    refused_labels(store, "second", tmp_path / "labels.csv")
     found, _ = accept_labels(store, "second", "<b>adults</b>\r\n\x1b[31mred\u202e\u2067 \u200cفارسی", "a\nb")
     assert found.why == "<b>adults</b> [31mred \u200cفارسی"
     assert found.who == "a b"
@@ -96,7 +68,7 @@ def test_hostile_text_is_kept_as_one_line_of_text(tmp_path: Path):
 
 def test_who_accepts_is_the_user_of_the_machine_unless_named(tmp_path: Path):
     store = open_store((tmp_path / "store").as_uri())
-    refused(store, "second", tmp_path / "labels.csv")
+    refused_labels(store, "second", tmp_path / "labels.csv")
     assert accept_labels(store, "second", WHY)[0].who == getpass.getuser()
 
 
@@ -112,7 +84,7 @@ def test_who_accepts_is_the_user_of_the_machine_unless_named(tmp_path: Path):
 )
 def test_a_reason_and_a_name_are_required(tmp_path: Path, texts: tuple[str, str], reason: str):
     store = open_store((tmp_path / "store").as_uri())
-    refused(store, "second", tmp_path / "labels.csv")
+    refused_labels(store, "second", tmp_path / "labels.csv")
     with pytest.raises(SettingsError, match=reason):
         accept_labels(store, "second", *texts)
     assert store.list(ACCEPTED) == []
@@ -120,14 +92,14 @@ def test_a_reason_and_a_name_are_required(tmp_path: Path, texts: tuple[str, str]
 
 def test_what_cannot_be_accepted_is_refused_with_its_reason(tmp_path: Path):
     store, labels = open_store((tmp_path / "store").as_uri()), tmp_path / "labels.csv"
-    refused(store, "few", labels, "9 rows are accepted; at least 100 must be (validate.min_rows)")
-    refused(store, "unshifted", labels, "5 of 9 rows are quarantined", shifted=False)
-    frozen(store, "fresh", labels)
-    frozen(store, "done", labels)
+    refused_labels(store, "few", labels, "9 rows are accepted; at least 100 must be (validate.min_rows)")
+    refused_labels(store, "unshifted", labels, "5 of 9 rows are quarantined", shifted=False)
+    frozen_labels(store, "fresh", labels)
+    frozen_labels(store, "done", labels)
     put_record(store, "validate", "done")
-    frozen(store, "broken", labels)
+    frozen_labels(store, "broken", labels)
     put_record(store, "validate", "broken", status="failed", error="no space left\n…", inputs={"snapshot": "0" * 64})
-    refused(store, "again", labels)
+    refused_labels(store, "again", labels)
     put_record(
         store, "snapshot", "again", fingerprint="1" * 64, outputs=StoredRun("again", store).record("snapshot").outputs
     )
@@ -154,7 +126,7 @@ def test_what_cannot_be_accepted_is_refused_with_its_reason(tmp_path: Path):
 
 def test_labels_that_changed_since_are_not_accepted_by_the_run_s_name(tmp_path: Path):
     store, labels = open_store((tmp_path / "store").as_uri()), tmp_path / "labels.csv"
-    digest = refused(store, "second", labels)
+    digest = refused_labels(store, "second", labels)
     labels.write_bytes(LABELS + b"b.jpg,31\n")
     with pytest.raises(LabelsError, match=f"has changed since run second froze it.*labels accept {digest}"):
         accept_labels(store, "second", WHY)
@@ -164,8 +136,8 @@ def test_labels_that_changed_since_are_not_accepted_by_the_run_s_name(tmp_path: 
 @pytest.mark.parametrize(("later", "changed"), [(LABELS, False), (LABELS + b"b.jpg,31\n", True)])
 def test_a_later_snapshot_tells_whether_the_labels_changed(tmp_path: Path, later: bytes, changed: bool):
     store, labels = open_store((tmp_path / "store").as_uri()), tmp_path / "labels.csv"
-    refused(store, "second", labels)
-    frozen(store, "third", labels, later)
+    refused_labels(store, "second", labels)
+    frozen_labels(store, "third", labels, later)
     if changed:
         with pytest.raises(LabelsError, match="has changed since"):
             accept_labels(store, "second", WHY)
@@ -175,7 +147,7 @@ def test_a_later_snapshot_tells_whether_the_labels_changed(tmp_path: Path, later
 
 def test_labels_that_this_machine_does_not_see_can_be_accepted(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     store, labels = open_store((tmp_path / "store").as_uri()), tmp_path / "labels.csv"
-    refused(store, "second", labels)
+    refused_labels(store, "second", labels)
     labels.unlink()
     assert accept_labels(store, "second", WHY)[1]
     assert "could not be compared" in caplog.text
@@ -183,7 +155,7 @@ def test_labels_that_this_machine_does_not_see_can_be_accepted(tmp_path: Path, c
 
 def test_the_command_says_what_comes_next_and_repeating_it_is_no_error(place: Path, capsys: pytest.CaptureFixture[str]):
     store = open_store((place / "store").as_uri())
-    refused(store, "second", place / "labels.csv")
+    refused_labels(store, "second", place / "labels.csv")
     assert main(["labels", "accept", "second", "--why", " "]) == 64
     assert main(["labels", "accept", "second", "--why", WHY, "--by", "ann"]) == 0
     assert main(["labels", "accept", "second", "--why", WHY, "--by", "bob"]) == 0
