@@ -36,7 +36,7 @@ demo/faces/labels.csv: | $(INSTALLED)
 demo: demo/faces/labels.csv ## Draw synthetic faces, retrain in Airflow, print the result
 	@echo "running the DAG age_retraining (a minute or two; full log: demo/airflow.log)"
 	@AGE_LABELS=$(CURDIR)/demo/faces/labels.csv AGE_STORE=$(CURDIR)/demo/store AGE_CACHE=$(CURDIR)/demo/cache AGE_RECIPE=demo \
-	  $(RUN) airflow dags test age_retraining 2>&1 | tee demo/airflow.log \
+	  AIRFLOW_HOME=$(CURDIR)/demo/airflow $(RUN) airflow dags test age_retraining 2>&1 | tee demo/airflow.log \
 	  | grep --line-buffered -oE '== stage [a-z]+: .+ ==' \
 	  || { tail -n 40 demo/airflow.log; echo "the demo failed; see demo/airflow.log"; exit 1; }
 	@AGE_STORE=$(CURDIR)/demo/store $(RUN) summary

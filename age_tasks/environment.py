@@ -375,6 +375,21 @@ class RuntimeVariables(Variables):
         return -1 if self.gpus == "all" else int(self.gpus)
 
 
+class InterfaceVariables(Variables):
+    """Airflow's UI in the checkout."""
+
+    read_by = "`age-tasks up`"
+
+    port: int | None = _variable(
+        None,
+        "the port of Airflow's UI; AIRFLOW__API__PORT does the same",
+        "a port from 1 to 65535",
+        shown_default="8080",
+        ge=1,
+        le=65535,
+    )
+
+
 class MLflowVariables(Variables):
     """An MLflow server that published models are logged to; the names are MLflow's own."""
 
@@ -393,6 +408,7 @@ GROUPS: tuple[type[Variables], ...] = (
     WorkflowVariables,
     NoticeVariables,
     RuntimeVariables,
+    InterfaceVariables,
     MLflowVariables,
 )
 

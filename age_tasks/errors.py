@@ -5,6 +5,7 @@ AgeTasksError
 ├── LabelsError
 ├── MissingInputError
 ├── WeightsError
+├── AirflowError
 ├── DiskFullError
 ├── StoreError
 │   ├── NotFoundError
@@ -64,6 +65,13 @@ class WeightsError(AgeTasksError):
     """Pretrained weights or a model can't be loaded, or are not what they should be."""
 
     exit_code = 69
+    retry_helps = False
+
+
+class AirflowError(AgeTasksError):
+    """Airflow can't be started (a port is taken, another one runs, memory is short), or has ended by itself."""
+
+    exit_code = 71
     retry_helps = False
 
 

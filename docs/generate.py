@@ -35,7 +35,7 @@ OTHER_VARIABLES = (
     ("`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`", "", "the keys of an S3 store"),
     ("`AWS_ENDPOINT_URL`, `AWS_DEFAULT_REGION`", "", "the address and region of an S3 store other than AWS's own"),
     ("`AIRFLOW_HOME`", "`.airflow` in the checkout", "database, logs and passwords of `age-tasks up`"),
-    ("`AIRFLOW__API__PORT`", "`8080`", "the port of the UI of `age-tasks up`"),
+    ("`AIRFLOW__API__PORT`", "`8080`", "the port of the UI of `age-tasks up`, as `AGE_PORT`"),
     ("`AIRFLOW_CONN_SMTP_DEFAULT`", "", "the mail server of notices, as an Airflow connection"),
     ("`KERAS_HOME`", "`~/.keras`", "where Keras keeps downloaded weights"),
     ("`TMPDIR`", "`/tmp`", "scratch folder of a stage at work"),

@@ -6,10 +6,6 @@ import os
 import secrets
 import subprocess
 import sys
-import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -18,10 +14,13 @@ from typing import Annotated
 import typer
 
 from age_tasks.cli.command import AIRFLOW, command
-from age_tasks.environment import PROJECT
+from age_tasks.environment import PROJECT, InterfaceVariables
+from age_tasks.errors import SettingsError
 from age_tasks.resources import state_folder
 
 HOME = state_folder(".airflow")
+DEFAULT_PORT = 8080
+PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 # The pool that limits how many trainings run at a time; created once, so that slots added for more GPUs stay.
 PREPARE = """
 from airflow.cli.cli_parser import get_parser
@@ -49,16 +48,22 @@ def register(app: typer.Typer) -> None:
 
 
 def environment(given: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment of Airflow's processes: the project's values for variables that the user has not set."""
-    home = Path(given.get("AIRFLOW_HOME", HOME))
-    port = given.get("AIRFLOW__API__PORT", "8080")
+    """The environment of Airflow's processes: the project's values for variables that the user has not set.
+
+    Raises:
+        SettingsError: the port of `AGE_PORT` or `AIRFLOW__API__PORT` is invalid.
+    """
+    home = Path(given.get("AIRFLOW_HOME", "").strip() or HOME).expanduser().absolute()
+    port = _port(given)
+    address = f"http://localhost:{port}"
     settings = {
         "AIRFLOW_HOME": str(home),
+        "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": "4",  # each idle worker is a process
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{port}/execution/",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(home / "bundles"),
@@ -66,8 +71,25 @@ def environment(given: Mapping[str, str] = os.environ) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), given.get("PYTHONPATH")])),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), given.get("PATH", os.defpath)]),
     }
-    ours = {"PYTHONPATH", "PATH"}
+    if port != DEFAULT_PORT:
+        settings["AIRFLOW__API__BASE_URL"] = address  # of the links in notices
+    ours = {"AIRFLOW_HOME", "AIRFLOW__API__PORT", "PYTHONPATH", "PATH"}
+    if any(given.get(name) for name in PROXIES):  # tasks talk to the server of this machine
+        for name in ("no_proxy", "NO_PROXY"):
+            settings[name] = ",".join(filter(None, [given.get(name), "localhost", "127.0.0.1"]))
+            ours.add(name)
     return {**given, **{key: value for key, value in settings.items() if key in ours or key not in given}}
+
+
+def _port(given: Mapping[str, str]) -> int:
+    ours, airflows = InterfaceVariables.from_env(given).port, given.get("AIRFLOW__API__PORT", "").strip()
+    if not airflows:
+        return ours or DEFAULT_PORT
+    if not airflows.isascii() or not airflows.isdigit() or not 1 <= int(airflows) <= 65535:
+        raise SettingsError(f"AIRFLOW__API__PORT={airflows!r} is invalid: expected a port from 1 to 65535")
+    if ours and ours != int(airflows):
+        raise SettingsError(f"AGE_PORT={ours} and AIRFLOW__API__PORT={airflows} name two ports: set one of them")
+    return int(airflows)
 
 
 def exec_airflow(arguments: Sequence[str]) -> int:
@@ -76,7 +98,13 @@ def exec_airflow(arguments: Sequence[str]) -> int:
     Returns:
         The exit code, if the database can't be created; else it does not return.
     """
+    from age_tasks.cli.airflow_server import refuse_beside_a_scheduler, require_writable
+
     env = environment()
+    home = Path(env["AIRFLOW_HOME"])
+    require_writable(home)
+    if list(arguments[:2]) == ["dags", "test"] or arguments[:1] in (["standalone"], ["scheduler"]):
+        refuse_beside_a_scheduler(home, arguments[: 2 if arguments[0] == "dags" else 1])
     if code := prepare(env):
         return code
     if list(arguments[:2]) == ["dags", "test"]:
@@ -85,62 +113,58 @@ def exec_airflow(arguments: Sequence[str]) -> int:
 
 
 def serve() -> int:
-    """Start Airflow with its UI, print where to log in once it answers, and wait until it stops.
+    """Start Airflow with its UI, print where to log in once it answers, and wait until it is told to stop.
 
     Returns:
-        The exit code of `airflow standalone`.
+        The exit code: 0 after Ctrl-C.
+
+    Raises:
+        AirflowError: something is in the way, or Airflow has ended by itself.
     """
+    from age_tasks.cli import airflow_server
+
     env = environment()
-    if code := prepare(env):
-        return code
-    address = f"http://localhost:{env.get('AIRFLOW__API__PORT', '8080')}"
-    log = Path(env["AIRFLOW_HOME"]) / "standalone.log"
-    print(f"Airflow is starting; its log is {log}", flush=True)
-    with log.open("w") as file:
-        server = subprocess.Popen([sys.executable, "-m", "airflow", "standalone"], env=env, stdout=file, stderr=file)
-        threading.Thread(target=_welcome, args=(server, address, admin_password(env)), daemon=True).start()
-        try:
-            return server.wait()
-        except KeyboardInterrupt:  # the terminal sent it to Airflow too
-            return server.wait()
+    home, address = Path(env["AIRFLOW_HOME"]), f"http://localhost:{env['AIRFLOW__API__PORT']}"
+    airflow_server.require_writable(home)
+    with airflow_server.only_one(home, address):
+        airflow_server.refuse_what_is_in_the_way(env)
+        return prepare(env) or airflow_server.serve(env, admin_password(env))
 
 
 def prepare(env: Mapping[str, str]) -> int:
     """Create Airflow's database and the pool of trainings, once.
 
     Returns:
-        0, or the exit code of the command that failed; its output is printed.
+        0, or the exit code of the command that failed; the reason is printed.
+
+    Raises:
+        AgeTasksError: the command failed for one of the usual reasons.
     """
     home = Path(env["AIRFLOW_HOME"])
     home.mkdir(parents=True, exist_ok=True)
-    done = home / f"prepared-{version('apache-airflow')}"
+    done, database = home / f"prepared-{version('apache-airflow')}", home / "airflow.db"
     with (home / "prepare.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if done.exists():
+        if done.exists() and (database.exists() or done.read_text() != database.name):
             return 0
         print(f"creating Airflow's database in {home}", file=sys.stderr)
         result = subprocess.run([sys.executable, "-c", PREPARE], env=env, capture_output=True, text=True)
         if result.returncode:
-            print(result.stdout[-4000:], result.stderr[-4000:], file=sys.stderr)
-            return result.returncode
-        done.touch()
+            return _explain(result, env)
+        done.write_text(database.name if database.exists() else "")
     return 0
 
 
-def _welcome(server: subprocess.Popen[bytes], address: str, password: str) -> None:
-    while server.poll() is None and not _answers(f"{address}/api/v2/monitor/health"):
-        time.sleep(1)
-    if server.poll() is None:
-        _answers(f"{address}/execution/health")  # built on the first request; the first task would wait for it
-        print(f"Open {address} and log in as admin with the password {password}. Ctrl-C stops it.", flush=True)
+def _explain(failed: "subprocess.CompletedProcess[str]", env: Mapping[str, str]) -> int:
+    from age_tasks.cli.airflow_server import known_problem, last_error
 
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=20) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+    output = f"{failed.stdout}\n{failed.stderr}"
+    if problem := known_problem(output, env):
+        raise problem
+    log = Path(env["AIRFLOW_HOME"]) / "prepare.log"
+    log.write_text(output)
+    print(f"Airflow's database can't be created: {last_error(output)}; the whole output is {log}", file=sys.stderr)
+    return failed.returncode
 
 
 def admin_password(env: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ from typer.main import get_command
 
 from age_tasks.cli import airflow, labels, maintenance, models, pipeline, settings, stage
 from age_tasks.cli.command import group
+from age_tasks.errors import AgeTasksError
 
 PROGRAM = "age-tasks"
 USAGE_ERROR = 2
@@ -53,7 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["airflow"]:  # all of its options are Airflow's, --help too
-        return airflow.exec_airflow(given[1:])
+        try:
+            return airflow.exec_airflow(given[1:])
+        except AgeTasksError as error:
+            print(f"airflow: {error}", file=sys.stderr)
+            return error.exit_code
     if replacement := _replacement(given):
         print(f"{given[0]}: this is now `{PROGRAM} {replacement}`", file=sys.stderr)
         return USAGE_ERROR

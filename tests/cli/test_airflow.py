@@ -10,6 +10,7 @@ import pytest
 from age_tasks.cli import airflow
 from age_tasks.cli.app import main
 from age_tasks.environment import PROJECT
+from tests.support.ports import free_ports
 
 
 @pytest.fixture
@@ -57,6 +58,7 @@ def test_a_database_that_cannot_be_created_ends_the_command(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("AGE_PORT", str(free_ports(1)[0]))
     failed = subprocess.CompletedProcess([], 3, "", "no such database")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     assert main(command) == 3
