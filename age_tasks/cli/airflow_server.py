@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -27,7 +28,7 @@ STANDALONE = [sys.executable, "-m", "airflow", "standalone"]
 # Measured with the DAGs of the project and without a run: 1.09 GB of memory, 3 MB on the disk.
 NEEDED_MEMORY, NEEDED_DISK = 1_100_000_000, 100_000_000
 PATIENCE_SECONDS, GIVE_UP_SECONDS, DAGS_SECONDS = 60, 600, 30
-STOP_SECONDS, KILL_SECONDS = 10, 5
+STOP_SECONDS, KILL_SECONDS, LOCK_SECONDS = 10, 5, 5
 LOOPBACKS = ("localhost", "127.0.0.1", "::1")
 CGROUPS = Path("/sys/fs/cgroup")
 SERVING = {"scheduler", "dag-processor", "triggerer", "api-server", "standalone"}
@@ -75,10 +76,12 @@ def refuse_what_is_in_the_way(env: Mapping[str, str]) -> None:
     """Look for what would let Airflow fail after a while, or serve nothing.
 
     Raises:
-        AirflowError: the port is taken, or too little memory is free.
+        AirflowError: the port is taken, too little memory is free, or the database is locked or damaged.
+        SettingsError: the port or the database can't be opened by this user.
         DiskFullError: the disk of `AIRFLOW_HOME` is full.
     """
     _require_port(env)
+    _require_database(env)
     require_memory()
     require_room(Path(env["AIRFLOW_HOME"]), "AIRFLOW_HOME", NEEDED_DISK)
 
@@ -216,8 +219,9 @@ def known_problem(output: str, env: Mapping[str, str]) -> AgeTasksError | None:
             f"AIRFLOW_HOME={str(home)!r}: its database can't be opened for writing ({match[0]}); let this user write "
             f"there, or choose another folder (`sql_alchemy_conn` in {home / 'airflow.cfg'} names the file)"
         )
-    if re.search(r"address already in use", output, re.IGNORECASE):
-        return _taken(int(env["AIRFLOW__API__PORT"]))
+    port = env.get("AIRFLOW__API__PORT", "")
+    if re.search(rf"\b{port}\)?: address already in use", output):
+        return _taken(int(port))
     if re.search(r"MemoryError|Cannot allocate memory", output):
         return AirflowError(f"no memory is left; Airflow needs {NEEDED_MEMORY / 1e9:.1f} GB: end other programs")
     return None
@@ -271,6 +275,8 @@ def _ended(what: str, part: str, how: str, log: Path, env: Mapping[str, str]) ->
     own = "\n".join(line for line in output.splitlines() if line.startswith(part))
     if problem := known_problem(own, env):
         return problem
+    # The ports of the servers of logs are taken by another Airflow of this machine: they are not needed here.
+    own = "\n".join(line for line in own.splitlines() if "address already in use" not in line)
     reason = last_error(own, "it gives no reason, as a process that was killed, by hand or for lack of memory")
     return AirflowError(f"{what} has ended ({how}): {reason}; its log is {log}")
 
@@ -351,6 +357,20 @@ def _already_running(home: Path) -> str:
     except (OSError, ValueError, KeyError):  # it starts at this moment
         return f"Airflow is started already with AIRFLOW_HOME={home}; Ctrl-C in its terminal stops it"
     return f"Airflow runs already in {home}, at {address}; Ctrl-C in its terminal stops it, or: kill {pid}"
+
+
+def _require_database(env: Mapping[str, str]) -> None:
+    database = Path(env["AIRFLOW_HOME"]) / "airflow.db"
+    if not database.exists():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection:
+            connection.execute("begin immediate")
+            connection.rollback()
+    except sqlite3.Error as error:
+        raise known_problem(str(error), env) or AirflowError(
+            f"the database {database} can't be read: {error}"
+        ) from None
 
 
 def _require_port(env: Mapping[str, str]) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -280,7 +279,7 @@ def test_a_full_disk_is_said(here: dict[str, str], capsys: pytest.CaptureFixture
         ),
         ("sqlite3.OperationalError: attempt to write a readonly database", SettingsError, "let this user write there"),
         ("sqlite3.OperationalError: database or disk is full", DiskFullError, "no space left on the disk of /x"),
-        ("[Errno 98] error while attempting to bind: address already in use", AirflowError, "port 9000 is taken"),
+        ("bind on address ('0.0.0.0', 9000): address already in use", AirflowError, "port 9000 is taken"),
         ("OSError: [Errno 12] Cannot allocate memory", AirflowError, "no memory is left; Airflow needs 1.1 GB"),
     ],
 )
@@ -291,17 +290,42 @@ def test_usual_reasons_have_a_cure(output: str, kind: type[AgeTasksError], messa
     assert message in str(found)
 
 
-def test_a_locked_database_is_told_with_the_process_that_holds_it(tmp_path: Path):
-    locker = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('begin exclusive'); print(1, flush=True)"
-    locker += "; input()"
-    sqlite3.connect(tmp_path / "airflow.db").close()
-    command = [sys.executable, "-c", locker, tmp_path / "airflow.db"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+def test_a_locked_database_is_told_with_the_process_that_holds_it(
+    here: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(airflow_server, "LOCK_SECONDS", 0.1)
+    path = Path(here["AIRFLOW_HOME"]) / "airflow.db"
+    path.parent.mkdir()
+    locker = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('pragma journal_mode=wal')"
+    locker += "; c.execute('begin exclusive'); print(1, flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", locker, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        found = airflow_server.known_problem("database is locked", {"AIRFLOW_HOME": str(tmp_path)})
+        assert main(["up"]) == AirflowError.exit_code
         other.kill()
-    assert f"process {other.pid}" in str(found)
+    line = problem(capsys)
+    assert f"the database {path} is locked by another process" in line
+    assert f"process {other.pid}" in line
+
+
+def test_a_damaged_database_is_told_at_once(here: dict[str, str], capsys: pytest.CaptureFixture[str]):
+    path = Path(here["AIRFLOW_HOME"]) / "airflow.db"
+    path.parent.mkdir()
+    path.write_text("no database at all" * 100)
+    assert main(["up"]) == AirflowError.exit_code
+    assert f"the database {path} is damaged: restore it, or move" in problem(capsys)
+
+
+def test_the_servers_of_logs_are_no_reason(tmp_path: Path):
+    """Another Airflow of this machine has their ports; only the port of the UI matters."""
+    log = tmp_path / "standalone.log"
+    in_use = (
+        "scheduler  | 2026Z [error    ] [Errno 98] error while attempting to bind on address ('0.0.0.0', 8793): address"
+    )
+    log.write_text(f"{in_use} already in use [uvicorn.error]\nscheduler  | Starting the scheduler\n")
+    env = {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__API__PORT": "879"}
+    found = airflow_server._ended("Airflow's scheduler", "scheduler", "…", log, env)
+    assert "it gives no reason" in str(found)
 
 
 def test_the_reason_is_the_last_error_of_the_log():
