@@ -136,6 +136,7 @@ class SplitSettings(Settings):
         if self.test_fraction + self.val_fraction >= 1:
             raise ValueError(
                 f"test_fraction {self.test_fraction:g} and val_fraction {self.val_fraction:g} leave nothing to train on"
+                "; lower one"
             )
         return self
 
@@ -226,7 +227,7 @@ class EvaluateSettings(Settings):
     @classmethod
     def _ascending(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
         if not all(low < high for low, high in pairwise(edges)):
-            raise ValueError("each edge must be above the one before it")
+            raise ValueError("each edge must be above the one before it; sort them, each once")
         return edges
 
 
@@ -361,7 +362,7 @@ def load_recipe(name: str) -> Config:
     try:
         content = path.read_bytes() if path.suffix in {".yaml", ".yml"} and path.is_file() else None
     except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from None
+        raise SettingsError(f"{path}: {error.strerror}; check the path and its permissions") from None
     if content is None:
         raise SettingsError(f"no recipe '{name}'; choose {', '.join(recipe_names())}, or give a .yaml file's path")
     values = _parse_yaml(content, str(path)) or {}

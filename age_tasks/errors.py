@@ -9,6 +9,7 @@ AgeTasksError
 ├── DiskFullError
 ├── StoreError
 │   ├── NotFoundError
+│   ├── DamagedError
 │   └── StoreRefusedError
 └── TooFewNewError
 """
@@ -89,6 +90,10 @@ class StoreError(AgeTasksError):
 
 class NotFoundError(StoreError):
     """The store has no such key."""
+
+
+class DamagedError(StoreError):
+    """A file in the store is not what was written there."""
 
 
 class StoreRefusedError(StoreError):

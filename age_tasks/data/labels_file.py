@@ -87,11 +87,12 @@ def last_snapshot_run(store: Store, location: str) -> str | None:
 
 
 def _last_record(store: Store, location: str) -> dict[str, str]:
+    """Empty if there is none, or a damaged one: the next snapshot replaces it."""
     try:
-        record: dict[str, str] = json.loads(store.get(_record_key(location)))
-    except NotFoundError:
+        record = json.loads(store.get(_record_key(location)))
+    except (NotFoundError, ValueError):
         return {}
-    return record
+    return record if isinstance(record, dict) else {}
 
 
 def _record_key(location: str) -> str:

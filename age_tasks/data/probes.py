@@ -1,6 +1,7 @@
 """Probing of image files: content digest, size, perceptual hash and problem of each, stored between runs."""
 
 import hashlib
+import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,10 +20,16 @@ from age_tasks.data.decoding import (
 )
 from age_tasks.data.image_folder import READERS, ImageFolder, name_problem
 from age_tasks.data.near_duplicates import difference_hash
-from age_tasks.errors import LabelsError, NotFoundError
+from age_tasks.errors import LabelsError, NotFoundError, SettingsError
+from age_tasks.store.disk import is_full
+
+log = logging.getLogger(__name__)
 
 # `missing`: the folder has no such file, or the name is not valid; `unreadable`: the file is no image that decodes.
 ImageState = Literal["ok", "missing", "unreadable"]
+
+INDEX = "probes-2.sqlite"  # increase the number when the columns change
+LOCKED_SECONDS = 60  # that another run may take for a transaction
 
 _READER = 1  # increase it when files that an earlier version could not decode may decode now
 _BLOCK = 1024  # files that are probed before the results are taken
@@ -139,9 +146,47 @@ def delete_probes(cache: Path, names: Iterable[str]) -> None:
 
 
 def _open_index(cache: Path) -> sqlite3.Connection:
-    """The database; its column `state` holds `ImageFolder.stamp`."""
+    """The database; a new one in place of one that is damaged, since images can be read again.
+
+    Raises:
+        SettingsError: there can be none in this folder.
+    """
     cache.mkdir(parents=True, exist_ok=True)
-    index = sqlite3.connect(cache / "probes-2.sqlite", timeout=60)  # increase the number when the columns change
+    path = cache / INDEX
+    try:
+        try:
+            return _connected(path)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            log.warning("%s is damaged (%s): a new one is made, and images are read again", path, error)
+            for each in cache.glob(f"{INDEX}*"):  # with its journal
+                each.unlink()
+            return _connected(path)
+    except sqlite3.OperationalError as error:
+        if is_full(error):
+            raise
+        raise SettingsError(
+            f"{path} can't be used: {error}; check the folder and its permissions, end what else uses it, or choose "
+            "another (AGE_CACHE)"
+        ) from None
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    """The database; its column `state` holds `ImageFolder.stamp`."""
+    index = sqlite3.connect(path, timeout=LOCKED_SECONDS)
+    try:
+        _prepare(index)
+    except BaseException:
+        index.close()
+        raise
+    return index
+
+
+def _prepare(index: sqlite3.Connection) -> None:
+    """Check the database, and bring it to this version."""
+    if (found := index.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+        raise sqlite3.DatabaseError(found)
     index.execute(
         "CREATE TABLE IF NOT EXISTS probes (folder, name, state, sha256, width, height, bytes, problem, dhash,"
         " PRIMARY KEY (folder, name))"
@@ -150,7 +195,6 @@ def _open_index(cache: Path) -> sqlite3.Connection:
         with index:
             index.execute("DELETE FROM probes WHERE problem != ''")
             index.execute(f"PRAGMA user_version = {_READER}")
-    return index
 
 
 def _stored_probes(index: sqlite3.Connection, folder: str, stamps: dict[str, str | None]) -> dict[str, Probe]:

@@ -31,7 +31,7 @@ def prunable(store: Store, keep: int) -> dict[str, list[Entry]]:
         SettingsError: fewer than one run is to be kept.
     """
     if keep < 1:
-        raise SettingsError(f"--keep {keep}: at least the newest run must be kept")
+        raise SettingsError(f"--keep {keep}: at least the newest run must be kept; give 1 or more")
     promotions, (created, records) = history(store), runs_in(store)
     needed = set(sorted(created, key=created.__getitem__)[-keep:])
     needed |= {entry.run for entry in promotions if entry.run} | set(_runs_extended(records))

@@ -283,10 +283,9 @@ def _read(answer: requests.Response) -> Json:
         raise Refused(f"{answer.status_code}: it redirects to {target}; set {_VARIABLES['uri']} to the final address")
     said = " ".join(answer.text[:200].split()) if "html" not in _kind(answer) else "a web page"
     if not answer.ok:
-        cure = (
-            f"; check {_VARIABLES['username']}, its password or the token" if answer.status_code in {401, 403} else ""
-        )
-        raise Refused(f"{answer.status_code}: {said}{cure}")
+        denied = answer.status_code in {401, 403}
+        cure = f"check {_VARIABLES['username']}, its password or the token" if denied else "check the server's log"
+        raise Refused(f"{answer.status_code}: {said}; {cure}")
     try:
         content = answer.json() if answer.content else {}
     except ValueError:

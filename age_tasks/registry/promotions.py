@@ -18,12 +18,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from age_tasks.environment import StageVariables
-from age_tasks.errors import NotFoundError, SettingsError, StoreError
+from age_tasks.errors import DamagedError, NotFoundError, SettingsError, StoreError
 from age_tasks.store.base import Store, file_sha256
 from age_tasks.store.documents import Document, FileDigest
 
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 VERSIONS, PROMOTIONS = "registry/versions/", "registry/promotions/"
 MANIFEST = "manifest.json"
+_OTHER_VERSION = "restore it, or go back to another version: `age-tasks rollback --to`, `age-tasks history` lists them"
 LISTING_PAUSES = (0, 1, 2, 4, 8, 16, 32)  # seconds before each look for a new entry
 
 
@@ -41,6 +42,8 @@ class Manifest(Document):
     and `output` what goes in and comes out, `export` the result of the LiteRT export. Up to 0.1.0, `views` was written
     in place of `augmentation`.
     """
+
+    if_lost: ClassVar[str] = "go back to another version with `age-tasks rollback --to`"
 
     version: str
     run: str | None = None
@@ -58,6 +61,8 @@ class Manifest(Document):
 
 class PromotionEntry(Document):
     """An entry of the promotion log as it is stored. `run` is None for a rollback; `replaces` is the entry before."""
+
+    if_lost: ClassVar[str] = "remove it: the log then goes without this entry"
 
     version: str
     at: str
@@ -120,7 +125,7 @@ def manifest(store: Store, version: str) -> Manifest:
     try:
         return Manifest.parse(store.get(key), store.where(key))
     except NotFoundError:
-        raise NotFoundError(f"no version {version} in {store.url}") from None
+        raise NotFoundError(f"no version {version} in {store.url}; {_OTHER_VERSION}") from None
 
 
 def fetch_version(store: Store, version: str, folder: Path) -> Manifest:
@@ -128,14 +133,17 @@ def fetch_version(store: Store, version: str, folder: Path) -> Manifest:
 
     Raises:
         NotFoundError: no such version.
-        StoreError: a file's sha256 differs from the manifest's.
+        DamagedError: a file is gone, or its sha256 differs from the manifest's.
     """
     found = manifest(store, version)
     for name, digest in found.files.items():
-        store.fetch(f"{VERSIONS}{version}/{name}", folder / name)
+        key = f"{VERSIONS}{version}/{name}"
+        try:
+            store.fetch(key, folder / name)
+        except NotFoundError:
+            raise DamagedError(f"{store.where(key)}, which its manifest lists, is gone; {_OTHER_VERSION}") from None
         if file_sha256(folder / name) != digest.sha256:
-            where = store.where(f"{VERSIONS}{version}/{name}")
-            raise StoreError(f"{where} is not what its manifest says (sha256 differs)")
+            raise DamagedError(f"{store.where(key)} is not what its manifest says (sha256 differs); {_OTHER_VERSION}")
     return found
 
 
@@ -229,16 +237,19 @@ def rollback(store: Store, why: str, to: str | None = None) -> Promotion:
     """
     promotions = history(store)
     if not promotions:
-        raise SettingsError(f"no model has been promoted in {store.url}")
+        raise SettingsError(f"no model has been promoted in {store.url}; `python -m age_tasks run` trains one")
     now = promotions[-1]
     if to is not None:
         wanted = find(promotions, to)
     elif now.number > 1:
         wanted = find(promotions, str(now.number - 1))
     else:
-        raise SettingsError(f"the champion, {now.name}, is the first version: there is no earlier one")
+        raise SettingsError(
+            f"the champion, {now.name}, is the first version: there is no earlier one; "
+            f"name another with --to ({_names(promotions)}), or train one: `python -m age_tasks run`"
+        )
     if wanted.version == now.version:
-        raise SettingsError(f"{now.name} is the champion already")
+        raise SettingsError(f"{now.name} is the champion already; name another with --to ({_names(promotions)})")
     return promote(store, wanted.version, why, seen=promotions)
 
 
@@ -252,8 +263,11 @@ def find(promotions: Sequence[Promotion], name: str) -> Promotion:
     for each in reversed(promotions):
         if each.version == name or (number and str(each.number) == number[1]):
             return each
-    known = ", ".join(dict.fromkeys(each.name for each in promotions)) or "none"
-    raise SettingsError(f"no version {name!r} has been promoted; there are: {known}")
+    raise SettingsError(f"no version {name!r} has been promoted; choose one of {_names(promotions)}")
+
+
+def _names(promotions: Sequence[Promotion]) -> str:
+    return ", ".join(dict.fromkeys(each.name for each in promotions)) or "none"
 
 
 def _log_with(store: Store, key: str) -> list[Promotion]:
@@ -270,7 +284,13 @@ def _log_with(store: Store, key: str) -> list[Promotion]:
 
 
 def _model(store: Store, entry: Promotion) -> str:
-    return str(manifest(store, entry.version).files["model.keras"].sha256)
+    """The sha256 of the version's model; empty where the version was removed or is damaged."""
+    try:
+        model = manifest(store, entry.version).files.get("model.keras")
+    except (NotFoundError, DamagedError) as error:
+        log.warning("%s (%s) is passed over: %s", entry.name, entry.version, error)
+        return ""
+    return model.sha256 if model else ""
 
 
 def acting_person() -> str:

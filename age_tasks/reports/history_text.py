@@ -1,6 +1,6 @@
 """The promotion log as text for the terminal."""
 
-from age_tasks.errors import NotFoundError
+from age_tasks.errors import DamagedError, NotFoundError
 from age_tasks.registry.promotions import VERSIONS, Promotion, history, manifest
 from age_tasks.store.base import Store
 
@@ -42,3 +42,5 @@ def _mae(store: Store, entry: Promotion) -> str:
         return f"{manifest(store, entry.version).test_mae:.2f}"
     except NotFoundError:
         return "removed"
+    except DamagedError:
+        return "damaged"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from age_tasks.errors import NotFoundError
+from age_tasks.errors import DamagedError, NotFoundError
 from age_tasks.registry.promotions import Manifest, Promotion, history, manifest
 from age_tasks.reports.html import render
 from age_tasks.store.base import Store
@@ -18,7 +18,7 @@ MAX_LABELS = 24  # below the chart; more would overlap
 
 @dataclass(frozen=True)
 class Row:
-    """An entry of the promotion log, with facts of its version's manifest; None if the version was removed."""
+    """An entry of the promotion log, with facts of its version's manifest; None if that was removed or is damaged."""
 
     entry: Promotion
     mae: float | None
@@ -101,5 +101,5 @@ def chart(rows: Sequence[Row]) -> Chart | None:
 def _manifest(store: Store, version: str) -> Manifest | None:
     try:
         return manifest(store, version)
-    except NotFoundError:
+    except (NotFoundError, DamagedError):
         return None

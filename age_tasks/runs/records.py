@@ -1,7 +1,7 @@
 """What a run writes about itself: the record of each stage, and the run's settings."""
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,8 @@ class StageRecord(Document):
     `inputs` maps each input to its fingerprint, `outputs` each file to its digest; times are ISO in UTC. The record of
     a reused stage names the run that executed it in `reused_from`: its outputs are there.
     """
+
+    if_lost: ClassVar[str] = "remove it: the stage then counts as not run"
 
     stage: str
     run: str
@@ -52,6 +54,8 @@ class RunSettings(Document):
     `id` is what people or Airflow call the run; versions before 0.2 wrote none.
     """
 
+    if_lost: ClassVar[str] = "remove it and start the run again with `snapshot --run`"
+
     id: str = ""
     config: dict[str, Any]
     labels: str
@@ -61,6 +65,8 @@ class RunSettings(Document):
 
 class ResultPointer(Document):
     """Which run executed a stage with a certain fingerprint."""
+
+    if_lost: ClassVar[str] = "remove it: the stage is then computed again"
 
     run: str
 

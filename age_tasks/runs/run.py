@@ -16,6 +16,11 @@ from age_tasks.store.base import Store, check_key, file_sha256
 from age_tasks.store.disk import full_disk_named
 
 
+def _command(stage: str, run: str) -> str:
+    """The command that executes a stage of a run, for messages."""
+    return f"python -m age_tasks {stage} --run {run}"
+
+
 def record_of(store: Store, run: str, stage: str) -> StageRecord | None:
     """The record of a run's stage, or None while it has none."""
     key = record_file(run, stage)
@@ -42,11 +47,24 @@ class StoredRun:
         try:
             return RunSettings.parse(self.store.get(key), self.store.where(key))
         except NotFoundError:
-            raise MissingInputError(f"run {self.key} is not in {self.store.url}; start one with 'snapshot'") from None
+            raise MissingInputError(
+                f"run {self.key} is not in {self.store.url}; start it with `{_command('snapshot', self.key)}`"
+            ) from None
 
     def config(self) -> Config:
-        """The settings that the run was started with, also those of an earlier version."""
-        return config_from_stored(self.settings().config)
+        """The settings that the run was started with, also those of an earlier version.
+
+        Raises:
+            MissingInputError: the run was never started.
+            SettingsError: this version does not know these settings.
+        """
+        try:
+            return config_from_stored(self.settings().config)
+        except SettingsError as error:
+            raise SettingsError(
+                f"run {self.key} was started with other settings ({error.args[0]}); start it again: "
+                f"`{_command('snapshot', self.key)} --recipe NAME`"
+            ) from None
 
     def started(self) -> bool:
         """Whether `run.json` is written."""
@@ -64,10 +82,8 @@ class StoredRun:
         """
         record = self.record(stage)
         if record is None or not record.done:
-            state = "has not run" if record is None else f"failed ({record.error})"
-            raise MissingInputError(
-                f"run {self.key}: {stage} {state}; run `python -m age_tasks {stage} --run {self.key}`"
-            )
+            state = "has not run" if record is None else f"failed ({(record.error or '').partition(chr(10))[0]})"
+            raise MissingInputError(f"run {self.key}: {stage} {state}; run `{_command(stage, self.key)}`")
         return record
 
     def read(self, stage: str, name: str) -> bytes:
@@ -78,7 +94,7 @@ class StoredRun:
         """
         record = self.record(stage)
         if record is None or name not in record.outputs:
-            raise NotFoundError(f"run {self.key}: {stage} has no output of this name")
+            raise NotFoundError(f"run {self.key}: {stage} has no output {name}; run `{_command(stage, self.key)}`")
         return self.store.get(stage_folder(record.executed_by, stage) + name)
 
     def where(self, stage: str, name: str) -> str:
@@ -121,16 +137,20 @@ class Workspace(StoredRun):
         """
         record = self.require_record(stage)
         recorded = record.outputs.get(name)
+        key, again = stage_folder(record.executed_by, stage) + name, f"`{_command(stage, self.key)} --again`"
         if recorded is None:
-            raise MissingInputError(f"run {self.key}: {stage} wrote no {name}")
+            raise MissingInputError(f"run {self.key}: {stage} wrote no {name}; run {again}")
         path = self.scratch / "in" / stage / check_key(name)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            key = stage_folder(record.executed_by, stage) + name
-            self.store.fetch(key, path)
+            try:
+                self.store.fetch(key, path)
+            except NotFoundError:
+                raise MissingInputError(f"{self.store.where(key)}, which {stage} wrote, is gone; run {again}") from None
             if file_sha256(path) != recorded.sha256:
                 where = self.store.where(key)
-                raise MissingInputError(f"{where} is not what {stage} wrote (sha256 differs); run {stage} --again")
+                path.unlink()
+                raise MissingInputError(f"{where} is not what {stage} wrote (sha256 differs); run {again}")
         return path
 
     def other(self, key: str) -> "Workspace":
@@ -160,13 +180,9 @@ def find_run(run_id: str, store: Callable[[], Store]) -> str:
 
 @contextlib.contextmanager
 def open_run(key: str, locations: Locations) -> Iterator[Workspace]:
-    """The run in the folder `key`, with a scratch folder that lives as long as the context.
-
-    Raises:
-        SettingsError: it can't be the name of a folder.
-    """
+    """The run in the folder `key`, with a scratch folder that lives as long as the context."""
     if former_run_key(key) != key:
-        raise SettingsError(f"{key!r} is not the folder of a run")
+        raise ValueError(f"{key!r} is not the folder of a run")
     with tempfile.TemporaryDirectory(prefix="age-") as scratch:
         run = Workspace(key, open_store(locations.store), locations.cache, Path(scratch))
         run.output_dir.mkdir()

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from age_tasks.data.decoding import load_accepted
-from age_tasks.errors import AgeTasksError
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ def export_checked(model: Path, images: Sequence[Path], size: int, out: Path) ->
         difference = float(np.abs(keras_ages - litert_ages).max())
         result["largest_difference"] = round(difference, 5)
         if not difference <= BOUND:  # NaN is rejected too
-            raise AgeTasksError(
+            raise ValueError(
                 f"its ages differ by up to {difference:.3f} years from the model's on {len(pixels)} test images; "
                 f"at most {BOUND:g} are allowed"
             )

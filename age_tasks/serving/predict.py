@@ -62,7 +62,7 @@ def find_images(places: Sequence[Path]) -> list[Path]:
         elif is_file:
             found.append(place)
         else:
-            raise LabelsError(f"{place}: no such image, folder or CSV file")
+            raise LabelsError(f"{place}: no such image, folder or CSV file; check the path")
     return found
 
 

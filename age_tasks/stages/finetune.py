@@ -49,6 +49,7 @@ def take_weights(model: keras.Model, start: Promotion, run: Workspace) -> None:
         raise SettingsError(
             f"finetune.start_from = champion: the champion {start.name} is another network ({theirs.name}, "
             f"{len(other)} weights, images of {theirs.input_shape[1]} pixels) than this run's ({model.name}, "
-            f"{len(ours)} weights, {model.input_shape[1]} pixels); start from the baseline, or train the champion's"
+            f"{len(ours)} weights, {model.input_shape[1]} pixels); start from the baseline "
+            "(--set finetune.start_from=baseline), or train the champion's"
         )
     model.set_weights(theirs.get_weights())

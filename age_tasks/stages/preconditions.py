@@ -27,7 +27,7 @@ def require_new_labels(run: Workspace, at_least: int) -> None:
     if new < at_least:
         raise TooFewNewError(
             f"{new} new labels since run {trained.key} was trained; at least {at_least} are required "
-            "(data.min_new_labels). Nothing is trained; to train anyway, start a run with `again`"
+            "(data.min_new_labels). Nothing is trained; to train anyway, lower that, or start a run with `again`"
         )
     log.info("%d new labels since run %s was trained", new, trained.key)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from age_tasks.errors import SettingsError
+from age_tasks.errors import NotFoundError, SettingsError
 
 TEMPORARY = ".tmp-"  # prefix of the file names that `atomic_write` writes to
 _SEGMENT = re.compile(r"[^/\\\x00-\x1f\x7f]+")
@@ -91,6 +91,11 @@ def check_key(key: str) -> str:
     if any(name in {".", ".."} or name.startswith(TEMPORARY) or not _SEGMENT.fullmatch(name) for name in segments):
         raise SettingsError(f"{key!r} is not a valid key in the store: use plain names joined by '/'")
     return key
+
+
+def not_found(where: str) -> NotFoundError:
+    """The error for an object that the store lacks, to be raised by the caller."""
+    return NotFoundError(f"no {where}; restore it, or run again what writes it")
 
 
 def file_sha256(path: Path) -> str:

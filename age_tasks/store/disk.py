@@ -7,21 +7,23 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from age_tasks.errors import AgeTasksError, DiskFullError
+from age_tasks.errors import AgeTasksError, DiskFullError, SettingsError
 
+_UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR}
 # SQLite, HDF5 and NumPy report a full disk by a message, without `errno`.
 _FULL_DISK_MESSAGE = re.compile(r"No space left on device|errno = 28\b|disk is full|\d+ requested and \d+ written")
 
 
 @contextlib.contextmanager
 def full_disk_named(places: Mapping[str, Path]) -> Iterator[None]:
-    """Turn any error that a full disk causes inside into DiskFullError, about the fullest of `places`.
+    """Turn the errors that a full disk, or a folder that can't be written to, causes inside into ours.
 
     Args:
         places: name of the variable or option that chooses a folder → the folder.
 
     Raises:
-        DiskFullError: a write failed because a disk, or a quota, was full.
+        DiskFullError: a write failed because a disk, or a quota, was full; about the fullest of `places`.
+        SettingsError: one of `places` can't be used.
     """
     try:
         yield
@@ -29,9 +31,28 @@ def full_disk_named(places: Mapping[str, Path]) -> Iterator[None]:
         raise
     except Exception as error:
         if not is_full(error):
-            raise
+            raise _unusable(error, places) or error from None
         chosen_by = min(places, key=lambda name: free_bytes(places[name]))
         raise disk_full(places[chosen_by], chosen_by) from error
+
+
+def _unusable(error: Exception, places: Mapping[str, Path]) -> SettingsError | None:
+    """That a folder can't be used, if this is what the system says of a file in it, or of the folder itself."""
+    if not isinstance(error, OSError) or not isinstance(error.filename, str) or error.errno not in _UNUSABLE:
+        return None
+    missing, path = error.errno == errno.ENOENT, Path(error.filename)
+    found = [
+        name
+        for name, folder in places.items()
+        if folder.is_relative_to(path) or (path.is_relative_to(folder) and not missing)
+    ]
+    if not found:
+        return None
+    chosen_by = max(found, key=lambda name: len(places[name].parts))
+    return SettingsError(
+        f"{error.filename} can't be used: {error.strerror}; check the folder and its permissions, or choose "
+        f"another ({chosen_by})"
+    )
 
 
 def require_room(folder: Path, chosen_by: str, needed: int) -> None:

@@ -1,10 +1,10 @@
 """JSON documents that stages and runs hand to each other: typed, versioned, checked when they are read."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from age_tasks.errors import StoreError
+from age_tasks.errors import DamagedError, StoreError
 from age_tasks.store.base import to_json
 
 
@@ -21,7 +21,12 @@ class Document(BaseModel):
     """One kind of document. Files written before there were versions have none, and are of version 1.
 
     Fields that this version does not know are kept: a newer version may have written them.
+
+    Attributes:
+        if_lost: what a person does who can't restore a damaged file of this kind, for messages.
     """
+
+    if_lost: ClassVar[str] = "run the stage that wrote it, with --again"
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -35,16 +40,16 @@ class Document(BaseModel):
             where: the file's address, for the error.
 
         Raises:
-            StoreError: the content is not such a document, or of a version that is not known here.
+            DamagedError: the content is not such a document.
+            StoreError: it is of a version that is not known here.
         """
         try:
             document = cls.model_validate_json(data)
         except ValidationError as error:
             problem = error.errors()[0]
             field = ".".join(map(str, problem["loc"])) or "content"
-            raise StoreError(
-                f"{where} is not a valid {cls.__name__}: {field}: {problem['msg']}; restore the file, "
-                "or run what wrote it again"
+            raise DamagedError(
+                f"{where} is not a valid {cls.__name__}: {field}: {problem['msg']}; restore the file, or {cls.if_lost}"
             ) from None
         newest = cls.model_fields["schema_version"].default
         if document.schema_version > newest:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from age_tasks.errors import NotFoundError, StoreError
-from age_tasks.store.base import TEMPORARY, Entry, atomic_write, check_key
+from age_tasks.store.base import TEMPORARY, Entry, atomic_write, check_key, not_found
 from age_tasks.store.disk import disk_full, is_full
 
 
@@ -28,14 +28,14 @@ class FileStore:
         with self._errors(key):
             path = self._path(key)
             if not path.is_file():  # reading a pipe or a device might never end
-                raise NotFoundError(f"no {self.where(key)}")
+                raise not_found(self.where(key))
             return path.read_bytes()
 
     def fetch(self, key: str, to: Path) -> None:
         with self._errors(key):
             source = self._path(key)
             if not source.is_file():
-                raise NotFoundError(f"no {self.where(key)}")
+                raise not_found(self.where(key))
             with atomic_write(to) as temporary:
                 _copy(source, temporary)
 
@@ -43,7 +43,7 @@ class FileStore:
         with self._errors(key):
             path = self._path(key)
             if not path.is_file():
-                raise NotFoundError(f"no {self.where(key)}")
+                raise not_found(self.where(key))
             return _entry(key, path)
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
@@ -78,7 +78,7 @@ class FileStore:
             yield
         except OSError as error:
             if size is None and isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
-                raise NotFoundError(f"no {self.where(key)}") from None
+                raise not_found(self.where(key)) from None
             if not is_full(error):
                 raise StoreError(f"{self.where(key)}: {error.strerror}; check the folder and its permissions") from None
             if size is None:  # the disk that a copy is written to, not the store's

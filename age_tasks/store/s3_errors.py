@@ -19,6 +19,7 @@ from age_tasks.errors import (
     StoreRefusedError,
     without_user,
 )
+from age_tasks.store.base import not_found
 
 ENDPOINT, KEY_ID, SECRET = "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
 REGION, CONFIG_FILE, CA_BUNDLE = "AWS_DEFAULT_REGION", "AWS_CONFIG_FILE", "AWS_CA_BUNDLE"
@@ -80,7 +81,7 @@ class Failure(NamedTuple):
     def error(self, request: Request) -> AgeTasksError:
         """The error to raise."""
         if self.kind is NotFoundError:
-            return NotFoundError(f"no {request.where}")
+            return not_found(request.where)
         kind = StoreError if self.passes else self.kind
         return kind(f"{request.where}: {self.what}; {self.cure}")
 

@@ -29,7 +29,7 @@ def test_an_unknown_version_fails_the_task(airflow_process: AirflowProcess, tmp_
     form = {"to": 7, "reason": "no such number"}
     run = airflow_process.call("runs.run_dag", {"AGE_STORE": store.url}, dag_id="age_rollback", conf=form)
     assert (run["state"], run["events"]) == ("failed", [])
-    assert "no version '7' has been promoted; there are: v1" in airflow_process.output()
+    assert "no version '7' has been promoted; choose one of v1" in airflow_process.output()
     assert len(history(store)) == 1
 
 

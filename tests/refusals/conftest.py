@@ -1,12 +1,14 @@
 """How a refusal is walked: it is provoked, its message is checked, its way out is taken, and then it works."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from age_tasks.cli.app import main
 from age_tasks.errors import AgeTasksError
 from tests.support.refusals import Refusal, matching
+from tests.support.settings import point_at
 
 
 class Walk:
@@ -60,6 +62,13 @@ def refused(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) 
     yield walk
     if walk.message:
         assert walk.worked, f"the way out was not walked: {walk.message}"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an empty store and cache, which the `AGE_*` variables name."""
+    point_at(monkeypatch, tmp_path, tmp_path / "labels.csv")
+    return tmp_path
 
 
 def command(*words: object) -> Callable[[], int]:

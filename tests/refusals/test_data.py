@@ -337,7 +337,7 @@ def test_an_image_that_is_replaced_by_a_good_one(
     ("bound", "value", "says"),
     [
         pytest.param("MAX_PIXELS", 64 * 47, ["64 x 48 = 3,072 pixels", "at most 3,008", "scale it down"],
-                     marks=walks(DECODING, "open_image: {} {}")),
+                     marks=walks(DECODING, "open_image: {}")),
         pytest.param("MAX_BYTES", 100, ["MB; at most 0 MB", "scale it down"],
                      marks=[walks(DECODING, "are read: scale it down"), walks(DECODING, "_open_file: {}")]),
     ],

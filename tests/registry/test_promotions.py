@@ -84,7 +84,7 @@ def test_an_impossible_rollback_is_refused_with_the_reason(store: Store, tmp_pat
         rollback(store, "why")
     with pytest.raises(SettingsError, match="v1 is the champion already"):
         rollback(store, "why", to="1")
-    with pytest.raises(SettingsError, match="no version 'v7' has been promoted; there are: v1"):
+    with pytest.raises(SettingsError, match="no version 'v7' has been promoted; choose one of v1"):
         rollback(store, "why", to="v7")
     assert len(history(store)) == 1
 

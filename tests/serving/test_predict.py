@@ -158,7 +158,7 @@ def test_a_changed_byte_is_refused_by_name(model: FileStore, sample, capsys: pyt
     ("arguments", "message"),
     [
         (["nothing.jpg"], "nothing.jpg: no such image, folder or CSV file"),
-        (["{images}/00003.jpg", "--version", "9"], "no version '9' has been promoted; there are: v1"),
+        (["{images}/00003.jpg", "--version", "9"], "no version '9' has been promoted; choose one of v1"),
     ],
 )
 def test_mistakes_are_reported_in_one_line(

@@ -18,11 +18,18 @@ from age_tasks.environment import PROJECT
 SOURCES = ("age_tasks", "plugins/age_retraining_plugin", "dags")
 ROOT = "AgeTasksError"
 # What becomes the message of an error or warning without being one of the project's errors.
-MADE = {"Failure", "UnknownScaleError", "UnusableError", "Refused", "AirflowFailException", "AirflowSkipException"}
+MADE = {
+    "AirflowFailException",
+    "AirflowSkipException",
+    "Failure",
+    "Refused",
+    "UnknownScaleError",
+    "UnusableError",
+}
 # Functions that return reasons: of an image, a name, a key; each text that they return is a refusal.
 TEXTS = {"name_problem", "read_problem", "size_problem", "_problem"}
-# Modules whose validators raise ValueError, which pydantic's error and then ours shows.
-VALIDATORS = ("config.py", "environment.py")
+# What validators raise whose text ours shows. Of a variable, it shows what is expected in place of a custom error.
+VALIDATORS = {"config.py": {"ValueError", "PydanticCustomError"}, "environment.py": {"ValueError"}}
 
 
 class Refusal(NamedTuple):
@@ -115,9 +122,10 @@ def _message(node: ast.AST, names: set[str], function: str, module: str) -> str 
     """The message that a node makes, if it is a refusal."""
     if isinstance(node, ast.Call):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        made = name in names or (name == "ValueError" and module in VALIDATORS)
-        texts = [_template(each) for each in node.args[:2]]
-        return " ".join(texts) if made else None
+        if name == "Failure":  # what happened, and the cure
+            return "{}; ".join(map(_template, node.args[:2]))
+        if node.args and (name in names or name in VALIDATORS.get(module, ())):
+            return _template(node.args[1 if name == "PydanticCustomError" else 0])
     if isinstance(node, ast.Return) and function in TEXTS and node.value is not None:
         return _template(node.value) or None
     return None
