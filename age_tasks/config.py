@@ -445,10 +445,10 @@ def _by_section(values: Mapping[Any, Any]) -> dict[Any, Any]:
     """
     sections = {name: value for name, value in values.items() if "." not in str(name)}
     for name in values.keys() - sections.keys():
-        section, _, field = name.partition(".")
+        section, _, field = str(name).partition(".")
         inner = sections.get(section) or {}
         if name not in known_settings() or not isinstance(inner, Mapping):
-            raise SettingsError(_unknown(name))
+            raise SettingsError(_unknown(str(name)))
         if field in inner:
             raise SettingsError(f"{name} is given twice, also below '{section}:'; leave out one of them")
         sections[section] = {**inner, field: values[name]}

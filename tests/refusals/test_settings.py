@@ -116,6 +116,11 @@ def test_an_option_that_is_corrected(refused: Walk, wrong: str, says: list[str],
                      marks=walks(CONFIG, "a recipe is a mapping of sections")),
         pytest.param("finetune:\n  epochs: 0\n", ["finetune.epochs = 0", "greater than or equal to 1"],
                      marks=walks(CONFIG, "load_recipe: {}")),
+        pytest.param("finetune.epocs: 1\n", ["finetune.epocs", "'finetune' has: "],
+                     marks=walks(CONFIG, "_by_section: {}")),
+        pytest.param("1.5: 1\n", ["1.5", "Sections: data, "], marks=walks(CONFIG, "_by_section: {}")),
+        pytest.param("finetune:\n  epochs: 1\nfinetune.epochs: 2\n", ["finetune.epochs", "leave out one of them"],
+                     marks=walks(CONFIG, "is given twice, also below")),
     ],
 )  # fmt: skip
 def test_a_recipe_that_is_corrected(refused: Walk, tmp_path: Path, content: str, says: list[str]):
