@@ -328,6 +328,8 @@ class RuntimeVariables(Variables):
         "1g", "shared memory of a stage (/dev/shm), such as 1g", "a size such as 1g", pattern=r"^[1-9][0-9]{0,14}[gm]$"
     )
     store: Address = _store_variable()
+    labels: Address = _variable("", "the labels")
+    images: Address = _variable("", "the folder of the images")
     cache_volume: str = _variable(
         "",
         "the Docker volume or Kubernetes claim that holds the cache; empty: AGE_CACHE",
@@ -352,15 +354,35 @@ class RuntimeVariables(Variables):
         "the name of a Secret",
         pattern=_NAME,
     )
+    kubernetes_pod_template: str = _variable(
+        "",
+        "a YAML file with what the cluster wants of each pod: tolerations, pull secrets, service account, priority, …",
+    )
+    kubernetes_light_cpus: Number = _variable(
+        0.5,
+        "cores that stages which do not compute with the network are guaranteed (AGE_CPUS: all others)",
+        "a number of cores above 0",
+        gt=0,
+        le=4096,
+    )
+    kubernetes_light_memory: str = _variable(
+        "1g",
+        "memory that stages which do not compute with the network are guaranteed (all others: AGE_MEMORY, or 4g)",
+        "a size such as 1g",
+        pattern=r"^[1-9][0-9]{0,14}[gm]$",
+    )
 
     @model_validator(mode="after")
-    def _store_is_reachable(self) -> Self:
+    def _data_is_reachable(self) -> Self:
         shared = self.store.startswith("s3://")
-        if self.runtime == "kubernetes" and not shared:
-            raise ValueError(
-                f"AGE_STORE={self.store!r} is invalid: pods can't reach it; expected s3://bucket/prefix with "
-                "AGE_RUNTIME=kubernetes"
-            )
+        if self.runtime == "kubernetes":
+            places = {"AGE_STORE": self.store, "AGE_LABELS": self.labels, "AGE_IMAGES": self.images}
+            for name, place in places.items():
+                if place and not place.startswith("s3://"):
+                    raise ValueError(
+                        f"{name}={place!r} is invalid: pods can't reach it; expected s3://bucket/prefix with "
+                        "AGE_RUNTIME=kubernetes"
+                    )
         if self.runtime == "docker" and self.cache_volume and not shared:
             raise ValueError(
                 f"AGE_CACHE_VOLUME={self.cache_volume!r} is invalid with AGE_STORE={self.store!r}: the image's own "

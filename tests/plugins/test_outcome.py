@@ -116,8 +116,6 @@ def test_a_pod_is_judged_by_its_exit_code_alone(code: int, expected: type[Except
     monkeypatch.setattr(KubernetesPodOperator, "execute", execute)
     for name in ("patch_already_checked", "process_pod_deletion", "_read_pod_container_states", "_read_pod_events"):
         monkeypatch.setattr(KubernetesPodOperator, name, lambda *_, **__: None)
-    monkeypatch.setattr(KubernetesPodOperator, "is_istio_enabled", lambda *_: False)
-    monkeypatch.setattr(KubernetesPodOperator, "_push_xcom_with_fan_out", lambda *_: None)
     variables = RuntimeVariables(runtime="kubernetes", store="s3://age/store")
     context = Context()
     task = KubernetesStage(task_id="snapshot", stage="snapshot", env={}, variables=variables, gpu=False)

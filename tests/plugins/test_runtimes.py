@@ -21,13 +21,9 @@ BASE = {
 ON_S3 = {"AGE_STORE": "s3://age/store", "AGE_CACHE_VOLUME": "age-cache"}
 DOCKER = {"AGE_GPUS": "2"}
 VOLUME = {**ON_S3, "AGE_GPUS": "0", "AGE_DOCKER_NETWORK": "age-training", "AGE_LABELS": "s3://age/faces/labels.csv"}
-KUBERNETES = {
-    **ON_S3,
-    "AGE_GPUS": "all",
-    "AGE_KUBERNETES_SECRET": "age-keys",
-    "AGE_KUBERNETES_NAMESPACE": "ml",
-    "AGE_KUBERNETES_NODE_SELECTOR": "gpu=a10,pool=training",
-}
+KUBERNETES = {**ON_S3, "AGE_LABELS": "s3://age/faces/labels.csv", "AGE_KUBERNETES_SECRET": "age-keys"}
+
+PODS = {"AGE_RUNTIME": "kubernetes", "AGE_STORE": "s3://age/store"}
 
 Tasks = dict[str, dict[str, Any]]
 
@@ -87,44 +83,12 @@ def test_keys_reach_the_container_and_no_page_or_database(tasks: Tasks):
     assert "hush" not in json.dumps(tasks["kubernetes"])
 
 
-def test_a_pod_asks_for_a_gpu_on_the_selected_nodes_and_takes_keys_from_a_secret(tasks: Tasks):
-    pod = tasks["kubernetes"]["finetune"]
-    spec, (stage, sidecar) = pod["spec"], pod["spec"]["containers"]
-    assert pod["metadata"]["namespace"] == "ml"
-    assert pod["metadata"]["name"].startswith("age-finetune-")
-    assert stage["args"] == ["exec python -m age_tasks finetune > /airflow/xcom/return.json"]
-    assert sidecar["name"] == "airflow-xcom-sidecar"
-    assert stage["resources"]["limits"] == {"memory": "8Gi", "nvidia.com/gpu": "1"}
-    assert spec["nodeSelector"] == {"gpu": "a10", "pool": "training"}
-    assert stage["envFrom"] == [{"secretRef": {"name": "age-keys"}}]
-    env = {entry["name"]: entry["value"] for entry in stage["env"]}
-    assert (env["AGE_STORE"], env["AGE_CACHE"], env["AGE_WHO"]) == ("s3://age/store", "/cache", "ann")
-    assert spec["automountServiceAccountToken"] is False
-    cache, shm, _ = [volume for volume in spec["volumes"] if volume["name"] != "xcom"]
-    assert cache["persistentVolumeClaim"] == {"claimName": "age-cache"}
-    assert shm["emptyDir"] == {"medium": "Memory", "sizeLimit": "1Gi"}
-    snapshot = tasks["kubernetes"]["snapshot"]["spec"]
-    assert "nvidia.com/gpu" not in snapshot["containers"][0]["resources"]["limits"]
-    assert not snapshot.get("nodeSelector")
-
-
 def test_a_stage_writes_only_to_its_own_folders_and_gains_no_rights(tasks: Tasks):
     container = tasks["volume"]["finetune"]["host"]
     assert (container["ReadonlyRootfs"], container["Tmpfs"]) == (True, {"/tmp": ""})
     assert (container["CapDrop"], container["SecurityOpt"]) == (["ALL"], ["no-new-privileges"])
     assert not container.get("Privileged")
     assert "docker.sock" not in json.dumps(tasks["docker"]) + json.dumps(tasks["volume"])
-    pod = tasks["kubernetes"]["finetune"]["spec"]
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    stage = pod["containers"][0]
-    assert stage["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
-    }
-    written = {mount["mountPath"] for mount in stage["volumeMounts"]}
-    assert written == {"/cache", "/dev/shm", "/tmp", "/airflow/xcom"}
 
 
 def test_stages_run_in_processes_by_default():
@@ -142,6 +106,18 @@ def test_stages_run_in_processes_by_default():
         ({"AGE_MEMORY": "16Gi"}, "such as 16g"),
         ({"AGE_KUBERNETES_NODE_SELECTOR": "gpu"}, "such as gpu=a10,pool=training"),
         ({"AGE_RUNTIME": "kubernetes", "AGE_STORE": "/data/store"}, "pods can't reach it; expected s3://bucket/prefix"),
+        (PODS | {"AGE_LABELS": "/data/labels.csv"}, "AGE_LABELS='/data/labels.csv' is invalid: pods can't reach it"),
+        (PODS | {"AGE_LABELS": "labels.xlsx"}, "AGE_LABELS='labels.xlsx' is invalid: pods can't reach it"),
+        (
+            PODS | {"AGE_IMAGES": "file:///data/a%20b"},
+            "AGE_IMAGES='file:///data/a%20b' is invalid: pods can't reach it",
+        ),
+        (PODS | {"AGE_LABELS": "s3://age/labels.csv", "AGE_IMAGES": "/data"}, "AGE_IMAGES='/data' is invalid: pods"),
+        (PODS | {"AGE_KUBERNETES_LIGHT_CPUS": "0"}, "AGE_KUBERNETES_LIGHT_CPUS='0' is invalid: expected a number of"),
+        (
+            PODS | {"AGE_KUBERNETES_LIGHT_MEMORY": "1Gi"},
+            "AGE_KUBERNETES_LIGHT_MEMORY='1Gi' is invalid: expected a size",
+        ),
         (
             {"AGE_RUNTIME": "docker", "AGE_CACHE_VOLUME": "cache", "AGE_STORE": "/data/store"},
             "AGE_CACHE_VOLUME='cache' is invalid with AGE_STORE='/data/store'",
