@@ -81,7 +81,7 @@ JsonObject = Annotated[dict[str, object], BeforeValidator(_json_object)]
 Folder = Annotated[Path, BeforeValidator(_folder)]
 Number = Annotated[float, BeforeValidator(_plain_number)]
 
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _NAME = r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$|^$"
 _BYTES = r"^[1-9][0-9]{0,14}[gm]$|^$"
 _PAIRS = r"^[!-+.-<>-~-]+=[!-+.-<>-~-]+(,[!-+.-<>-~-]+=[!-+.-<>-~-]+)*$|^$"  # printable ASCII but = and ,

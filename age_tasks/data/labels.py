@@ -13,7 +13,7 @@ from age_tasks.data.tables import Table, read_table
 
 COLUMNS = ("file_name", "real_age")
 # float() accepts more than people take for a number: 3_4, or digits of other scripts.
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,(?P<decimals>\d+)", re.ASCII)
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _BLANKS = " \t\r\n"  # around a file name; other blanks may belong to it

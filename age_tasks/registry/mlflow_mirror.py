@@ -19,6 +19,7 @@ import requests
 from requests.auth import HTTPBasicAuth
 
 from age_tasks.environment import MLflowVariables
+from age_tasks.errors import without_user
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ def _mirror(action: Callable[[Server], None]) -> None:
 
 def shown_address(uri: str) -> str:
     """An address for messages: one line, without user, password and query."""
-    line = "".join(letter if letter.isprintable() else " " for letter in uri)
+    line = without_user("".join(letter if letter.isprintable() else " " for letter in uri))
     scheme, mark, rest = line.rpartition("://")
     place = rest.partition("?")[0]
     host, slash, path = place.partition("/")

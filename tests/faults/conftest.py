@@ -5,6 +5,7 @@
 
 import json
 import os
+import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,14 @@ def tally(record_property: Callable[[str, object], None]) -> Iterator[Tally]:
     yield tally
     for row in tally.rows():
         record_property("faults", row)
+
+
+@pytest.fixture
+def rng() -> random.Random:
+    """Random numbers of a seed that is printed; `SEED=… pytest …` repeats them."""
+    seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**9))
+    print(f"SEED={seed}")
+    return random.Random(seed)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

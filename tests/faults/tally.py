@@ -5,6 +5,26 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
+# What users can give, by kind; tests draw as many inputs of each as its number in benchmarks/faults.json.
+GENERATED = (
+    "labels_bytes",
+    "predict_tables",
+    "image_bytes",
+    "file_names",
+    "recipes",
+    "set_texts",
+    "json_settings",
+    "trigger_conf",
+    "variables",
+    "client_variables",
+    "s3_answers",
+    "run_ids",
+    "approvals",
+    "rollbacks",
+    "stored_documents",
+    "commands",
+)
+
 Row = dict[str, object]
 """`kind`, `tried` and `survived` of one test, and the facts that it notes."""
 
@@ -53,7 +73,7 @@ class Tally:
 
 
 def sums(rows: Iterable[Row], failed: Iterable[str], seconds: float) -> dict[str, object]:
-    """The rows of each kind added up: tried, survived, lost and the facts; and the tests that failed."""
+    """The rows of each kind added up, and of the generated inputs all; the facts; the tests that failed."""
     kinds: dict[str, dict] = {}
     for row in rows:
         kind = kinds.setdefault(row["kind"], {"tried": 0, "survived": 0, "lost": 0})
@@ -61,4 +81,9 @@ def sums(rows: Iterable[Row], failed: Iterable[str], seconds: float) -> dict[str
         kind["survived"] += row["survived"]
         kind["lost"] += row["tried"] - row["survived"]
         kind.update({name: value for name, value in row.items() if name not in ("kind", "tried", "survived")})
-    return {"command": "make test-faults", "seconds": round(seconds), "failed_tests": sorted(set(failed)), **kinds}
+    generated = [kinds[kind] for kind in GENERATED if kind in kinds]
+    total = {
+        "generated_inputs": {name: sum(kind[name] for kind in generated) for name in ("tried", "survived", "lost")}
+    }
+    found = {"command": "make test-faults", "seconds": round(seconds), "failed_tests": sorted(set(failed))}
+    return found | (total if generated else {}) | kinds

@@ -35,6 +35,12 @@ def test_rows_of_one_kind_are_added_up_and_facts_are_kept():
     assert (found["seconds"], found["failed_tests"]) == (1, ["a"])
 
 
+def test_generated_inputs_are_summed_over_their_kinds():
+    rows = [{"kind": kind, "tried": 3, "survived": 2} for kind in ("recipes", "variables", "kills")]
+    assert sums(rows, [], 1)["generated_inputs"] == {"tried": 6, "survived": 4, "lost": 2}
+    assert "generated_inputs" not in sums(rows[2:], [], 1)
+
+
 @pytest.mark.slow
 def test_a_failing_test_leaves_its_loss_in_the_file(tmp_path: Path):
     written = tmp_path / "faults.json"
