@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from age_tasks.errors import NotFoundError, SettingsError
 
 TEMPORARY = ".tmp-"  # prefix of the file names that `atomic_write` writes to
+RESTORE = "restore it, or run again what writes it"
 _SEGMENT = re.compile(r"[^/\\\x00-\x1f\x7f]+")
 
 
@@ -95,7 +96,7 @@ def check_key(key: str) -> str:
 
 def not_found(where: str) -> NotFoundError:
     """The error for an object that the store lacks, to be raised by the caller."""
-    return NotFoundError(f"no {where}; restore it, or run again what writes it")
+    return NotFoundError(f"{where}: not found; {RESTORE}")
 
 
 def file_sha256(path: Path) -> str:

@@ -19,7 +19,7 @@ from age_tasks.errors import (
     StoreRefusedError,
     without_user,
 )
-from age_tasks.store.base import not_found
+from age_tasks.store.base import RESTORE
 
 ENDPOINT, KEY_ID, SECRET = "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
 REGION, CONFIG_FILE, CA_BUNDLE = "AWS_DEFAULT_REGION", "AWS_CONFIG_FILE", "AWS_CA_BUNDLE"
@@ -80,8 +80,6 @@ class Failure(NamedTuple):
 
     def error(self, request: Request) -> AgeTasksError:
         """The error to raise."""
-        if self.kind is NotFoundError:
-            return not_found(request.where)
         kind = StoreError if self.passes else self.kind
         return kind(f"{request.where}: {self.what}; {self.cure}")
 
@@ -247,7 +245,7 @@ def _answer(error: Exception, request: Request) -> Failure:
     own_code = bool(code) and code != str(status)  # the answer was a document of S3
     nothing = status == 404 and not own_code and request.method != "PUT" and not is_page(_headers(response))
     if nothing or code in {"NoSuchKey", "NotFound"}:
-        return Failure("not found", "", kind=NotFoundError)
+        return Failure("not found", RESTORE, kind=NotFoundError)
     if 300 <= status < 400:
         return _redirect(error, status, code if own_code else "", request)
     refusals = _refusals(request)
@@ -378,9 +376,8 @@ def _connection(error: Exception, request: Request) -> Failure:
         return Failure(cause, f"check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or {LATER}", passes=True)
     if isinstance(error, ResponseParserError):
         return Failure("the server answers with something that is not S3's (not the expected XML)", ADDRESS)
-    if isinstance(error, FlexibleChecksumError):
-        return Failure(f"the data was corrupted in transit in {request.attempts} attempts", "check the network", True)
-    if isinstance(error, HTTPClientError | ConnectionError | IncompleteReadError | HTTPError | OSError):
+    passing = HTTPClientError | ConnectionError | IncompleteReadError | FlexibleChecksumError | HTTPError | OSError
+    if isinstance(error, passing):
         return Failure(f"{cause} (in {request.attempts} attempts)", NETWORK, passes=True)
     kind = type(error).__name__ if isinstance(error, BotoCoreError) else f"{type(error).__name__} in the client"
     return Failure(f"{cause} ({kind})", f"check {ENDPOINT}, the bucket name and the AWS_ variables")

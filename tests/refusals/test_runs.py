@@ -196,7 +196,7 @@ def test_a_full_disk(refused: Walk, tmp_path: Path):
     again(lambda: require_room(tmp_path, "AGE_CACHE", 1))
 
 
-@walks("store/base.py", "not_found: no {}; restore it")
+@walks("store/base.py", "not_found: {}: not found; {}")
 def test_an_object_that_is_gone(refused: Walk, tmp_path: Path):
     store = FileStore(tmp_path)
     again = refused(lambda: store.get("a"), tmp_path / "a", "restore it, or run again what writes it")

@@ -5,8 +5,6 @@ import os
 import random
 import re
 import socket
-import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,10 +17,21 @@ from age_tasks.store import open_store, s3
 from age_tasks.store.base import Store
 from age_tasks.store.s3 import ATTEMPTS
 from age_tasks.store.s3_errors import shown
-from tests.support.answering_server import HTML, XML, Answer, AnsweringServer, Plan, answering_server, s3_error
+from tests.support.answering_server import (
+    HTML,
+    KEY_ID,
+    SECRET,
+    XML,
+    Answer,
+    AnsweringServer,
+    Plan,
+    answering_s3,
+    answering_tls,
+    s3_error,
+)
 from tests.support.ports import free_ports
 
-KEY_ID, SECRET, TOKEN = "AKIACANARYKEYID0", "canary-secret-hush", "canary-token-hush"
+TOKEN = "canary-token-hush"
 PAGE = b"<html>\n<head><title>413 Request Entity Too Large</title></head>\n<body>nginx</body>\n</html>"
 CONSOLE = b'<!doctype html><html lang="en"><head><meta charset="utf-8"/><title>Console</title></head><body></html>'
 OPERATIONS: dict[str, Callable[[Store], object]] = {
@@ -36,18 +45,7 @@ OPERATIONS: dict[str, Callable[[Store], object]] = {
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AnsweringServer]:
-    """A server that the AWS variables lead to; no person's own settings, and no pauses."""
-    for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name, value in (
-        ("AWS_ACCESS_KEY_ID", KEY_ID), ("AWS_SECRET_ACCESS_KEY", SECRET), ("AWS_DEFAULT_REGION", "us-east-1"),
-    ):  # fmt: skip
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(s3, "PAUSE_SECONDS", 0.0)
-    with answering_server() as server:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    with answering_s3(monkeypatch, tmp_path / "home") as server:
         yield server
 
 
@@ -323,18 +321,8 @@ def test_a_text_of_others_is_shown_without_its_secrets():
 
 @pytest.fixture
 def tls(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """The address of a server with a certificate of an authority of its own, and the certificate."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    with AnsweringServer() as server:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"https://localhost:{server.server_address[1]}", certificate
-        server.shutdown()
+    with answering_tls(tmp_path) as served:
+        yield served
 
 
 def test_an_own_authority_is_named_and_may_be_given(

@@ -10,16 +10,24 @@ import contextlib
 import hashlib
 import os
 import socket
+import ssl
 import struct
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
+import pytest
+
+from age_tasks.store import s3
+
+KEY_ID, SECRET = "AKIACANARYKEYID0", "canary-secret-hush"
 HTML = {"Content-Type": "text/html"}
 XML = {"Content-Type": "application/xml"}
 
@@ -145,4 +153,37 @@ def answering_server() -> Iterator[AnsweringServer]:
     with AnsweringServer() as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         yield server
+        server.shutdown()
+
+
+@contextlib.contextmanager
+def answering_s3(patch: pytest.MonkeyPatch, home: Path) -> Iterator[AnsweringServer]:
+    """A server that the AWS variables lead to; no person's own settings, and no pauses between attempts."""
+    for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
+        patch.delenv(name)
+    patch.setenv("HOME", str(home))
+    patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", KEY_ID), ("AWS_SECRET_ACCESS_KEY", SECRET), ("AWS_DEFAULT_REGION", "us-east-1"),
+    ):  # fmt: skip
+        patch.setenv(name, value)
+    patch.setattr(s3, "PAUSE_SECONDS", 0.0)
+    with answering_server() as server:
+        patch.setenv("AWS_ENDPOINT_URL", server.url)
+        yield server
+
+
+@contextlib.contextmanager
+def answering_tls(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The address of a server with a certificate of an authority of its own, and the certificate."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    with AnsweringServer() as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"https://localhost:{server.server_address[1]}", certificate
         server.shutdown()

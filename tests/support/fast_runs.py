@@ -14,6 +14,7 @@ SLOW_MODULES = (
     "e2e",
     "faults",
     "plugins",
+    "refusals/test_s3.py",
     "serving/test_litert.py",
     "stages/test__train.py",
     "stages/test_finetune.py",

@@ -122,7 +122,7 @@ def _message(node: ast.AST, names: set[str], function: str, module: str) -> str 
     """The message that a node makes, if it is a refusal."""
     if isinstance(node, ast.Call):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if name == "Failure":  # what happened, and the cure
+        if name in {"Failure", "wrong"}:  # what happened, and the cure
             return "{}; ".join(map(_template, node.args[:2]))
         if node.args and (name in names or name in VALIDATORS.get(module, ())):
             return _template(node.args[1 if name == "PydanticCustomError" else 0])
