@@ -334,16 +334,26 @@ def config_from_stored(values: Mapping[str, Any]) -> Config:
     migrated = dict(values)
     if former := migrated.pop("views", None):
         migrated["augmentation"] = _augmentation_from_views(former)
-    gate = {name: value for name, value in values.get("gate", {}).items() if f"gate.{name}" not in FORMER}
-    return config_from_dict(migrated | {"gate": gate})
+    if isinstance(gate := values.get("gate"), Mapping):
+        migrated["gate"] = {name: value for name, value in gate.items() if f"gate.{name}" not in FORMER}
+    return config_from_dict(migrated)
 
 
 def stored_augmentation(manifest: Mapping[str, Any]) -> AugmentationSettings:
-    """The augmentation settings in a version's manifest: `augmentation`, or `views` as written until 0.1.0."""
-    return AugmentationSettings(**manifest.get("augmentation") or _augmentation_from_views(manifest["views"]))
+    """The augmentation settings in a version's manifest: `augmentation`, or `views` as written until 0.1.0.
+
+    Raises:
+        SettingsError: they are not such settings.
+    """
+    stored = manifest.get("augmentation") or _augmentation_from_views(manifest.get("views"))
+    return config_from_dict({"augmentation": stored}).augmentation
 
 
-def _augmentation_from_views(views: Mapping[str, Any]) -> dict[str, Any]:
+def _augmentation_from_views(views: object) -> dict[str, Any]:
+    if not isinstance(views, Mapping) or not {"training", "prediction"} <= views.keys():
+        raise SettingsError(
+            f"views = {_shown(views)}: expected an object with training and prediction, as 0.1.0 wrote it"
+        )
     return {"train_augmentations": views["training"], "test_time_augmentation": views["prediction"] == 2}
 
 

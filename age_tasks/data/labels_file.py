@@ -5,13 +5,12 @@ The record is `labels/<sha256 of the file's address>.json` in the store.
 
 import contextlib
 import hashlib
-import json
 import time
 
 from age_tasks.errors import LabelsError, NotFoundError, StoreError
 from age_tasks.store import open_store
 from age_tasks.store.addresses import local_path
-from age_tasks.store.base import Store, to_json
+from age_tasks.store.base import Store, from_json, to_json
 from age_tasks.store.files import FileStore
 
 SETTLE_SECONDS, TRIES = 0.2, 50
@@ -89,10 +88,10 @@ def last_snapshot_run(store: Store, location: str) -> str | None:
 def _last_record(store: Store, location: str) -> dict[str, str]:
     """Empty if there is none, or a damaged one: the next snapshot replaces it."""
     try:
-        record = json.loads(store.get(_record_key(location)))
+        record = from_json(store.get(_record_key(location)))
     except (NotFoundError, ValueError):
         return {}
-    return record if isinstance(record, dict) else {}
+    return {name: text for name, text in record.items() if isinstance(text, str)} if isinstance(record, dict) else {}
 
 
 def _record_key(location: str) -> str:

@@ -241,7 +241,8 @@ def _refusals(request: Request) -> dict[str, Failure]:
 def _answer(error: Exception, request: Request) -> Failure:
     """An answer with an error: by its code, else by its status and what kind of page it is."""
     response: Mapping[str, Any] = getattr(error, "response", None) or {}
-    status, code, said = http_status(error), error_code(error), response.get("Error", {}).get("Message") or ""
+    status, code, message = http_status(error), error_code(error), response.get("Error", {}).get("Message")
+    said = message if isinstance(message, str) else ""  # an element with others inside is a mapping
     own_code = bool(code) and code != str(status)  # the answer was a document of S3
     nothing = status == 404 and not own_code and request.method != "PUT" and not is_page(_headers(response))
     if nothing or code in {"NoSuchKey", "NotFound"}:

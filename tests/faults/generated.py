@@ -24,7 +24,7 @@ SECRET = "canary+hush/0451"  # planted where a key, a password or a token may st
 SECONDS = 5  # of the processor, that one input may take
 _CURE = re.compile(
     r"; |expected|write|use |used|set |choose|rename|correct|give|must|should|Sections: |' has: |invalid|there are|"
-    r"is the |at most|no model|renamed|removed|no .* in |keep one|a recipe is|is invalid|Input should"
+    r"is the |at most|no model|renamed|removed|no .* in |keep one|a recipe is|maximum size|is invalid|Input should"
 )
 
 
