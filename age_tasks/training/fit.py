@@ -3,7 +3,9 @@
 `fit` reads from top to bottom: features, learner, batches, epochs.
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,7 +143,8 @@ def fit_learner(
     history, best = History(settings.epochs, metric), checkpoint_dir / "best.weights.h5"
     callbacks = [*_schedule(settings, f"val_{metric}", best), history]
     state = TrainingState(checkpoint_dir, callbacks)
-    done = state.load(learner)
+    with _state_read(checkpoint_dir):
+        done = state.load(learner)
     if done < settings.epochs and not state.stopped:
         if isinstance(train, FeatureBatches):
             train.start_at(done)
@@ -156,10 +159,29 @@ def fit_learner(
         )
     if all(np.isnan(row["val_mae"]) for row in history.rows):
         raise AgeTasksError(
-            f"training diverged, no epoch has a validation MAE; lower learning_rate ({settings.learning_rate:g})"
+            f"training diverged, no epoch has a validation MAE; lower learning_rate ({settings.learning_rate:g}): "
+            "--set baseline.learning_rate or --set finetune.learning_rate"
         )
-    learner.load_weights(str(best))
+    with _state_read(checkpoint_dir):
+        learner.load_weights(str(best))
     return pd.DataFrame(history.rows)
+
+
+@contextlib.contextmanager
+def _state_read(folder: Path) -> Iterator[None]:
+    """Remove the state of a training that can't be read, as after a power cut: every later try would trip over it.
+
+    Raises:
+        AgeTasksError: there is such a state.
+    """
+    try:
+        yield
+    except (ValueError, OSError, KeyError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise AgeTasksError(
+            f"the state of an interrupted training in {folder} is damaged ({type(error).__name__}); it was removed: "
+            "run the stage again, which trains from the beginning"
+        ) from None
 
 
 def _schedule(settings: TrainingSettings, monitor: str, best: Path) -> list[keras.callbacks.Callback]:

@@ -136,7 +136,7 @@ def load_saved(path: Path) -> keras.Model:
         reason = str(error).partition(". ")[0]
         raise WeightsError(
             f"{path} can't be loaded: {reason}. A model file may contain Keras' own layers and weights, but no code: "
-            "publish one that a run has trained, or roll back to another version"
+            "publish one that a run has trained, or go back to another version: `age-tasks rollback --to`"
         ) from None
 
 

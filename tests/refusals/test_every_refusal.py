@@ -16,7 +16,10 @@ ROOMS = (
     "registry/",
     "reports/",
     "runs/",
+    "serving/",
+    "stages/",
     "store/",
+    "training/",
 )
 
 

