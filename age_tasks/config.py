@@ -352,7 +352,7 @@ def stored_augmentation(manifest: Mapping[str, Any]) -> AugmentationSettings:
 def _augmentation_from_views(views: object) -> dict[str, Any]:
     if not isinstance(views, Mapping) or not {"training", "prediction"} <= views.keys():
         raise SettingsError(
-            f"views = {_shown(views)}: expected an object with training and prediction, as 0.1.0 wrote it"
+            f"views = {_shown(views)}: expected an object with training and prediction, as 0.1.0 wrote it; restore it"
         )
     return {"train_augmentations": views["training"], "test_time_augmentation": views["prediction"] == 2}
 

@@ -234,7 +234,7 @@ def test_a_template_can_replace_the_volume_of_the_cache_and_the_user(tmp_path: P
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (None, "can't be read (No such file or directory)"),
+        (None, "can't be read (No such file or directory); check the path"),
         ("spec: [", "is not YAML ("),
         ("- a", "is no pod; expected a YAML file with kind: Pod"),
         ("spec: []", "is no pod; expected a YAML file with kind: Pod"),

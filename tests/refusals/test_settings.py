@@ -9,7 +9,7 @@ import annotated_types
 import pytest
 from pydantic.fields import FieldInfo
 
-from age_tasks.config import Config, Settings, config_from_dict, load_recipe, parse_overrides
+from age_tasks.config import Config, Settings, config_from_dict, config_from_stored, load_recipe, parse_overrides
 from age_tasks.environment import (
     GROUPS,
     Locations,
@@ -217,6 +217,12 @@ def test_no_labels(refused: Walk, here: Path, monkeypatch: pytest.MonkeyPatch):
     again = refused(lambda: Locations.from_env().require_labels(), "set AGE_LABELS", "sample --out faces")
     monkeypatch.setenv("AGE_LABELS", labels)
     again()
+
+
+@walks(CONFIG, "expected an object with training and prediction")
+def test_settings_of_an_early_version(refused: Walk):
+    again = refused(lambda: config_from_stored({"views": 3}), "views = 3", "restore it")
+    again(lambda: config_from_stored({"views": {"training": 2, "prediction": 2}}))
 
 
 @walks("cli/settings.py", "environment: {}")

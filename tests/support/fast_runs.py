@@ -14,6 +14,7 @@ SLOW_MODULES = (
     "e2e",
     "faults",
     "plugins",
+    "refusals/test_plugin.py",
     "refusals/test_s3.py",
     "refusals/test_training.py",
     "refusals/test_validate.py",

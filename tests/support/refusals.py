@@ -87,7 +87,7 @@ def refusals() -> tuple[Refusal, ...]:
     """All of them, in the order of modules and lines."""
     trees = {_module(path): ast.parse(path.read_text()) for path in _files()}
     names = _errors(trees.values()) | MADE
-    found = (each for module, tree in trees.items() for each in _in(module, tree, names))
+    found = (each for module, tree in trees.items() for each in _in(module, tree, names, _makers(tree, names)))
     return tuple(sorted(found, key=lambda each: (each.module, each.line)))
 
 
@@ -110,20 +110,34 @@ def _errors(trees: Iterable[ast.AST]) -> set[str]:
     return names
 
 
-def _in(module: str, tree: ast.AST, names: set[str], function: str = "") -> Iterator[Refusal]:
+def _makers(tree: ast.AST, names: set[str]) -> dict[str, set[str]]:
+    """The functions of a module that return an error, by its name; who calls them gives the text."""
+    found: dict[str, set[str]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.returns and (made := ast.unparse(node.returns)) in names:
+            found.setdefault(made, set()).add(node.name)
+    return found
+
+
+def _in(
+    module: str, tree: ast.AST, names: set[str], makers: dict[str, set[str]], function: str = ""
+) -> Iterator[Refusal]:
     for node in ast.iter_child_nodes(tree):
         inside = node.name if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else function
-        if (message := _message(node, names, inside, module)) is not None:
+        if (message := _message(node, names, makers, inside, module)) is not None:
             yield Refusal(module, f"{inside}: {message}", node.lineno)  # type: ignore[attr-defined]
-        yield from _in(module, node, names, inside)
+        yield from _in(module, node, names, makers, inside)
 
 
-def _message(node: ast.AST, names: set[str], function: str, module: str) -> str | None:
+def _message(node: ast.AST, names: set[str], makers: dict[str, set[str]], function: str, module: str) -> str | None:
     """The message that a node makes, if it is a refusal."""
     if isinstance(node, ast.Call):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if name in {"Failure", "wrong"}:  # what happened, and the cure
-            return "{}; ".join(map(_template, node.args[:2]))
+        texts = [_template(each) for each in node.args[:2]]
+        if name == "Failure" or (name in makers.get("Failure", ()) and "".join(texts).replace("{}", "")):
+            return "{}; ".join(texts)  # what happened, and the cure
+        if any(name in each for each in makers.values()):
+            return next((text for text in texts if text.replace("{}", "") and text != "Airflow"), None)
         if node.args and (name in names or name in VALIDATORS.get(module, ())):
             return _template(node.args[1 if name == "PydanticCustomError" else 0])
     if isinstance(node, ast.Return) and function in TEXTS and node.value is not None:

@@ -176,9 +176,11 @@ def _template(name: str) -> dict[str, Any]:
     try:
         given = yaml.safe_load((working_folder() / Path(name).expanduser()).read_text())
     except (OSError, RuntimeError, ValueError) as error:
-        raise _wrong(name, f"can't be read ({getattr(error, 'strerror', None) or error})") from None
+        raise _wrong(
+            name, f"can't be read ({getattr(error, 'strerror', None) or error}); check the path and its permissions"
+        ) from None
     except yaml.YAMLError as error:
-        raise _wrong(name, f"is not YAML ({' '.join(str(error).split())})") from None
+        raise _wrong(name, f"is not YAML ({' '.join(str(error).split())}); correct it") from None
     if not isinstance(given, dict) or given.get("kind", "Pod") != "Pod" or not isinstance(given.get("spec", {}), dict):
         raise _wrong(name, "is no pod; expected a YAML file with kind: Pod, and in spec what the cluster wants")
     spec = {"containers": [{"name": STAGE}], **given.get("spec", {})}
@@ -187,7 +189,7 @@ def _template(name: str) -> dict[str, Any]:
             raise _wrong(name, f"has a container without a name, {unnamed[0]}; the stage's is called {STAGE}")
         parsed = PodGenerator.deserialize_model_dict({**given, "spec": spec})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _wrong(name, f"is no pod ({' '.join(str(error).split())})") from None
+        raise _wrong(name, f"is no pod ({' '.join(str(error).split())}); correct it") from None
     if unknown := _left_out(given, ApiClient().sanitize_for_serialization(parsed)):
         raise _wrong(name, f"has {unknown}, which pods do not have; check its spelling and its place")
     return given

@@ -1,0 +1,153 @@
+"""What Airflow's side of the project refuses: forms, schedules, pods, outcomes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from age_tasks.errors import AgeTasksError
+from tests.refusals.conftest import Walk
+from tests.support.refusals import walks
+
+PODS, CONF = "runtimes/kubernetes_pod.py", "trigger_conf.py"
+
+
+def of_airflow(action: Callable[[], object]) -> Callable[[], object]:
+    """The action, whose errors of Airflow are raised as the project's: Airflow is not imported everywhere."""
+    from airflow.sdk.exceptions import AirflowException
+
+    import tests.plugins.conftest  # noqa: F401  gives Airflow a home
+
+    def act() -> object:
+        try:
+            return action()
+        except AirflowException as error:
+            raise AgeTasksError(*str(error).splitlines()) from error
+
+    return act
+
+
+@walks("approval.py", "the gate has no result to decide on")
+def test_a_question_without_a_result_of_the_gate(refused: Walk):
+    of_airflow(int)
+    from age_retraining_plugin.approval import approval_task
+
+    task, results = approval_task(), {}
+    context = {
+        "params": {"require_approval": True},
+        "dag_run": SimpleNamespace(dag_id="age_retraining", run_id="x"),
+        "ti": SimpleNamespace(xcom_pull=lambda task_ids: results.get(task_ids)),
+    }
+    again = refused(of_airflow(lambda: task.execute(context)), "the gate", "clear the task gate")
+    results["gate"] = {"passed": False}
+    assert again() == {"asked": False}
+
+
+@walks("assets.py", "nothing to score: set {}")
+def test_nothing_to_score(refused: Walk):
+    of_airflow(int)
+    from age_retraining_plugin.assets import skip_without_images
+
+    params = {"images": "", "out": ""}
+    score = of_airflow(lambda: skip_without_images({"params": params, "dag": form(params)}))
+    again = refused(score, "set AGE_SCORE_IMAGES and AGE_SCORE_OUT, or fill in the trigger form")
+    params |= {"images": "faces", "out": "ages.csv"}
+    again()
+
+
+def form(params: dict[str, Any]) -> SimpleNamespace:
+    """A DAG with a form of these fields."""
+    from airflow.sdk import Param
+    from airflow.sdk.definitions.param import ParamsDict
+
+    return SimpleNamespace(params=ParamsDict({name: Param(None, type=["null", "string"]) for name in params}))
+
+
+@walks("labels_trigger.py", "AGE_SCHEDULE={} is invalid")
+def test_a_schedule_that_never_comes(refused: Walk):
+    of_airflow(int)
+    from age_retraining_plugin.labels_trigger import labels_schedule
+
+    schedule = lambda cron: lambda: str(labels_schedule(None, cron))  # noqa: E731
+    again = refused(schedule("every monday"), "AGE_SCHEDULE='every monday'", "'0 3 * * 1'", "'none'")
+    again(schedule("0 3 * * 1"))
+    again(schedule("none"))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param(None, "check the path and its permissions", marks=walks(PODS, "can't be read ({})")),
+        pytest.param("spec: [", "correct it", marks=walks(PODS, "is not YAML ({})")),
+        pytest.param("- a", "expected a YAML file with kind: Pod", marks=walks(PODS, "is no pod; expected")),
+        pytest.param("spec: {containers: [{image: x}]}", "the stage's is called base",
+                     marks=walks(PODS, "has a container without a name")),
+        pytest.param("spec: {priority: high}", "is no pod (",
+                     marks=walks(PODS, "_template: is no pod ({}); correct it")),
+        pytest.param("spec: {toleration: []}", "has spec.toleration, which pods do not have; check its spelling",
+                     marks=[walks(PODS, "which pods do not have"), walks(PODS, "_wrong: {}={} {}")]),
+    ],
+)  # fmt: skip
+def test_a_template_of_a_pod(refused: Walk, tmp_path: Path, text: str | None, says: str):
+    of_airflow(int)
+    from tests.plugins.test_kubernetes_pods import MINIMAL, pod_of
+
+    file = tmp_path / "pod.yaml"
+    if text is not None:
+        file.write_text(text)
+    pod = lambda: pod_of("snapshot", MINIMAL | {"AGE_KUBERNETES_POD_TEMPLATE": str(file)})  # noqa: E731
+    again = refused(pod, f"AGE_KUBERNETES_POD_TEMPLATE='{file}'", says)
+    file.write_text("spec: {tolerations: [{key: a}], containers: [{name: base}], priority: 3}")
+    again()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says", "right"),
+    [
+        pytest.param({"epocs": 3}, "correct the conf and trigger the run again", {"finetune": {"epochs": 3}},
+                     marks=walks(CONF, "refuse_unknown: {}; {}")),
+        pytest.param({"finetune.seed": 7, "finetune": {"seed": 8}}, "'finetune.seed' is given twice, as 7 and as 8",
+                     {"finetune.seed": 7},
+                     marks=[walks(CONF, "is given twice, {}"), walks(CONF, "_refusal: {}"),
+                            walks(CONF, "_refusal: conf: {}")]),
+    ],
+)  # fmt: skip
+def test_a_conf_that_is_corrected(refused: Walk, wrong: dict[str, Any], says: str, right: dict[str, Any]):
+    of_airflow(int)
+    from tests.plugins.test_trigger_conf import applied
+
+    again = refused(of_airflow(lambda: applied(wrong)), "conf: ", says)
+    again(lambda: applied(right))
+
+
+@walks(CONF, "would be ignored: dag_run_conf_overrides_params is off")
+def test_a_conf_that_airflow_does_not_apply(refused: Walk):
+    of_airflow(int)
+    from age_retraining_plugin.trigger_conf import refuse_unknown
+
+    from tests.plugins.test_trigger_conf import context
+
+    conf = {"finetune.epochs": 3}
+    plain = context(None)["params"]
+    again = refused(of_airflow(lambda: refuse_unknown(context(conf, plain))), "'finetune.epochs'", "switch it on")
+    again(lambda: refuse_unknown(context(conf)))  # switched on
+    again(lambda: refuse_unknown(context(None, plain)))  # without a conf
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        pytest.param("echo 'split: too few; start with again' >&2; exit 75", "start with again",
+                     marks=walks("runtimes/outcome.py", "execute: {}")),
+        pytest.param("echo 'snapshot: no labels; set AGE_LABELS' >&2; exit 64", "set AGE_LABELS",
+                     marks=walks("runtimes/outcome.py", "A retry of {} can't help.")),
+    ],
+)  # fmt: skip
+def test_the_message_of_a_stage_reaches_airflow(refused: Walk, monkeypatch: pytest.MonkeyPatch, script: str, says: str):
+    of_airflow(int)
+    from tests.plugins.test_outcome import Context, shell
+
+    again = refused(of_airflow(lambda: shell(monkeypatch, script).execute(Context())), says, lines=3)
+    again(lambda: shell(monkeypatch, 'echo \'{"run": "x"}\'').execute(Context()))
