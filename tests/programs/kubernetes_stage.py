@@ -14,6 +14,7 @@ from airflow.sdk import DAG
 from age_tasks.environment import RuntimeVariables
 
 RUN_ID = "manual__2026-11-22T10:15:00+00:00"
+RUNNING: list[KubernetesStage] = []
 
 
 def execute(script: str, stage: str = "snapshot") -> dict[str, Any]:
@@ -33,6 +34,7 @@ def execute(script: str, stage: str = "snapshot") -> dict[str, Any]:
     task.render_template_fields(context)
     task.arguments = [f"exec > {SUMMARY_FILE}; {script}"]
     task.allow_nested_operators = True
+    RUNNING.append(task)
     try:
         found: dict[str, Any] = {"summary": task.execute(context)}
     except Exception as error:

@@ -114,7 +114,7 @@ class KubernetesStage(Outcome, KubernetesPodOperator):
         try:
             super().execute_sync(context)
         except (ApiException, HTTPError) as error:
-            raise AirflowException(self._refused(error)) from None
+            raise AirflowException(self._not_run(self.pod, error) if self.pod else self._refused(error)) from None
         summary = self._summary()
         context["ti"].xcom_push(key="return_value", value=summary)  # `do_xcom_push` would add a container
         return summary
