@@ -1,9 +1,7 @@
 """A stage in a pod, against an API over HTTP that starts the pod's command as a process and fails as clusters do."""
 
 import json
-import os
-import subprocess
-import sys
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from age_tasks.cli.airflow import environment
-from age_tasks.environment import PROJECT
 from tests.programs.kubernetes_stage import RUNNING, execute
 from tests.support.kubernetes_api import Cluster, Json, Pod, Refusal, Request, kubernetes_api
 
@@ -32,9 +28,9 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
         assert cluster.names() == []
 
 
-def in_background(script: str) -> Future[dict[str, Any]]:
+def in_background(script: str, state: dict[str, Any] | None = None) -> Future[dict[str, Any]]:
     pool = ThreadPoolExecutor(1)
-    future = pool.submit(execute, script)
+    future = pool.submit(execute, script, state=state)
     pool.shutdown(wait=False)
     return future
 
@@ -154,6 +150,17 @@ def test_an_api_that_is_away_fails_nothing(cluster: Cluster):
     assert len(cluster.created) == 1
 
 
+def test_an_api_that_is_away_at_the_start_fails_nothing(cluster: Cluster):
+    state: dict[str, Any] = {}
+    assert execute(DONE, state=state)["summary"] == {"seconds": 1}
+    cluster.go_away()  # the next try of the task first asks for the pod of this one
+    found = in_background(DONE, state)
+    time.sleep(2)
+    cluster.come_back()
+    assert found.result(60)["summary"] == {"seconds": 1}
+    assert len(cluster.created) == 2
+
+
 @pytest.mark.parametrize(
     ("refusal", "said"),
     [
@@ -236,14 +243,13 @@ def test_airflows_that_share_a_namespace_do_not_follow_each_other_s_pods(
 
 def test_a_pod_that_outlived_its_worker_is_followed(cluster: Cluster):
     script = 'echo going on >&2; sleep 4; echo \'{"run": "the first"}\''
-    command = [sys.executable, "-m", "tests.programs.kubernetes_stage", script]
-    env = environment({**os.environ, "PYTHONPATH": str(PROJECT / "plugins")})
-    worker = subprocess.Popen(command, cwd=PROJECT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    worker = multiprocessing.get_context("fork").Process(target=execute, args=[script])
+    worker.start()
     try:
         cluster.wait_for(says("going on"))
     finally:
         worker.kill()
-        worker.wait()
+        worker.join()
     assert execute("""echo '{"run": "the second"}'""")["summary"] == {"run": "the first"}
     assert len(cluster.created) == 1
 

@@ -17,8 +17,14 @@ RUN_ID = "manual__2026-11-22T10:15:00+00:00"
 RUNNING: list[KubernetesStage] = []
 
 
-def execute(script: str, stage: str = "snapshot") -> dict[str, Any]:
-    """What became of the stage, and its XComs; what the script prints on standard output is the summary."""
+def execute(script: str, stage: str = "snapshot", state: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What became of the stage, and its XComs; what the script prints on standard output is the summary.
+
+    Args:
+        script: of a shell.
+        stage: the task.
+        state: what Airflow remembers of earlier tries.
+    """
     variables, pushed = RuntimeVariables.from_env(), {}
     with DAG("age_retraining", schedule=None) as dag:
         task = KubernetesStage(stage=stage, task_id=stage, env={"SHOWN": "yes"}, gpu=False, variables=variables)
@@ -30,6 +36,8 @@ def execute(script: str, stage: str = "snapshot") -> dict[str, Any]:
         xcom_push=lambda key, value: pushed.update({key: value}),
     )
     context: Any = {"dag": dag, "run_id": RUN_ID, "ti": ti}
+    if state is not None:
+        context["task_state_store"] = SimpleNamespace(get=state.get, set=state.__setitem__)
     task = task.prepare_for_execution()
     task.render_template_fields(context)
     task.arguments = [f"exec > {SUMMARY_FILE}; {script}"]

@@ -353,7 +353,7 @@ class _Handler(BaseHTTPRequestHandler):
         since = time.time() - float(query["sinceSeconds"]) if "sinceSeconds" in query else 0
         sent = 0
         while True:
-            done = pod.ended or pod.removed or query.get("follow") != "true"
+            done = pod.ended or pod.removed or query.get("follow", "").lower() != "true"
             for moment, line in pod.lines[sent:]:
                 sent += 1
                 if moment.timestamp() >= since:
