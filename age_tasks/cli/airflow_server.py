@@ -267,7 +267,10 @@ def _watch(server: subprocess.Popen[bytes], env: Mapping[str, str], password: st
             print(f"Airflow does not answer yet, after {seconds:.0f} s: a busy machine, or see {log}", flush=True)
             told = True
         elif not welcomed and seconds > GIVE_UP_SECONDS:
-            raise AirflowError(f"Airflow did not answer at {address} within {seconds:.0f} s; its log is {log}")
+            raise AirflowError(
+                f"Airflow did not answer at {address} within {seconds:.0f} s; its log is {log}; end other programs, "
+                "and start it again"
+            )
 
 
 def _ended(what: str, part: str, how: str, log: Path, env: Mapping[str, str]) -> AgeTasksError:
@@ -278,7 +281,7 @@ def _ended(what: str, part: str, how: str, log: Path, env: Mapping[str, str]) ->
     # The ports of the servers of logs are taken by another Airflow of this machine: they are not needed here.
     own = "\n".join(line for line in own.splitlines() if "address already in use" not in line)
     reason = last_error(own, "it gives no reason, as a process that was killed, by hand or for lack of memory")
-    return AirflowError(f"{what} has ended ({how}): {reason}; its log is {log}")
+    return AirflowError(f"{what} has ended ({how}): {reason}; its log is {log}; start it again when that is mended")
 
 
 def _ended_parts(server: subprocess.Popen[bytes], names: dict[int, str]) -> list[str]:
@@ -369,7 +372,7 @@ def _require_database(env: Mapping[str, str]) -> None:
             connection.rollback()
     except sqlite3.Error as error:
         raise known_problem(str(error), env) or AirflowError(
-            f"the database {database} can't be read: {error}"
+            f"the database {database} can't be read: {error}; check the disk, or choose another AIRFLOW_HOME"
         ) from None
 
 
@@ -384,7 +387,9 @@ def _require_port(env: Mapping[str, str]) -> None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise _taken(port) from None
-        raise SettingsError(f"AIRFLOW__API__HOST={host!r} is no address of this machine ({error.strerror})") from None
+        raise SettingsError(
+            f"AIRFLOW__API__HOST={host!r} is no address of this machine ({error.strerror}); correct or unset it"
+        ) from None
 
 
 def _taken(port: int) -> AirflowError:

@@ -164,7 +164,7 @@ def test_missing_labels_are_logged_once_and_noticed_when_they_appear(tmp_path: P
 
     asyncio.run(story())
     said = caplog.text + "".join(capfd.readouterr())
-    assert said.count(f"no {labels}") == 1
+    assert said.count(f"{labels}: not found") == 1
 
 
 def test_the_trigger_survives_an_outage_of_the_server(s3: dict[str, str], tmp_path: Path, monkeypatch):

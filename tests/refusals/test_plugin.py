@@ -1,6 +1,7 @@
 """What Airflow's side of the project refuses: forms, schedules, pods, outcomes."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,11 +15,24 @@ from tests.support.refusals import walks
 PODS, CONF = "runtimes/kubernetes_pod.py", "trigger_conf.py"
 
 
-def of_airflow(action: Callable[[], object]) -> Callable[[], object]:
-    """The action, whose errors of Airflow are raised as the project's: Airflow is not imported everywhere."""
-    from airflow.sdk.exceptions import AirflowException
-
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Airflow, which is imported in the tests since a fast run may not, sets up the logging of the whole process."""
     import tests.plugins.conftest  # noqa: F401  gives Airflow a home
+
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for each in root.manager.loggerDict.values():
+        if isinstance(each, logging.Logger) and each.name.startswith("age_"):
+            each.disabled, each.propagate = False, True
+
+
+def of_airflow(action: Callable[[], object]) -> Callable[[], object]:
+    """The action, whose errors of Airflow are raised as the project's."""
+    from airflow.sdk.exceptions import AirflowException
 
     def act() -> object:
         try:
@@ -31,7 +45,6 @@ def of_airflow(action: Callable[[], object]) -> Callable[[], object]:
 
 @walks("approval.py", "the gate has no result to decide on")
 def test_a_question_without_a_result_of_the_gate(refused: Walk):
-    of_airflow(int)
     from age_retraining_plugin.approval import approval_task
 
     task, results = approval_task(), {}
@@ -47,7 +60,6 @@ def test_a_question_without_a_result_of_the_gate(refused: Walk):
 
 @walks("assets.py", "nothing to score: set {}")
 def test_nothing_to_score(refused: Walk):
-    of_airflow(int)
     from age_retraining_plugin.assets import skip_without_images
 
     params = {"images": "", "out": ""}
@@ -67,7 +79,6 @@ def form(params: dict[str, Any]) -> SimpleNamespace:
 
 @walks("labels_trigger.py", "AGE_SCHEDULE={} is invalid")
 def test_a_schedule_that_never_comes(refused: Walk):
-    of_airflow(int)
     from age_retraining_plugin.labels_trigger import labels_schedule
 
     schedule = lambda cron: lambda: str(labels_schedule(None, cron))  # noqa: E731
@@ -91,7 +102,6 @@ def test_a_schedule_that_never_comes(refused: Walk):
     ],
 )  # fmt: skip
 def test_a_template_of_a_pod(refused: Walk, tmp_path: Path, text: str | None, says: str):
-    of_airflow(int)
     from tests.plugins.test_kubernetes_pods import MINIMAL, pod_of
 
     file = tmp_path / "pod.yaml"
@@ -115,7 +125,6 @@ def test_a_template_of_a_pod(refused: Walk, tmp_path: Path, text: str | None, sa
     ],
 )  # fmt: skip
 def test_a_conf_that_is_corrected(refused: Walk, wrong: dict[str, Any], says: str, right: dict[str, Any]):
-    of_airflow(int)
     from tests.plugins.test_trigger_conf import applied
 
     again = refused(of_airflow(lambda: applied(wrong)), "conf: ", says)
@@ -124,7 +133,6 @@ def test_a_conf_that_is_corrected(refused: Walk, wrong: dict[str, Any], says: st
 
 @walks(CONF, "would be ignored: dag_run_conf_overrides_params is off")
 def test_a_conf_that_airflow_does_not_apply(refused: Walk):
-    of_airflow(int)
     from age_retraining_plugin.trigger_conf import refuse_unknown
 
     from tests.plugins.test_trigger_conf import context
@@ -146,7 +154,6 @@ def test_a_conf_that_airflow_does_not_apply(refused: Walk):
     ],
 )  # fmt: skip
 def test_the_message_of_a_stage_reaches_airflow(refused: Walk, monkeypatch: pytest.MonkeyPatch, script: str, says: str):
-    of_airflow(int)
     from tests.plugins.test_outcome import Context, shell
 
     again = refused(of_airflow(lambda: shell(monkeypatch, script).execute(Context())), says, lines=3)
