@@ -66,7 +66,7 @@ def test_a_retraining_survives_an_absent_api_and_an_eviction(
     }
     threading.Thread(target=fail, args=[cluster], daemon=True).start()
     conf = {"recipe": "demo", "settings": QUICK}
-    run = airflow_process.call("runs.run_dag", env, dag_id="age_retraining", conf=conf)
+    run = airflow_process.call("runs.run_dag", env, dag_id="age_retraining", conf=conf, retry_seconds=1)
     assert run["tasks"] == dict.fromkeys([*STAGES, "approve"], "success"), airflow_process.output()[-4000:]
     started = [pod.name.split("-")[1] for pod in cluster.created]
     assert started == [stage for stage in STAGES for _ in range(2 if stage == "finetune" else 1)]

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -140,14 +141,20 @@ def test_a_refusal_that_passes_fails_nothing(method: str, part: str, refusal: Re
     assert len(cluster.created) == 1
 
 
-def test_an_api_that_is_away_fails_nothing(cluster: Cluster):
-    found = in_background("echo going on >&2; sleep 1; echo unseen >&2; sleep 3; echo seen >&2; " + DONE)
-    cluster.wait_for(says("going on"))
+@pytest.mark.parametrize("lasts", [4, 2])
+def test_an_api_that_is_away_fails_nothing_and_no_line_is_lost(
+    lasts: int, cluster: Cluster, capfd: pytest.CaptureFixture[str]
+):
+    """It is away for 3 seconds; the stage goes on after that, or ends before."""
+    found = in_background(f"echo line 1 >&2; sleep 1; echo line 2 >&2; sleep {lasts - 1}; echo line 3 >&2; {DONE}")
+    cluster.wait_for(says("line 1"))
     cluster.go_away()
     time.sleep(3)
     cluster.come_back()
     assert found.result(60)["summary"] == {"seconds": 1}
     assert len(cluster.created) == 1
+    lines = re.findall(r"\[base\] line (\d)", capfd.readouterr().out)
+    assert list(dict.fromkeys(lines)) == ["1", "2", "3"]
 
 
 def test_an_api_that_is_away_at_the_start_fails_nothing(cluster: Cluster):

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.api_fastapi.app import create_app, get_auth_manager
@@ -20,13 +20,21 @@ from sqlalchemy import select
 from age_tasks.environment import PROJECT
 
 
-def run_dag(dag_id: str, conf: dict[str, Any]) -> dict[str, Any]:
+def run_dag(dag_id: str, conf: dict[str, Any], retry_seconds: float | None = None) -> dict[str, Any]:
     """Run a DAG now, as `airflow dags test` does.
+
+    Args:
+        dag_id: its name.
+        conf: what the form says.
+        retry_seconds: the pause before a retry, in place of that of the tasks.
 
     Returns:
         The state of the run, the states of its tasks, and the events of assets, each a name and what it says.
     """
-    return _outcome(_dag(dag_id).test(run_conf=conf))
+    dag = _dag(dag_id)
+    for task in dag.tasks if retry_seconds is not None else []:
+        task.retry_delay = timedelta(seconds=retry_seconds)
+    return _outcome(dag.test(run_conf=conf))
 
 
 def execute_tasks(dag_id: str, tasks: list[str]) -> None:

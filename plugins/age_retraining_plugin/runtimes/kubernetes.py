@@ -1,7 +1,10 @@
 """A stage in a Kubernetes pod."""
 
+import contextlib
 import hashlib
 import json
+import math
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -9,7 +12,12 @@ import tenacity
 from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import PodLaunchFailedException, generic_api_retry
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.secret import Secret
-from airflow.providers.cncf.kubernetes.utils.pod_manager import PodLaunchTimeoutException, PodManager
+from airflow.providers.cncf.kubernetes.utils.pod_manager import (
+    PodLaunchTimeoutException,
+    PodLoggingStatus,
+    PodManager,
+    parse_log_line,
+)
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import ApiException
@@ -48,6 +56,27 @@ class Pods(PodManager):
             if _reason(error) == "AlreadyExists":
                 return self.read_pod(pod)
             raise
+
+    def fetch_container_logs(self, pod: k8s.V1Pod, container_name: str, **options: Any) -> PodLoggingStatus:
+        """Log what a container prints until it ends, also where it ended while the API was away."""
+        status = super().fetch_container_logs(pod, container_name, **options)
+        with contextlib.suppress(ApiException, HTTPError):
+            self._log_rest(pod, container_name)
+        return status
+
+    def _log_rest(self, pod: k8s.V1Pod, container: str) -> None:
+        """Log the lines after the last one that was seen."""
+        name, namespace = pod.metadata.name, pod.metadata.namespace
+        since, seen = {}, self.container_log_times.get((namespace, name, container))
+        if seen:
+            since["since_seconds"] = math.ceil((datetime.now(UTC) - seen).total_seconds()) + 1
+        answer = self._client.read_namespaced_pod_log(
+            name, namespace, container=container, timestamps=True, _preload_content=False, **since
+        )
+        for line in answer.data.decode(errors="replace").splitlines():
+            at, message = parse_log_line(line)
+            if message and at and (seen is None or at > seen):
+                self.log.info("[%s] %s", container, message)
 
 
 class KubernetesStage(Outcome, KubernetesPodOperator):
