@@ -330,6 +330,8 @@ class RuntimeVariables(Variables):
     store: Address = _store_variable()
     labels: Address = _variable("", "the labels")
     images: Address = _variable("", "the folder of the images")
+    score_images: Address = _variable("", "the images to score")
+    score_out: Address = _variable("", "the scores")
     cache_volume: str = _variable(
         "",
         "the Docker volume or Kubernetes claim that holds the cache; empty: AGE_CACHE",
@@ -377,6 +379,7 @@ class RuntimeVariables(Variables):
         shared = self.store.startswith("s3://")
         if self.runtime == "kubernetes":
             places = {"AGE_STORE": self.store, "AGE_LABELS": self.labels, "AGE_IMAGES": self.images}
+            places |= {"AGE_SCORE_IMAGES": self.score_images, "AGE_SCORE_OUT": self.score_out}
             for name, place in places.items():
                 if place and not place.startswith("s3://"):
                     raise ValueError(

@@ -113,6 +113,8 @@ def test_stages_run_in_processes_by_default():
             "AGE_IMAGES='file:///data/a%20b' is invalid: pods can't reach it",
         ),
         (PODS | {"AGE_LABELS": "s3://age/labels.csv", "AGE_IMAGES": "/data"}, "AGE_IMAGES='/data' is invalid: pods"),
+        (PODS | {"AGE_SCORE_IMAGES": "/data/new"}, "AGE_SCORE_IMAGES='/data/new' is invalid: pods can't reach it"),
+        (PODS | {"AGE_SCORE_OUT": "ages.csv"}, "AGE_SCORE_OUT='ages.csv' is invalid: pods can't reach it"),
         (PODS | {"AGE_KUBERNETES_LIGHT_CPUS": "0"}, "AGE_KUBERNETES_LIGHT_CPUS='0' is invalid: expected a number of"),
         (
             PODS | {"AGE_KUBERNETES_LIGHT_MEMORY": "1Gi"},
