@@ -231,6 +231,20 @@ def test_a_template_can_replace_the_volume_of_the_cache_and_the_user(tmp_path: P
     assert spec["securityContext"]["runAsNonRoot"] is True
 
 
+def test_a_template_can_add_a_container_and_its_order_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("age_retraining_plugin.runtimes.kubernetes_pod.working_folder", Path.cwd)
+    Path("pod.yaml").write_text(
+        "spec: {containers: [{name: proxy, image: proxy:1}, {name: base, image: other:1, args: [x], ports: null}]}"
+    )
+    pod = pod_of("baseline", MINIMAL | {"AGE_KUBERNETES_POD_TEMPLATE": "pod.yaml"})
+    stage, proxy = pod["spec"]["containers"]
+    assert (stage["name"], proxy) == ("base", {"name": "proxy", "image": "proxy:1"})
+    assert stage["image"].startswith("age-trainer:")
+    assert stage["args"] == ["exec python -m age_tasks baseline > /dev/termination-log"]
+    assert set(violations(pod)) == {"Privilege Escalation", "Capabilities"}  # of the container that was added
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
