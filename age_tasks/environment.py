@@ -180,7 +180,8 @@ class Locations(Variables):
     read_by = "every command, Airflow's DAGs and pages"
 
     labels: Address = _variable(
-        "", "the labels: a CSV file with the columns file_name,real_age; a path or an s3:// address"
+        "",
+        "the labels: a table (.csv, .xlsx, .parquet) with the columns file_name,real_age; a path or an s3:// address",
     )
     images: Address = _variable(
         lambda data: _beside(data["labels"], "images"),
@@ -256,7 +257,7 @@ class WorkflowVariables(Variables):
         "true or false (also yes/no, on/off, 1/0)",
     )
     score_images: Address = _variable(
-        "", "images that each new champion scores: a folder, or a CSV file with a column file_name"
+        "", "images that each new champion scores: a folder, or a table (.csv, .xlsx, .parquet) with a column file_name"
     )
     score_out: Address = _variable("", "the CSV file that these scores are written to: a path or an s3:// address")
 

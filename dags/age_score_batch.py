@@ -9,8 +9,9 @@ from airflow.sdk import DAG, Param
 from age_tasks.environment import WorkflowVariables
 
 DOCUMENTATION = """
-Predicts the ages of the images in a folder, or of those that a CSV file lists, each with an interval that holds for
-90 % of images. Starts when the champion changes, by a promotion in `age_retraining` or by `age_rollback`, and by hand.
+Predicts the ages of the images in a folder, or of those that a table lists (CSV, Excel, Parquet),
+each with an interval that holds for 90 % of images. Starts when the champion changes, by a promotion in
+`age_retraining` or by `age_rollback`, and by hand.
 
 The result is a CSV file with the columns `file, age, low, high, warning, problem`. It is replaced as a whole. Images
 that can't be read keep their row, with the problem. A failed task says why in its log: no model was promoted yet, no
@@ -23,7 +24,8 @@ FORM = {
     "images": Param(
         VARIABLES.score_images or None,
         type=["null", "string"],
-        description="A folder of images, or a CSV file with a column file_name. Default: AGE_SCORE_IMAGES.",
+        description="A folder of images, or a table (.csv, .xlsx, .parquet) with a column file_name. Default: "
+        "AGE_SCORE_IMAGES.",
     ),
     "out": Param(
         VARIABLES.score_out or None,

@@ -47,7 +47,7 @@ def fetch_labels(location: str) -> bytes:
             time.sleep(SETTLE_SECONDS)
     except NotFoundError:
         raise LabelsError(
-            f"no labels file at {location}; set AGE_LABELS to a CSV with the columns file_name,real_age "
+            f"no labels file at {location}; set AGE_LABELS to a table with the columns file_name,real_age "
             "(`python -m age_tasks sample --out faces` draws an example)"
         ) from None
     raise StoreError(

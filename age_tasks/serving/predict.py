@@ -1,5 +1,6 @@
 """Ages of new images by a published version, with intervals and warnings."""
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class LoadedImage:
     path: Path
     pixels: npt.NDArray[np.uint8] | None
     problem: str = ""
+    missing: bool = False
 
 
 def find_images(places: Sequence[Path]) -> list[Path]:
@@ -62,7 +64,7 @@ def find_images(places: Sequence[Path]) -> list[Path]:
         elif is_file:
             found.append(place)
         else:
-            raise LabelsError(f"{place}: no such image, folder or CSV file; check the path")
+            raise LabelsError(f"{place}: no such image, folder or table (.csv, .xlsx, …); check the path")
     return found
 
 
@@ -95,13 +97,15 @@ def predict(paths: Sequence[Path], store: Store, cache: Path, version: str | Non
     model = load_saved(folder / "model.keras")
     groups = [IntervalGroup.model_validate(group) for group in manifest.interval]
     rows: list[dict[str, Any]] = []
+    folders: dict[Path, ImageFolder] = {}
     progress = Progress("images")
     for images in _batches(paths, model.input_shape[1]):
         pixels = [image.pixels for image in images if image.pixels is not None]
         ages = model.predict_on_batch(np.stack(pixels).astype("float32")).ravel() if pixels else np.empty(0)
         intervals = zip(ages, *bounds(ages, groups), strict=True)
         for image in images:
-            row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"file": str(image.path), "problem": image.problem}
+            problem = _why_missing(image.path, folders) if image.missing else image.problem
+            row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"file": str(image.path), "problem": problem}
             if image.pixels is None:
                 row["warning"] = ""
             else:
@@ -118,11 +122,12 @@ def _listed_images(file: Path) -> list[Path]:
         data = file.read_bytes()
     except OSError as error:
         raise LabelsError(f"{file}: {error.strerror}; check the file and its permissions") from None
-    names = file_names(read_table(data, str(file), ("file_name",)))
+    table = read_table(data, str(file), ("file_name",))
+    names = file_names(table)
     real_names = ImageFolder(str(file.parent.absolute()), file.parent).real_names(names)
-    for row, name in enumerate(names, start=1):
+    for line, name in zip(table.lines, names, strict=True):
         if problem := name_problem(real_names[name]):
-            raise LabelsError(f"{file} row {row}: {name!r}: {problem}; list images beside the table, or below it")
+            raise LabelsError(f"{file} line {line}: {name!r}: {problem}; list images beside the table, or below it")
     return [file.parent / real_names[name] for name in names]
 
 
@@ -138,4 +143,17 @@ def _load(path: Path, size: int) -> LoadedImage:
         with decoding_errors(path):
             return LoadedImage(path, load_rgb(path, size))
     except UnreadableImageError as error:
-        return LoadedImage(path, None, str(error))
+        return LoadedImage(path, None, str(error), missing=not os.path.lexists(path))
+
+
+def _why_missing(path: Path, folders: dict[Path, ImageFolder]) -> str:
+    """Why there is no such file, which a table lists: where was looked, and the likely cause.
+
+    Args:
+        folders: those that were read before; each is read once.
+    """
+    path = path.absolute()
+    folder = next(each for each in path.parents if each.is_dir())
+    if folder not in folders:
+        folders[folder] = ImageFolder(str(folder), folder)
+    return folders[folder].missing(path.relative_to(folder).as_posix())

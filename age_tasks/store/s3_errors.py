@@ -41,6 +41,41 @@ _CODE = re.compile(r"[A-Za-z][\w.:-]{0,63}")
 _REGION = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
 
+def _one_of(*values: str) -> tuple[re.Pattern[str], str]:
+    """A pattern of these values in any case, and the values in words."""
+    return re.compile("|".join(values), re.IGNORECASE), " or ".join([", ".join(values[:-1]), values[-1]])
+
+
+_TRUE_OR_FALSE = _one_of("true", "false")
+_ATTEMPTS = re.compile("[1-9][0-9]{0,8}"), "a number from 1 on"
+_CHECKSUMS, _ENDPOINTS = _one_of("when_required", "when_supported"), _one_of("regional", "legacy")
+# What botocore ignores where it does not understand it, or refuses without a variable's name: a true that is written
+# 1 or yes counts as false.
+_VALUES = {
+    "AWS_RETRY_MODE": _one_of("legacy", "standard", "adaptive"),
+    "AWS_MAX_ATTEMPTS": _ATTEMPTS,
+    "AWS_METADATA_SERVICE_NUM_ATTEMPTS": _ATTEMPTS,
+    "AWS_METADATA_SERVICE_TIMEOUT": (_ATTEMPTS[0], "a number of seconds from 1 on"),
+    "AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES": (re.compile("[0-9]{1,8}"), "a number of bytes"),
+    "AWS_REQUEST_CHECKSUM_CALCULATION": _CHECKSUMS,
+    "AWS_RESPONSE_CHECKSUM_VALIDATION": _CHECKSUMS,
+    "AWS_STS_REGIONAL_ENDPOINTS": _ENDPOINTS,
+    "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT": _ENDPOINTS,
+    "AWS_DEFAULTS_MODE": _one_of("legacy", "auto", "standard", "in-region", "cross-region", "mobile"),
+    "AWS_ACCOUNT_ID_ENDPOINT_MODE": _one_of("preferred", "disabled", "required"),
+    "AWS_DISABLE_REQUEST_COMPRESSION": _TRUE_OR_FALSE,
+    "AWS_EC2_METADATA_DISABLED": _TRUE_OR_FALSE,
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": _TRUE_OR_FALSE,
+    "AWS_S3_DISABLE_EXPRESS_SESSION_AUTH": _TRUE_OR_FALSE,
+    "AWS_S3_DISABLE_MULTIREGION_ACCESS_POINTS": _TRUE_OR_FALSE,
+    "AWS_S3_USE_ARN_REGION": _TRUE_OR_FALSE,
+    "AWS_USE_DUALSTACK_ENDPOINT": _TRUE_OR_FALSE,
+    "AWS_USE_FIPS_ENDPOINT": _TRUE_OR_FALSE,
+}
+_FILES = (CONFIG_FILE, "AWS_SHARED_CREDENTIALS_FILE")
+_NOT_BLANK = (*_VALUES, *_FILES, *SECRETS, ENDPOINT, "AWS_ENDPOINT_URL_S3", REGION, CA_BUNDLE, "AWS_PROFILE")
+
+
 class NotS3Error(Exception):
     """A server answered a request without an error, but not as S3 does."""
 
@@ -460,6 +495,7 @@ def check_settings(session: Any, where: str) -> tuple[str, ...]:
     """
     import ssl
 
+    _check_variables(where)
     for name in ("AWS_ENDPOINT_URL_S3", ENDPOINT):
         if (url := os.environ.get(name)) and not _origin(url):
             raise SettingsError(f"{where}: {name}={shown(url)!r} is not an address; set {name} to http://host:port")
@@ -495,6 +531,26 @@ def check_settings(session: Any, where: str) -> tuple[str, ...]:
             named = name if from_variables else f"{name.removeprefix('AWS_').lower()} in the AWS configuration file"
             raise SettingsError(f"{where}: {named} contains {problem}; set it without (the value is not shown)")
     return tuple(value for value in values.values() if value)
+
+
+def _check_variables(where: str) -> None:
+    """Refuse values of the client's variables that it does not know.
+
+    Raises:
+        SettingsError: names the variable and what is allowed.
+    """
+    given = {name: value for name, value in os.environ.items() if name.startswith("AWS_") and value}
+    for name in _NOT_BLANK:
+        if name in given and not given[name].strip():
+            raise SettingsError(f"{where}: {name} holds nothing but blanks; give it a value, or unset it")
+    for name, (allowed, words) in _VALUES.items():
+        if name in given and not allowed.fullmatch(given[name]):
+            raise SettingsError(f"{where}: {name}={shown(given[name])!r} is invalid; set it to {words}, or unset it")
+    for name in _FILES:
+        if name in given and not Path(given[name]).expanduser().exists():
+            raise SettingsError(
+                f"{where}: {name}={shown(given[name])!r}: there is no such file; correct or unset {name}"
+            )
 
 
 def _problem(value: str, *, blanks: bool) -> str:

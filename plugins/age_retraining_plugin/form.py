@@ -48,7 +48,8 @@ def retraining_form() -> dict[str, Param]:
             locations.labels,
             type=["null", "string"],
             section=data,
-            description="labels.csv with file_name,real_age: a path or an s3:// address. Empty: AGE_LABELS.",
+            description="A table (.csv, .xlsx, .parquet) with file_name,real_age: a path or an s3:// address. "
+            "Empty: AGE_LABELS.",
         ),
         "images": Param(
             locations.images if "images" in locations.model_fields_set else "",

@@ -11,6 +11,7 @@ from age_tasks.cli.app import main
 from age_tasks.errors import LabelsError
 from age_tasks.registry.promotions import VERSIONS, champion
 from age_tasks.runs.run import Workspace
+from age_tasks.serving import predict
 from age_tasks.serving.predict import find_images
 from age_tasks.store.files import FileStore
 from tests.support.settings import point_at
@@ -56,7 +57,7 @@ def test_images_can_be_listed_in_a_csv(model: FileStore, sample, capsys):
     first, second, model_line = capsys.readouterr().out.splitlines()
     assert "00003.jpg: " in first
     assert "90 % interval" in first
-    assert second.endswith("none.jpg: no such file; check its name")
+    assert second.endswith(f"none.jpg: no such file in the images folder {sample.images}")
     assert "cropped like the training images" in model_line
     listed.unlink()
 
@@ -65,7 +66,7 @@ def test_images_can_be_listed_in_a_csv(model: FileStore, sample, capsys):
 def test_a_csv_lists_no_images_outside_its_folder(name: str, tmp_path: Path):
     listed = tmp_path / "list.csv"
     listed.write_text(f"file_name\n00003.jpg\n{name}\n")
-    with pytest.raises(LabelsError, match=rf"list\.csv row 2: '{name}': the file name leaves"):
+    with pytest.raises(LabelsError, match=rf"list\.csv line 3: '{name}': the file name leaves"):
         find_images([listed])
 
 
@@ -111,7 +112,7 @@ def test_a_table_may_write_names_in_another_form_or_with_their_whole_path(folder
         (b"image\na.jpg\n", "line 1: no column 'file_name' among image; expected 'file_name'"),
         (b"file_name,note\na.jpg,x,b.jpg\n", "line 2: 3 values where the header has 2"),
         (b"file_name\na\0.jpg\n", "a NUL character"),
-        (b"file_name,note\n,x\n", "row 1: '': no file name"),
+        (b"file_name,note\n,x\n", "line 2: '': no file name"),
         (b"file_name\nsub\\x.jpg\n", "has a backslash; write sub/x.jpg"),
     ],
 )
@@ -157,7 +158,7 @@ def test_a_changed_byte_is_refused_by_name(model: FileStore, sample, capsys: pyt
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nothing.jpg"], "nothing.jpg: no such image, folder or CSV file"),
+        (["nothing.jpg"], "nothing.jpg: no such image, folder or table"),
         (["{images}/00003.jpg", "--version", "9"], "no version '9' has been promoted; choose one of v1"),
     ],
 )
@@ -173,3 +174,36 @@ def test_mistakes_are_reported_in_one_line(
 def test_prediction_needs_a_promoted_model(place: Path, sample, capsys: pytest.CaptureFixture[str]):
     assert main(["predict", str(sample.images / "00003.jpg")]) == 74
     assert "no model has been promoted yet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("images/a.jpg", "there is a.jpg: leave out images/"),
+        ("c.jpg", "there is sub/c.jpg: write sub/ before it"),
+        ("a.jpeg", "there is a.jpg: its extension is .jpg"),
+        ("A.JPG", "there is a.jpg: upper and lower case differ"),
+        ("sub/C.jpg", "there is c.jpg: upper and lower case differ"),
+        ("nothing.jpg", ""),
+    ],
+)
+def test_the_likely_cause_of_a_missing_image_is_named(name: str, cause: str, folder: Path):
+    (folder / "sub").mkdir()
+    (folder / "sub" / "c.jpg").write_text("c")
+    text = predict._why_missing(folder / name, {})
+    assert text.startswith(f"no such file in the images folder {folder}")
+    assert text.endswith(cause)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"file_name\n\n\na.jpg\n../x.jpg\n", 5),
+        (b"sep=,\nfile_name\n../x.jpg\n", 3),
+        (b'file_name,note\na.jpg,"two\nlines"\n../x.jpg,\n', 4),
+    ],
+)
+def test_lines_are_those_that_an_editor_shows(content: bytes, line: int, folder: Path):
+    (folder / "list.csv").write_bytes(content)
+    with pytest.raises(LabelsError, match=rf"list\.csv line {line}: '\.\./x\.jpg'"):
+        find_images([folder / "list.csv"])

@@ -259,11 +259,25 @@ def test_a_server_that_wants_the_bucket_in_the_host_name_gets_it(server: Answeri
          "'nonsense:x'.*correct HTTP_PROXY"),
         ({"AWS_CONFIG_FILE": "{blank}", "AWS_DEFAULT_REGION": ""}, "region in .*blank='us east'"),
         ({"AWS_CONFIG_FILE": "{style}"}, "sideways.*correct AWS_CONFIG_FILE|sideways.*style"),
-        ({"AWS_RETRY_MODE": "often"}, "^$|AWS_RETRY_MODE"),
-        ({"AWS_MAX_ATTEMPTS": "several"}, "^$|AWS_MAX_ATTEMPTS"),
+        ({"AWS_RETRY_MODE": "often"}, "AWS_RETRY_MODE='often' is invalid; set it to legacy, standard or adaptive"),
+        ({"AWS_MAX_ATTEMPTS": "several"}, "AWS_MAX_ATTEMPTS='several' is invalid; set it to a number from 1 on"),
+        ({"AWS_MAX_ATTEMPTS": "0"}, "AWS_MAX_ATTEMPTS='0' is invalid"),
+        ({"AWS_METADATA_SERVICE_TIMEOUT": "1s"}, "AWS_METADATA_SERVICE_TIMEOUT='1s' is invalid.*number of seconds"),
+        ({"AWS_RESPONSE_CHECKSUM_VALIDATION": "never"}, "AWS_RESPONSE_CHECKSUM_VALIDATION='never'.*when_required or"),
+        ({"AWS_STS_REGIONAL_ENDPOINTS": "eu"}, "AWS_STS_REGIONAL_ENDPOINTS='eu' is invalid; set it to regional or leg"),
+        ({"AWS_USE_FIPS_ENDPOINT": "1"}, "AWS_USE_FIPS_ENDPOINT='1' is invalid; set it to true or false"),
+        ({"AWS_EC2_METADATA_DISABLED": "yes"}, "AWS_EC2_METADATA_DISABLED='yes' is invalid; set it to true or false"),
+        ({"AWS_CONFIG_FILE": "/no/such/config"}, "AWS_CONFIG_FILE='/no/such/config': there is no such file"),
+        ({"AWS_SHARED_CREDENTIALS_FILE": "~/no such"}, "AWS_SHARED_CREDENTIALS_FILE='~/no such': there is no such"),
+        ({"AWS_DEFAULT_REGION": " "}, "AWS_DEFAULT_REGION holds nothing but blanks"),
+        ({"AWS_ENDPOINT_URL_S3": " \t"}, "AWS_ENDPOINT_URL_S3 holds nothing but blanks"),
+        ({"AWS_SESSION_TOKEN": "\n"}, "AWS_SESSION_TOKEN holds nothing but blanks"),
+        ({"AWS_PROFILE": " "}, "AWS_PROFILE holds nothing but blanks"),
+        ({"AWS_ENDPOINT_URL_S3": "localhost:9000"}, "AWS_ENDPOINT_URL_S3='localhost:9000' is not an address"),
         ({"AWS_DEFAULTS_MODE": "nonsense"}, "AWS_DEFAULTS_MODE"),
         ({"AWS_USE_FIPS_ENDPOINT": "true"}, "^$|FIPS"),
-        ({"AWS_REQUEST_CHECKSUM_CALCULATION": "no"}, "^$|CHECKSUM"),
+        ({"AWS_REQUEST_CHECKSUM_CALCULATION": "no"},
+         "AWS_REQUEST_CHECKSUM_CALCULATION='no' is invalid; set it to when_required or when_supported"),
         ({"AWS_ROLE_ARN": "arn:aws:iam::1:role/x", "AWS_WEB_IDENTITY_TOKEN_FILE": "/no/such/token",
           "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "AWS_WEB_IDENTITY_TOKEN_FILE"),
         ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://example.com/x", "AWS_ACCESS_KEY_ID": "",
@@ -297,6 +311,25 @@ def test_a_wrong_setting_of_the_client_is_named(
         assert server.asked == []
     else:
         assert re.search(says, "")
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"AWS_RETRY_MODE": "Adaptive"},
+        {"AWS_MAX_ATTEMPTS": "3", "AWS_METADATA_SERVICE_TIMEOUT": "2"},
+        {"AWS_REQUEST_CHECKSUM_CALCULATION": "WHEN_REQUIRED", "AWS_USE_DUALSTACK_ENDPOINT": "False"},
+        {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull},
+        {"AWS_DEFAULTS_MODE": "in-region", "AWS_RETRY_MODE": "", "AWS_CONFIG_FILE": ""},
+    ],
+)
+def test_settings_of_the_client_that_it_knows_are_no_obstacle(
+    server: AnsweringServer, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    OPERATIONS["PUT"](open_store("s3://age/store"))
+    assert server.asked
 
 
 def test_a_key_of_the_credentials_file_is_not_shown(server: AnsweringServer, tmp_path: Path, monkeypatch):
