@@ -48,7 +48,8 @@ def _one_of(*values: str) -> tuple[re.Pattern[str], str]:
 
 _TRUE_OR_FALSE = _one_of("true", "false")
 _ATTEMPTS = re.compile("[1-9][0-9]{0,8}"), "a number from 1 on"
-_CHECKSUMS, _ENDPOINTS = _one_of("when_required", "when_supported"), _one_of("regional", "legacy")
+_CHECKSUMS = _one_of("when_required", "when_supported")
+_ENDPOINTS = re.compile("regional|legacy"), "regional or legacy, in small letters"
 # What botocore ignores where it does not understand it, or refuses without a variable's name: a true that is written
 # 1 or yes counts as false.
 _VALUES = {
@@ -547,10 +548,17 @@ def _check_variables(where: str) -> None:
         if name in given and not allowed.fullmatch(given[name]):
             raise SettingsError(f"{where}: {name}={shown(given[name])!r} is invalid; set it to {words}, or unset it")
     for name in _FILES:
-        if name in given and not Path(given[name]).expanduser().exists():
+        if name in given and not _is_there(given[name]):
             raise SettingsError(
                 f"{where}: {name}={shown(given[name])!r}: there is no such file; correct or unset {name}"
             )
+
+
+def _is_there(file: str) -> bool:
+    try:
+        return Path(file).expanduser().exists()
+    except (OSError, RuntimeError):  # no permission, a name that is too long; no such user
+        return False
 
 
 def _problem(value: str, *, blanks: bool) -> str:

@@ -320,9 +320,9 @@ PREDICT = "serving/predict.py"
                      marks=walks(PREDICT, "check the path and its permissions")),
         pytest.param("empty", ["no image in this folder", "name a folder that holds images"], "images",
                      marks=walks(PREDICT, "name a folder that holds images")),
-        pytest.param("a.jpg", ["no such image, folder or CSV file", "check the path"], "images/a.jpg",
-                     marks=walks(PREDICT, "no such image, folder or CSV file")),
-        pytest.param("wrong.csv", ["row 1: '../images/a.jpg'", "list images beside the table, or below it"],
+        pytest.param("a.jpg", ["no such image, folder or table", "check the path"], "images/a.jpg",
+                     marks=walks(PREDICT, "no such image, folder or table")),
+        pytest.param("wrong.csv", ["line 2: '../images/a.jpg'", "list images beside the table, or below it"],
                      "right.csv", marks=walks(PREDICT, "list images beside the table")),
     ],
 )  # fmt: skip
