@@ -115,6 +115,11 @@ def without_user(text: str) -> str:
     return _USER.sub("", text)
 
 
+def one_line(text: str) -> str:
+    """The text with characters escaped that no one sees, or that start a new line."""
+    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def _line(problem: object) -> str:
-    line = _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], without_user(str(problem)))
+    line = one_line(without_user(str(problem)))
     return line if len(line) <= _MOST else f"{line[: _MOST // 2]} … {line[-_MOST // 2 :]}"

@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 
+from age_tasks.errors import one_line
 from age_tasks.reports.safe_csv import as_csv
 from age_tasks.store import open_store
 
@@ -14,18 +15,19 @@ def as_text(name: str, table: pd.DataFrame) -> str:
     """The result for a terminal."""
     lines = []
     for row in table.to_dict("records"):
+        file = one_line(row["file"])
         if row["problem"]:
-            lines.append(f"{row['file']}: {row['problem']}")
+            lines.append(f"{file}: {row['problem']}")
             continue
         warning = f"   ({row['warning']})" if row["warning"] else ""
         interval = f"90 % interval {row['low']:.0f} to {row['high']:.0f}"
-        lines.append(f"{row['file']}: {row['age']:.1f} years, {interval}{warning}")
+        lines.append(f"{file}: {row['age']:.1f} years, {interval}{warning}")
     return "\n".join([*lines, f"Model {name}. {EXPECTED}"])
 
 
 def as_json(name: str, table: pd.DataFrame) -> str:
     """The result for programs: one JSON object; the age of an image with a problem is null."""
-    rows = json.loads(table.to_json(orient="records"))
+    rows = json.loads(_in_utf_8(table).to_json(orient="records"))
     return json.dumps({"version": name, "images": rows}, ensure_ascii=False)
 
 
@@ -37,4 +39,9 @@ def write_table(table: pd.DataFrame, out: str) -> None:
         StoreError: it can't be written.
     """
     folder, slash, name = out.rpartition("/")
-    open_store(folder or slash or ".").put(name, as_csv(table).encode())
+    open_store(folder or slash or ".").put(name, as_csv(_in_utf_8(table)).encode())
+
+
+def _in_utf_8(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the bytes of file names escaped that are not UTF-8 on the disk."""
+    return table.assign(file=[name.encode("utf-8", "backslashreplace").decode() for name in table["file"]])
