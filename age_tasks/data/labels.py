@@ -47,13 +47,15 @@ class Labels:
     def _as_csv(self, names: list[str]) -> bytes:
         """The whole table in UTF-8 with commas, every row on its line, with these file names."""
         out = io.StringIO()
-        write = csv.writer(out, lineterminator="\n").writerow
+        returns = any("\r" in cell for cells in self.table.rows for cell in cells)  # which the writer leaves unquoted
+        write = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL).writerow
         write([cell.replace("\r", " ").replace("\n", " ") for cell in self.table.header])
         at, line = self.table.header.index("file_name"), 2
         for start, cells, name in zip(self.table.lines, self.table.rows, names, strict=True):
             out.write("\n" * (start - line))
-            write([name if here == at else cell for here, cell in enumerate(cells)])
-            line = max(start, line) + 1 + sum(len(_LINE_END.findall(cell)) for cell in cells)
+            written = [name if here == at else cell for here, cell in enumerate(cells)]
+            write(written)
+            line = max(start, line) + 1 + sum(len(_LINE_END.findall(cell)) for cell in written)
         return out.getvalue().encode()
 
 

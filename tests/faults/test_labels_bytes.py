@@ -149,6 +149,12 @@ test_some_tables, test_many_tables = generated(
 )(check_table)
 
 
+@pytest.mark.parametrize("name", ["a\rb.jpg", "a.jpg\n", "\ra.jpg", "a\r\nb.jpg", 'a""b.jpg'])
+def test_the_frozen_copy_has_the_same_rows_on_the_same_lines(name: str, tmp_path: Path, tally: Tally):
+    """Seen: a line break around a name moved the lines behind it, and a carriage return in one broke its row."""
+    check_bytes(f'file_name;real_age\n"{name}";1\nb.jpg;2\n'.encode(), tmp_path, tally)
+
+
 @pytest.mark.parametrize(
     "age", ["9" * 131_000 + "x", "9" * 131_000, "9," * 65_000, "." * 131_000, "1e" + "9" * 100_000]
 )

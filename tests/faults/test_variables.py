@@ -36,6 +36,8 @@ def as_text_says(value: Any, text: str, group: type[Variables], field: str) -> b
         return (value is True and text.lower() in TRUE) or (value is False and text.lower() in FALSE)
     if "float" in kind:
         return bool(NUMBER.fullmatch(text)) and value == float(text)
+    if "int" in kind:
+        return bool(re.fullmatch("[+-]?[0-9]+", text)) and value == int(text)
     if "Path" in kind:
         path = str(Path(text).expanduser())
         if text.lower().startswith("file://"):
