@@ -21,7 +21,7 @@ from age_tasks.errors import AgeTasksError
 
 FEW = 30
 SECRET = "canary+hush/0451"  # planted where a key, a password or a token may stand; no message may show it
-SECONDS = 5  # of the processor, that one input may take
+SECONDS = 20  # of the processor, that one input may take
 _CURE = re.compile(
     r"; |expected|write|use |used|set |choose|rename|correct|give|must|should|Sections: |' has: |invalid|there are|"
     r"is the |at most|no model|removed|no .* in |keep one|a recipe is|save it as|pip install|maximum size|Input should"
