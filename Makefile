@@ -6,8 +6,9 @@ RUN := .venv/bin/python -m age_tasks
 INSTALLED := .venv/installed
 CODE := age_tasks benchmarks dags docs plugins tests
 PIP := .venv/bin/pip install --quiet --disable-pip-version-check --no-deps
-COMPILE := .venv/bin/uv pip compile pyproject.toml --quiet --python-version 3.11 --generate-hashes --no-annotate \
-  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+HASHES := --quiet --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+  --custom-compile-command "make lock"
+COMPILE := .venv/bin/uv pip compile pyproject.toml $(HASHES)
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +28,9 @@ lock: $(INSTALLED) ## Pin all dependencies with hashes, after a change of pyproj
 	@$(COMPILE) --extra airflow --excludes docker/airflow-excludes.txt -c requirements.lock -o docker/airflow.lock > /dev/null
 	@$(COMPILE) --extra train -c requirements.lock -o docker/trainer-cpu.lock > /dev/null
 	@$(COMPILE) --extra gpu -c requirements.lock -o docker/trainer-gpu.lock > /dev/null
+	@$(COMPILE) --extra airflow --extra train -c requirements.lock -o docker/worker-cpu.lock > /dev/null
+	@$(COMPILE) --extra airflow --extra gpu -c requirements.lock -o docker/worker-gpu.lock > /dev/null
+	@echo cyclonedx-bom | .venv/bin/uv pip compile - $(HASHES) -c requirements.txt -o docker/sbom.lock > /dev/null
 
 demo/faces/labels.csv: | $(INSTALLED)
 	@echo "drawing 600 synthetic faces, with the faults that real labels have, into demo/faces"

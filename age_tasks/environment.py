@@ -460,6 +460,26 @@ def describe_environment() -> list[Variable]:
     return [*found.values(), data]
 
 
+# Of the S3 client, for a store or images on S3.
+AWS_VARIABLES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+)
+
+
+def inherited_variables() -> list[str]:
+    """What a stage, a DAG or a page needs of the environment of its deployment, wherever it is run.
+
+    Not among them: what Airflow's tasks set for each stage, and the folder of the host that `AGE_DATA` names.
+    """
+    set_by_tasks = {StageVariables.variable(field) for field in StageVariables.model_fields} - {"AGE_RECIPE"}
+    names = [variable.name for variable in describe_environment() if variable.name not in {*set_by_tasks, "AGE_DATA"}]
+    return [*names, *AWS_VARIABLES]
+
+
 def environment_problems(env: Mapping[str, str] | None = None) -> list[str]:
     """What is wrong with the variables, a line each; empty where all are valid."""
     lines: dict[str, None] = {}

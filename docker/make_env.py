@@ -7,8 +7,6 @@ import shutil
 import sys
 from pathlib import Path
 
-SOCKET = Path("/var/run/docker.sock")
-
 
 def settings(project: Path) -> dict[str, str]:
     """Every variable that docker-compose.yaml requires, and those that depend on this machine."""
@@ -16,15 +14,12 @@ def settings(project: Path) -> dict[str, str]:
     return {
         "ADMIN_PASSWORD": secrets.token_urlsafe(16),
         "POSTGRES_PASSWORD": secrets.token_urlsafe(24),
-        "S3_ACCESS_KEY": secrets.token_hex(10),
         "S3_SECRET_KEY": secrets.token_urlsafe(30),
         "API_SECRET_KEY": secrets.token_urlsafe(32),
         "JWT_SECRET": secrets.token_urlsafe(48),
         "FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        "DOCKER_GID": str(SOCKET.stat().st_gid) if SOCKET.exists() else "0",
         "AGE_DATA": str(project / "faces"),
-        "AGE_GPUS": "all" if gpu else "0",
-        "TRAINER_HARDWARE": "gpu" if gpu else "cpu",
+        "COMPOSE_FILE": "docker-compose.yaml" if gpu else "docker-compose.yaml:docker/cpu.yaml",
     }
 
 

@@ -13,8 +13,9 @@ from age_retraining_plugin.trigger_conf import refuse_unknown
 from age_tasks.environment import RuntimeVariables
 from age_tasks.pipeline import PIPELINE
 
-# Stages that compute with the network take turns: the pool has as many slots as there are GPUs for them.
-GPU_POOL = "gpu"
+# Stages that compute with the network take turns: the pool has as many slots as there are GPUs for them. Where Airflow has
+# workers, they go to those that serve the queue of this name.
+GPU_POOL = GPU_QUEUE = "gpu"
 # `airflow tasks test` invents a run; the stage then takes the newest run that has its inputs.
 _BY_HAND = "run_id.startswith('__airflow_temporary_run_')"
 _RUN = f"{{{{ '' if {_BY_HAND} else run_id }}}}"
@@ -54,7 +55,8 @@ def stage_task(
         from age_retraining_plugin.runtimes.kubernetes import KubernetesStage
 
         return KubernetesStage(stage=stage, env=env, variables=variables, gpu=gpu, **options)
-    return CommandOperator(command=stage, env=env, parse=json.loads, **options)
+    queue = {"queue": GPU_QUEUE} if gpu else {}
+    return CommandOperator(command=stage, env=env, parse=json.loads, **queue, **options)
 
 
 def task_table() -> str:

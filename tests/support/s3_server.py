@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from age_tasks.environment import PROJECT
 from tests.support.ports import free_ports
 
+PROJECT = Path(__file__).resolve().parents[2]
+SERVICES = ("account", "container", "object")
 KEYS = {
     "AWS_ACCESS_KEY_ID": "test:tester",
     "AWS_SECRET_ACCESS_KEY": "hush-canary-s3",
@@ -24,7 +25,7 @@ KEYS = {
 BUCKET = "age"
 STARTUP_SECONDS = 60
 
-COMMON = "[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {port}\nbind_timeout = 2\nworkers = 0\nswift_dir = {folder}\n"
+COMMON = "[DEFAULT]\nbind_ip = {address}\nbind_port = {port}\nbind_timeout = 2\nworkers = 0\nswift_dir = {folder}\n"
 STORAGE = COMMON + "devices = {folder}/devices\nmount_check = false\n[pipeline:main]\npipeline = {name}-server\n"
 STORAGE += "[app:{name}-server]\nuse = egg:swift#{name}\n"
 PROXY = (
@@ -47,7 +48,7 @@ use = egg:swift#s3api
 location = us-east-1
 [filter:tempauth]
 use = egg:swift#tempauth
-user_test_tester = hush-canary-s3 .admin
+user_{user} = {secret} .admin
 [filter:slo]
 use = egg:swift#slo
 [filter:dlo]
@@ -75,16 +76,8 @@ def serve_s3(folder: Path) -> Iterator[Served]:
         RuntimeError: a server ended or does not answer in time; the message holds the log.
         NotPossibleHere: the folder's file system has no extended attributes.
     """
-    _require_xattr(folder)
-    names = ("account", "container", "object")
     *ports, proxy, nobody = free_ports(5)
-    (folder / "devices" / "d1").mkdir(parents=True)
-    (folder / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = tests\n")
-    rings = [sys.executable, "-W", "ignore", "-m", "tests.programs.swift_rings", str(folder), "d1", *map(str, ports)]
-    subprocess.run(rings, check=True, capture_output=True, cwd=PROJECT)
-    for name, port in zip(names, ports, strict=True):
-        (folder / f"{name}.conf").write_text(STORAGE.format(name=name, port=port, folder=folder))
-    (folder / "proxy.conf").write_text(PROXY.format(port=proxy, nobody=nobody, folder=folder))
+    write_configuration(folder, [*ports, proxy, nobody], KEYS["AWS_ACCESS_KEY_ID"], KEYS["AWS_SECRET_ACCESS_KEY"])
     with contextlib.ExitStack() as stack:
         log = stack.enter_context((folder / "log").open("w"))
         servers: list[subprocess.Popen] = []
@@ -95,12 +88,34 @@ def serve_s3(folder: Path) -> Iterator[Served]:
             servers.append(subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log, start_new_session=True))
             stack.callback(_stop, servers[-1])
 
-        for name in (*names, "proxy"):
+        for name in (*SERVICES, "proxy"):
             launch(name)
         variables = Served(KEYS | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy}", "no_proxy": "127.0.0.1"})
         variables.stop, variables.start = lambda: _stop(servers[-1]), lambda: launch("proxy")
-        _make_bucket(variables, servers, folder / "log")
+        make_bucket(variables, servers, folder / "log")
         yield variables
+
+
+def write_configuration(folder: Path, ports: list[int], key: str, secret: str, address: str = "127.0.0.1") -> None:
+    """The configuration of the servers, and the devices that they write to; what is in the devices stays.
+
+    Args:
+        ports: of the account, container and object servers, of the proxy, and one that nothing listens on.
+        key: `account:user`.
+        address: that the proxy listens on; the other servers answer this machine only.
+    """
+    _require_xattr(folder)
+    *storage, proxy, nobody = ports
+    (folder / "devices" / "d1").mkdir(parents=True, exist_ok=True)
+    (folder / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = tests\n")
+    rings = [sys.executable, "-W", "ignore", "-m", "tests.programs.swift_rings", str(folder), "d1", *map(str, storage)]
+    subprocess.run(rings, check=True, capture_output=True, cwd=PROJECT)
+    for name, port in zip(SERVICES, storage, strict=True):
+        text = STORAGE.format(name=name, port=port, folder=folder, address="127.0.0.1")
+        (folder / f"{name}.conf").write_text(text)
+    user = key.replace(":", "_")
+    text = PROXY.format(port=proxy, nobody=nobody, folder=folder, address=address, user=user, secret=secret)
+    (folder / "proxy.conf").write_text(text)
 
 
 def _require_xattr(folder: Path) -> None:
@@ -114,7 +129,7 @@ def _require_xattr(folder: Path) -> None:
             ) from error
 
 
-def _make_bucket(variables: dict[str, str], servers: list[subprocess.Popen], log: Path) -> None:
+def make_bucket(variables: dict[str, str], servers: list[subprocess.Popen], log: Path) -> None:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError

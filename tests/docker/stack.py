@@ -1,0 +1,134 @@
+"""The compose stack in tests: docker-compose.yaml with stand-ins for what comes from registries of images."""
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from age_tasks.environment import PROJECT
+
+FILES = ("docker-compose.yaml", "docker/cpu.yaml", "tests/docker/stand-ins.yaml")
+TIMEOUT = 15  # seconds of one request
+ENDED = frozenset({"success", "failed"})
+
+
+class Stack:
+    """A running stack of its own: project name, ports and passwords are not those of another on this engine.
+
+    Args:
+        name: of the compose project.
+        env: what is in `.env`.
+        folder: `.env` is written there.
+    """
+
+    def __init__(self, name: str, env: dict[str, str], folder: Path) -> None:
+        self.name, self.env = name, env
+        self._env_file = folder / ".env"
+        self._env_file.write_text("".join(f"{key}={value}\n" for key, value in env.items()))
+        self._address = f"http://127.0.0.1:{env['UI_PORT']}"
+
+    def compose(self, *arguments: str, files: Sequence[str] = FILES, timeout: float = 900) -> str:
+        """Run `docker compose`; its output.
+
+        Raises:
+            AssertionError: it failed; with the output.
+        """
+        chosen = [each for file in files for each in ("--file", str(PROJECT / file))]
+        command = ["docker", "compose", "--project-name", self.name, "--env-file", str(self._env_file), *chosen]
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=timeout)
+        assert done.returncode == 0, f"docker compose {' '.join(arguments)}:\n{(done.stdout + done.stderr)[-4000:]}"
+        return done.stdout
+
+    def execute(self, service: str, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the container of a service."""
+        container = self.compose("ps", "-q", service).strip()
+        return subprocess.run(["docker", "exec", container, *command], capture_output=True, text=True, timeout=120)
+
+    def api(self, method: str, path: str, json: dict[str, Any] | None = None) -> Any:
+        """What the UI's API answers; asked again while the server is not there.
+
+        Raises:
+            AssertionError: the answer is an error.
+        """
+        for _ in range(60):
+            with contextlib.suppress(requests.RequestException):
+                token = requests.post(
+                    f"{self._address}/auth/token",
+                    json={"username": "admin", "password": self.env["ADMIN_PASSWORD"]},
+                    timeout=TIMEOUT,
+                )
+                headers = {"Authorization": f"Bearer {token.json()['access_token']}"}
+                url = f"{self._address}/api/v2/{path}"
+                answer = requests.request(method, url, json=json, headers=headers, timeout=TIMEOUT)
+                if answer.status_code < 500:
+                    assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
+                    return answer.json() if answer.content else None
+            time.sleep(2)
+        raise AssertionError(f"the API server does not answer: {self.compose('ps', '-a')}")
+
+    def page(self, path: str) -> requests.Response:
+        """A page of the UI, without logging in."""
+        return requests.get(f"{self._address}/{path}", timeout=TIMEOUT)
+
+    def turn_on(self, dag: str) -> None:
+        """Unpause a DAG, once it has been parsed."""
+        wait_for(lambda: dag in {each["dag_id"] for each in self.api("GET", "dags?limit=50")["dags"]}, 180)
+        self.api("PATCH", f"dags/{dag}", {"is_paused": False})
+
+    def trigger(self, dag: str, conf: dict[str, Any], run: str) -> str:
+        """Start a run; its id."""
+        return self.api("POST", f"dags/{dag}/dagRuns", {"dag_run_id": run, "logical_date": None, "conf": conf})["dag_run_id"]
+
+    def state(self, dag: str, run: str) -> str:
+        """The state of a run."""
+        return self.api("GET", f"dags/{dag}/dagRuns/{run}")["state"]
+
+    def tasks(self, dag: str, run: str) -> dict[str, dict[str, Any]]:
+        """The newest try of each task of a run, by its name."""
+        found = self.api("GET", f"dags/{dag}/dagRuns/{run}/taskInstances")["task_instances"]
+        return {each["task_id"]: each for each in found}
+
+    def log(self, dag: str, run: str, task: str, number: int = 1) -> str:
+        """The log of a try."""
+        found = self.api("GET", f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{number}")
+        return "\n".join(str(each.get("event", each)) for each in found["content"])
+
+    def wait_for_run(self, dag: str, run: str, seconds: float) -> dict[str, dict[str, Any]]:
+        """Wait until a run has ended; its tasks.
+
+        Raises:
+            AssertionError: it has not ended in time, or failed; with the logs of what failed.
+        """
+        wait_for(lambda: self.state(dag, run) in ENDED, seconds)
+        tasks = self.tasks(dag, run)
+        if self.state(dag, run) != "success":
+            failed = [name for name, task in tasks.items() if task["state"] == "failed"]
+            logs = [self.log(dag, run, name, tasks[name]["try_number"])[-3000:] for name in failed]
+            raise AssertionError(f"{run}: {failed} failed\n" + "\n".join(logs))
+        return tasks
+
+
+def wait_for(done: Callable[[], bool], seconds: float) -> None:
+    """Wait until `done` returns true.
+
+    Raises:
+        AssertionError: it does not in time.
+    """
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s"
+        time.sleep(1)
+
+
+@contextlib.contextmanager
+def running(stack: Stack) -> Iterator[Stack]:
+    """The stack from `up` to `down`; its volumes go too."""
+    try:
+        stack.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", "300")
+        yield stack
+    finally:
+        stack.compose("down", "--volumes", "--timeout", "5")
