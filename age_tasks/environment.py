@@ -257,9 +257,30 @@ class WorkflowVariables(Variables):
         "true or false (also yes/no, on/off, 1/0)",
     )
     score_images: Address = _variable(
-        "", "images that each new champion scores: a folder, or a table (.csv, .xlsx, .parquet) with a column file_name"
+        "",
+        "images that each new champion scores: a folder, or a table with a column file_name; a path or s3:// address",
     )
     score_out: Address = _variable("", "the CSV file that these scores are written to: a path or an s3:// address")
+
+    def require_scoring(self) -> "Scoring":
+        """What to score, and where to.
+
+        Raises:
+            SettingsError: `AGE_SCORE_IMAGES` or `AGE_SCORE_OUT` is not set.
+        """
+        if not (self.score_images and self.score_out):
+            raise SettingsError(
+                "nothing to score: set AGE_SCORE_IMAGES to a folder or table of images, and AGE_SCORE_OUT to the CSV "
+                "file to write, each a path or an s3:// address"
+            )
+        return Scoring(self.score_images, self.score_out)
+
+
+class Scoring(NamedTuple):
+    """The images to score and the CSV file of the scores: paths or `s3://` addresses."""
+
+    images: str
+    out: str
 
 
 class NoticeVariables(Variables):

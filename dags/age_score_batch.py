@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from age_retraining_plugin.assets import CHAMPION, skip_without_images
-from age_retraining_plugin.runtimes.process import CommandOperator
+from age_retraining_plugin.stage_task import command_task
 from airflow.sdk import DAG, Param
 
 from age_tasks.environment import WorkflowVariables
@@ -46,10 +46,10 @@ with DAG(
     default_args={"owner": "age-team"},
     tags=["age"],
 ):
-    CommandOperator(
-        task_id="score",
-        command='predict --out="$AGE_SCORE_OUT" -- "$AGE_SCORE_IMAGES"',
-        env={"AGE_SCORE_IMAGES": "{{ params.images }}", "AGE_SCORE_OUT": "{{ params.out }}"},
+    command_task(
+        "score",
+        gpu=True,
+        env={"AGE_SCORE_IMAGES": "{{ params.images or '' }}", "AGE_SCORE_OUT": "{{ params.out or '' }}"},
         pre_execute=skip_without_images,
         retries=2,
         retry_delay=timedelta(seconds=30),

@@ -27,7 +27,7 @@ COMPOSE_DEFAULTS = {
     "AGE_LABELS": "${AGE_LABELS:-${AGE_DATA:-}/labels.csv}",
     "AGE_STORE": "${AGE_STORE:-s3://age/store}",
     "AWS_ACCESS_KEY_ID": "${AWS_ACCESS_KEY_ID:-age}",
-    "AWS_SECRET_ACCESS_KEY": "${AWS_SECRET_ACCESS_KEY:-${S3_SECRET_KEY:?the S3_SECRET_KEY that make compose-env wrote}}",
+    "AWS_SECRET_ACCESS_KEY": "${AWS_SECRET_ACCESS_KEY:-${S3_SECRET_KEY:?that of make compose-env}}",
     "AWS_DEFAULT_REGION": "${AWS_DEFAULT_REGION:-us-east-1}",
     "AWS_ENDPOINT_URL": "${AWS_ENDPOINT_URL:-http://${STACK_HOST:-s3}:8333}",
 }

@@ -1,13 +1,14 @@
 """Commands around published models: predictions, the champion, the promotion log."""
 
 import logging
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from age_tasks.cli.command import CACHE, MODELS, OUT, command
-from age_tasks.environment import Locations, MLflowVariables
+from age_tasks.environment import Locations, MLflowVariables, WorkflowVariables
 from age_tasks.errors import LabelsError
 from age_tasks.store import open_store
 
@@ -48,6 +49,23 @@ def register(app: typer.Typer) -> None:
         else:
             print(predictions.as_json(name, table) if json else predictions.as_text(name, table))
         return 0 if readable.any() else LabelsError.exit_code
+
+    @command(app, "score", MODELS, fills=(CACHE,))
+    def score() -> int:
+        """Predict the ages of the images in AGE_SCORE_IMAGES into AGE_SCORE_OUT; the task of `age_score_batch`."""
+        from age_tasks.reports import predictions
+        from age_tasks.serving import predict
+
+        locations, scored = Locations.from_env(), WorkflowVariables.from_env().require_scoring()
+        images = predict.find_images([scored.images], locations.cache)
+        name, table = predict.predict(images, open_store(locations.store), locations.cache)
+        predictions.write_table(table, scored.out)
+        unreadable = int((table["problem"] != "").sum())
+        if unreadable == len(table):
+            raise LabelsError(f"{scored.images}: none of {len(table)} images can be read; {scored.out} says why")
+        warned = int((table["warning"] != "").sum())
+        print(dumps({"version": name, "images": len(table), "unreadable": unreadable, "warnings": warned}))
+        return 0
 
     @command(app, "champion", MODELS)
     def champion() -> int:

@@ -42,21 +42,36 @@ def stage_task(
     Raises:
         SettingsError: a variable is invalid.
     """
-    variables, gpu = RuntimeVariables.from_env(), PIPELINE[stage].gpu
     form = FORM_ENV if from_form else _NO_FORM_ENV
     env = {"AGE_RUN": _RUN, "AGE_AGAIN": _AGAIN, **WHO_ENV, **form, **(env or {})}
     options |= {"pre_execute": refuse_unknown} if from_form else {}
-    options |= {"task_id": stage, "doc_md": _documentation(stage), **({"pool": GPU_POOL} if gpu else {})}
+    return command_task(stage, gpu=PIPELINE[stage].gpu, env=env, doc_md=_documentation(stage), **options)
+
+
+def command_task(command: str, *, gpu: bool, env: dict[str, str], **options: Any) -> BaseOperator:
+    """A task that runs a command of `age_tasks` in the runtime that `AGE_RUNTIME` names.
+
+    Args:
+        command: its name, which is the task's too; the last line that it prints is a JSON object, the XCom.
+        gpu: whether it computes with the network.
+        env: variables of the command; templated.
+        options: of the operator, such as `retries`.
+
+    Raises:
+        SettingsError: a variable is invalid.
+    """
+    variables = RuntimeVariables.from_env()
+    options |= {"task_id": command, **({"pool": GPU_POOL} if gpu else {})}
     if variables.runtime == "docker":
         from age_retraining_plugin.runtimes.docker import DockerStage
 
-        return DockerStage(stage=stage, env=env, variables=variables, gpu=gpu, **options)
+        return DockerStage(stage=command, env=env, variables=variables, gpu=gpu, **options)
     if variables.runtime == "kubernetes":
         from age_retraining_plugin.runtimes.kubernetes import KubernetesStage
 
-        return KubernetesStage(stage=stage, env=env, variables=variables, gpu=gpu, **options)
+        return KubernetesStage(stage=command, env=env, variables=variables, gpu=gpu, **options)
     queue = {"queue": GPU_QUEUE} if gpu else {}
-    return CommandOperator(command=stage, env=env, parse=json.loads, **queue, **options)
+    return CommandOperator(command=command, env=env, parse=json.loads, **queue, **options)
 
 
 def task_table() -> str:

@@ -23,13 +23,15 @@ class Stack:
         name: of the compose project.
         env: what is in `.env`.
         folder: `.env` is written there.
+        host: the address that its ports are published on.
     """
 
-    def __init__(self, name: str, env: dict[str, str], folder: Path) -> None:
-        self.name, self.env = name, env
+    def __init__(self, name: str, env: dict[str, str], folder: Path, host: str) -> None:
+        self.name, self.env, self.host = name, env, host
+        self.began = time.monotonic()
         self._env_file = folder / ".env"
         self._env_file.write_text("".join(f"{key}={value}\n" for key, value in env.items()))
-        self._address = f"http://127.0.0.1:{env['UI_PORT']}"
+        self._address = f"http://{host}:{env['UI_PORT']}"
 
     def compose(self, *arguments: str, files: Sequence[str] = FILES, timeout: float = 900) -> str:
         """Run `docker compose`; its output.
@@ -43,10 +45,26 @@ class Stack:
         assert done.returncode == 0, f"docker compose {' '.join(arguments)}:\n{(done.stdout + done.stderr)[-4000:]}"
         return done.stdout
 
+    def container(self, service: str) -> str:
+        """The name of a service's container."""
+        return f"{self.name}-{service}-1"
+
+    def hostname(self, service: str) -> str:
+        """What a service's container calls itself, as Airflow shows it."""
+        return self.execute(service, "hostname").stdout.strip()
+
     def execute(self, service: str, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the container of a service."""
-        container = self.compose("ps", "-q", service).strip()
-        return subprocess.run(["docker", "exec", container, *command], capture_output=True, text=True, timeout=120)
+        return docker("exec", self.container(service), *command, check=False)
+
+    def restart(self, *services: str, kill: bool = False) -> None:
+        """Restart services as an engine does: after a signal and 10 seconds, or at once."""
+        names = [self.container(service) for service in services]
+        if kill:
+            docker("kill", *names)
+            docker("start", *names)
+        else:
+            docker("restart", "--time", "10", *names)
 
     def api(self, method: str, path: str, json: dict[str, Any] | None = None) -> Any:
         """What the UI's API answers; asked again while the server is not there.
@@ -81,7 +99,9 @@ class Stack:
 
     def trigger(self, dag: str, conf: dict[str, Any], run: str) -> str:
         """Start a run; its id."""
-        return self.api("POST", f"dags/{dag}/dagRuns", {"dag_run_id": run, "logical_date": None, "conf": conf})["dag_run_id"]
+        return self.api("POST", f"dags/{dag}/dagRuns", {"dag_run_id": run, "logical_date": None, "conf": conf})[
+            "dag_run_id"
+        ]
 
     def state(self, dag: str, run: str) -> str:
         """The state of a run."""
@@ -91,6 +111,23 @@ class Stack:
         """The newest try of each task of a run, by its name."""
         found = self.api("GET", f"dags/{dag}/dagRuns/{run}/taskInstances")["task_instances"]
         return {each["task_id"]: each for each in found}
+
+    def wait_for_runs(self, dag: str, number: int, seconds: float) -> list[str]:
+        """Wait until a DAG has had that many runs; their ids, the oldest first."""
+        found: list[str] = []
+
+        def enough() -> bool:
+            runs = self.api("GET", f"dags/{dag}/dagRuns?limit=100&order_by=run_after")["dag_runs"]
+            found[:] = [each["dag_run_id"] for each in runs]
+            return len(found) >= number
+
+        wait_for(enough, seconds)
+        return found
+
+    def answer(self, dag: str, run: str, task: str, option: str, comment: str) -> None:
+        """Answer the question that a task asks."""
+        given = {"chosen_options": [option], "params_input": {"comment": comment}}
+        self.api("PATCH", f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/-1/hitlDetails", given)
 
     def log(self, dag: str, run: str, task: str, number: int = 1) -> str:
         """The log of a try."""
@@ -112,6 +149,17 @@ class Stack:
         return tasks
 
 
+def docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run the engine's command line.
+
+    Raises:
+        AssertionError: it failed, with what it printed; if `check`.
+    """
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=180)
+    assert not check or done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
+    return done
+
+
 def wait_for(done: Callable[[], bool], seconds: float) -> None:
     """Wait until `done` returns true.
 
@@ -127,6 +175,7 @@ def wait_for(done: Callable[[], bool], seconds: float) -> None:
 @contextlib.contextmanager
 def running(stack: Stack) -> Iterator[Stack]:
     """The stack from `up` to `down`; its volumes go too."""
+    stack.began = time.monotonic()
     try:
         stack.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", "300")
         yield stack

@@ -17,7 +17,7 @@ from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
 from age_retraining_plugin.runtimes.outcome import CommandFailedError, Outcome
-from age_tasks.environment import Locations, RuntimeVariables, WorkflowVariables
+from age_tasks.environment import Locations, RuntimeVariables, WorkflowVariables, inherited_variables
 from age_tasks.store.addresses import local_path
 
 CACHE = Path("/cache")
@@ -119,7 +119,7 @@ class DockerStage(Outcome, DockerOperator):
 
     def inherited_env(self) -> dict[str, str]:
         """The worker's own variables, with the keys to the store; read here, so that no page or database holds them."""
-        return {name: value for name, value in os.environ.items() if name.startswith(("AGE_", "AWS_"))}
+        return {name: os.environ[name] for name in inherited_variables() if name in os.environ}
 
     def _follow_log(self) -> list[str]:
         """Log what the container prints until it ends; resumed where a proxy cuts off a silent connection."""
@@ -162,24 +162,27 @@ def _gpus(count: int) -> list[DeviceRequest]:
 
 
 def _read_only_mounts(locations: Locations) -> list[Mount]:
-    """Labels, images and the recipe's file, at their own paths.
+    """Labels, images, images to score and the recipe's file, at their own paths.
 
     A stage sees nothing else of this machine. The trigger form has no influence: people who may start runs may not
     choose mounts.
     """
     labels = [str(local_path(locations.labels).parent)] if _is_local(locations.labels) else []
     images = [str(local_path(locations.images))] if _is_local(locations.images) else []
-    recipe = WorkflowVariables.from_env().recipe
-    recipes = [str(Path(recipe).absolute())] if recipe.endswith((".yaml", ".yml")) else []
-    return [Mount(path, path, "bind", read_only=True) for path in dict.fromkeys([*labels, *images, *recipes])]
+    workflow = WorkflowVariables.from_env()
+    recipes = [str(Path(workflow.recipe).absolute())] if workflow.recipe.endswith((".yaml", ".yml")) else []
+    scored = [str(local_path(workflow.score_images))] if _is_local(workflow.score_images) else []
+    return [Mount(path, path, "bind", read_only=True) for path in dict.fromkeys([*labels, *images, *scored, *recipes])]
 
 
 def _writable_mounts(locations: Locations, cache_volume: str) -> list[Mount]:
-    """The store and the cache, at their own paths, so that an address means the same inside and outside."""
+    """The store, the cache and the folder of scores, at their own paths: an address means the same inside and outside."""
     if cache_volume:
         return [Mount(str(CACHE), cache_volume, "volume")]
     stores = [str(local_path(locations.store))] if _is_local(locations.store) else []
-    return [Mount(path, path, "bind") for path in [*stores, str(locations.cache)]]
+    out = WorkflowVariables.from_env().score_out
+    scores = [str(local_path(out).parent)] if _is_local(out) else []
+    return [Mount(path, path, "bind") for path in dict.fromkeys([*stores, str(locations.cache), *scores])]
 
 
 def _is_local(address: str) -> bool:

@@ -1,0 +1,253 @@
+"""The compose stack on a real engine: a week of its life. `make test-stack` builds the images and runs this file.
+
+The tests share one stack and follow one another, as the events of a deployment do.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from age_tasks.demo.synthetic_faces import draw_sample
+from age_tasks.pipeline import PIPELINE
+from tests.docker.stack import Stack, docker, running, wait_for
+from tests.support.ports import free_ports
+from tests.support.settings import QUICK
+from tests.test_compose import make_env
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
+
+RETRAINING, SCORING, ROLLBACK = "age_retraining", "age_score_batch", "age_rollback"
+SERVICES = (
+    "postgres",
+    "s3",
+    "airflow-apiserver",
+    "airflow-scheduler",
+    "airflow-dag-processor",
+    "airflow-triggerer",
+    "worker",
+    "gpu-worker",
+)
+IMAGES = ("age-airflow:0.1.0", "age-worker:0.1.0-cpu", "age-test-postgres", "age-test-s3")
+GPU_TASKS = {name for name, stage in PIPELINE.items() if stage.gpu}
+FIRST_TASK_SECONDS = 120
+METADATA = "169.254.169.254"
+FORM = {"settings": QUICK, "again": True}
+
+
+@pytest.fixture(scope="module")
+def gateway() -> str:
+    """The host's address as containers of any network see it; the stack is published there, for a second machine."""
+    if shutil.which("docker") is None:
+        pytest.skip("no docker command; tests/docker/README.md says how to get an engine from Debian's packages")
+    done = subprocess.run(["docker", "network", "inspect", "bridge"], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no Docker engine answers ({done.stderr.strip()}); start one, or set DOCKER_HOST")
+    for image in IMAGES:
+        if subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode:
+            pytest.skip(f"the engine has no image {image}; run make test-stack")
+    return json.loads(done.stdout)[0]["IPAM"]["Config"][0]["Gateway"]
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a team puts into AGE_DATA: labels and images that all may read, and new images to score."""
+    folder = tmp_path_factory.mktemp("data") / "faces"
+    sample = draw_sample(folder, 150, seed=3)
+    (folder / "new").mkdir()
+    for image in sorted(sample.images.iterdir())[:5]:
+        shutil.copy(image, folder / "new")
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    for parent in folder.parents[:3]:
+        parent.chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stack(gateway: str, faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A running stack, with the seconds from `up` until all were healthy."""
+    env = make_env.settings(faces.parent) | {
+        "AGE_DATA": str(faces),
+        "AGE_RECIPE": "demo",
+        "AGE_SCHEDULE": "none",
+        "AGE_SCORE_IMAGES": str(faces / "new"),
+        "AGE_SCORE_OUT": "s3://age/scores/ages.csv",
+        "AWS_ACCESS_KEY_ID": "age:age",  # Swift's form
+        "BASE": os.environ.get("BASE", "unused"),
+        "UI_PORT": str(free_ports(1)[0]),
+        "PUBLISH": gateway,
+    }
+    env.pop("COMPOSE_FILE")
+    with running(Stack("agestack", env, tmp_path_factory.mktemp("stack"), gateway)) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def first_run(stack: Stack) -> str:
+    """A retraining on the new stack."""
+    for dag in (RETRAINING, SCORING, ROLLBACK):
+        stack.turn_on(dag)
+    return stack.trigger(RETRAINING, FORM, "first")
+
+
+def test_the_first_task_starts_soon_after_up(stack: Stack, first_run: str, record_property):
+    wait_for(lambda: stack.tasks(RETRAINING, first_run)["snapshot"]["start_date"] is not None, 120)
+    seconds = time.monotonic() - stack.began
+    record_property("seconds_from_up_to_first_task", round(seconds))
+    assert seconds < 2 * FIRST_TASK_SECONDS  # the bar is for an idle machine
+
+
+def test_a_retraining_runs_on_the_workers_of_its_queues(stack: Stack, first_run: str):
+    tasks = stack.wait_for_run(RETRAINING, first_run, 600)
+    gpu, cpu = stack.hostname("gpu-worker"), stack.hostname("worker")
+    ran = {name: task["hostname"] for name, task in tasks.items() if task["state"] == "success"}
+    assert {name for name, host in ran.items() if host == gpu} == GPU_TASKS
+    assert {name for name, host in ran.items() if host == cpu} == ran.keys() - GPU_TASKS
+    assert '"promoted": true' in stack.log(RETRAINING, first_run, "publish")
+
+
+def test_a_promotion_scores_the_new_images(stack: Stack):
+    runs = stack.wait_for_runs(SCORING, 1, 300)
+    tasks = stack.wait_for_run(SCORING, runs[0], 300)
+    assert tasks["score"]["hostname"] == stack.hostname("gpu-worker")
+    assert '"images": 5, "unreadable": 0' in stack.log(SCORING, runs[0], "score")
+
+
+def test_pages_need_a_login_and_show_the_report(stack: Stack, first_run: str):
+    page = f"age/report/{RETRAINING}/{first_run}"
+    assert stack.page(page).status_code in {401, 403, 404} or "login" in stack.page(page).url
+
+
+def test_a_person_approves_and_a_rollback_follows(stack: Stack):
+    run = stack.trigger(
+        RETRAINING, FORM | {"require_approval": True, "settings": QUICK | {"gate.policy": "absolute"}}, "asked"
+    )
+    wait_for(lambda: stack.tasks(RETRAINING, run)["approve"]["state"] in {"awaiting_input"}, 600)
+    stack.answer(RETRAINING, run, "approve", "Approve", "looks right")
+    stack.wait_for_run(RETRAINING, run, 300)
+    assert '"promoted": true' in stack.log(RETRAINING, run, "publish")
+    back = stack.trigger(ROLLBACK, {"reason": "the test goes back"}, "back")
+    stack.wait_for_run(ROLLBACK, back, 200)
+    stack.wait_for_runs(SCORING, 2, 300)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_each_service_restarts_once_in_each_stage(stack: Stack, service: str):
+    """Eight runs; in each, every stage has another service restarted, so that each pair comes once."""
+    run = f"restarted-{service}"
+    first = SERVICES.index(service)
+    stack.trigger(RETRAINING, FORM, run)
+    for number, task in enumerate(PIPELINE):
+        wait_for(lambda task=task: stack.tasks(RETRAINING, run)[task]["state"] in {"running", "success", "failed"}, 600)
+        restarted = SERVICES[(first + number) % len(SERVICES)]
+        stack.restart(restarted, kill=number % 2 == 0)
+    stack.wait_for_run(RETRAINING, run, 900)
+
+
+def test_the_whole_stack_restarts_during_a_training_as_after_a_reboot(stack: Stack):
+    stack.trigger(RETRAINING, FORM, "rebooted")
+    wait_for(lambda: stack.tasks(RETRAINING, "rebooted")["finetune"]["state"] == "running", 600)
+    stack.restart(*SERVICES, kill=True)
+    stack.wait_for_run(RETRAINING, "rebooted", 900)
+
+
+def test_a_second_machine_joins_with_three_variables(stack: Stack, tmp_path: Path):
+    """Its worker takes the training when the first machine's GPU worker is away."""
+    env = {"STACK_HOST": stack.host, "JWT_SECRET": stack.env["JWT_SECRET"], "S3_SECRET_KEY": stack.env["S3_SECRET_KEY"]}
+    env |= {"AWS_ACCESS_KEY_ID": "age:age", "AGE_DATA": stack.env["AGE_DATA"], "AGE_RECIPE": "demo"}
+    env |= {"UI_PORT": stack.env["UI_PORT"]}
+    other = Stack("agesecond", env, tmp_path, stack.host)
+    files = ("docker/worker.yaml", "docker/cpu.yaml")
+    docker("stop", "--time", "5", stack.container("gpu-worker"))
+    try:
+        other.compose("up", "--detach", "--no-build", "--wait", "gpu-worker", files=files)
+        stack.trigger(RETRAINING, FORM, "elsewhere")
+        tasks = stack.wait_for_run(RETRAINING, "elsewhere", 900)
+        assert tasks["finetune"]["hostname"] == other.hostname("gpu-worker")
+    finally:
+        other.compose("down", "--volumes", files=files)
+        docker("start", stack.container("gpu-worker"))
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_container_reaches_the_host(stack: Stack, service: str):
+    """Ten ways out of a container, each refused; the eleventh is the way in: the health check is quick."""
+    (facts,) = json.loads(docker("inspect", stack.container(service)).stdout)
+    config = facts["HostConfig"]
+    mounts = {mount["Source"]: mount for mount in facts["Mounts"] if mount["Type"] == "bind"}
+    assert not config["Privileged"]
+    assert not config["Devices"]
+    assert not any(config[kind] == "host" for kind in ("NetworkMode", "PidMode", "IpcMode", "UsernsMode", "UTSMode"))
+    assert all(source == stack.env["AGE_DATA"] and not mount["RW"] for source, mount in mounts.items())
+    script = (
+        "[ -e /var/run/docker.sock ] && echo socket; "
+        "[ -e /run/containerd/containerd.sock ] && echo containerd; "
+        "touch /etc/x 2>/dev/null && echo writable; "
+        "mount -t proc proc /mnt 2>/dev/null && echo mount; "
+        "mknod /tmp/disk b 8 0 2>/dev/null && echo device; "
+        "unshare -r true 2>/dev/null && unshare -m -r mount -t tmpfs x /mnt 2>/dev/null && echo namespace; "
+        "echo c > /proc/sysrq-trigger 2>/dev/null && echo sysrq; "
+        "echo x > /proc/sys/kernel/core_pattern 2>/dev/null && echo core_pattern; "
+        "grep -qE '^(CapEff|CapPrm):\\s+0*[1-9a-f]' /proc/1/status && echo capabilities; "
+        "grep -q '^NoNewPrivs:.0' /proc/1/status && echo privileges; true"
+    )
+    assert stack.execute(service, "sh", "-c", script).stdout == ""
+
+
+@pytest.fixture
+def metadata() -> Iterator[str]:
+    """A cloud's metadata server, as the network of a cloud has it: it knows the host, and none of its containers."""
+    if shutil.which("ip") is None or os.geteuid() != 0:
+        pytest.skip("a network namespace needs iproute2 and root")
+
+    def ip(*arguments: str) -> None:
+        subprocess.run(["ip", *arguments], check=True)
+
+    ip("netns", "add", "agemeta")
+    try:
+        ip("link", "add", "agemeta0", "type", "veth", "peer", "name", "eth0", "netns", "agemeta")
+        ip("address", "add", "169.254.169.1/24", "dev", "agemeta0")
+        ip("link", "set", "agemeta0", "up")
+        ip("-n", "agemeta", "address", "add", f"{METADATA}/24", "dev", "eth0")
+        ip("-n", "agemeta", "link", "set", "eth0", "up")
+        serve = ["python3", "-m", "http.server", "80", "--bind", METADATA, "--directory", "/var/empty"]
+        with subprocess.Popen(["ip", "netns", "exec", "agemeta", *serve], stderr=subprocess.DEVNULL) as server:
+            yield METADATA
+            server.kill()
+    finally:
+        ip("netns", "delete", "agemeta")
+
+
+def test_no_container_reaches_the_metadata_of_a_cloud(stack: Stack, metadata: str):
+    connect = ("timeout", "5", "bash", "-c", f"exec 3<>/dev/tcp/{metadata}/80")
+    anywhere = ("run", "--rm", "--entrypoint", connect[0], IMAGES[1], *connect[1:])
+    wait_for(lambda: docker(*anywhere, check=False).returncode == 0, 30)  # a container outside the stack does
+    assert [name for name in SERVICES if stack.execute(name, *connect).returncode == 0] == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_health_checks_cost_under_a_second(stack: Stack, service: str):
+    (facts,) = json.loads(docker("inspect", stack.container(service)).stdout)
+    kind, *command = facts["Config"]["Healthcheck"]["Test"]
+    times = stack.execute(service, *(["sh", "-c", *command] if kind == "CMD-SHELL" else command))
+    assert times.returncode == 0, times.stderr
+
+
+def test_down_leaves_nothing(stack: Stack):
+    stack.compose("down", "--volumes", "--timeout", "20")
+    for kind in ("container", "network", "volume"):
+        listed = docker(
+            kind,
+            "ls",
+            *(["--all"] if kind == "container" else []),
+            "--quiet",
+            "--filter",
+            f"label=com.docker.compose.project={stack.name}",
+        ).stdout
+        assert listed == "", kind
