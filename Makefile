@@ -71,6 +71,13 @@ test-docker: $(INSTALLED) ## Build the trainer image for CPUs and retrain in it 
 	  -f docker/trainer.Dockerfile -t age-trainer:test .
 	@AGE_TRAINER_IMAGE=age-trainer:test .venv/bin/python -m pytest -m docker tests/docker
 
+STACK := docker compose --env-file tests/docker/build.env -f docker-compose.yaml -f docker/cpu.yaml -f docker/behind-proxy.yaml \
+  -f tests/docker/stand-ins.yaml
+
+test-stack: $(INSTALLED) ## Build the images of the compose stack and live with it: runs, restarts, a second machine (BASE=image)
+	@BASE=$(or $(BASE),python:3.11.14-slim-bookworm) $(STACK) build --quiet
+	@.venv/bin/python -m pytest -m docker tests/docker/test_stack.py
+
 bench: $(INSTALLED) ## Compare speed with a plain Keras script (LABELS=faces/labels.csv COUNT=1000; an hour or more)
 	@.venv/bin/python -m benchmarks.bench $(if $(LABELS),--labels $(LABELS)) --count $(or $(COUNT),1000) $(BENCH)
 
@@ -94,15 +101,10 @@ format: $(INSTALLED) ## Correct the style
 	@.venv/bin/ruff format $(CODE)
 	@.venv/bin/ruff check --fix $(CODE)
 
-images: ## Build both images, with TensorFlow for CPUs
-	@DOCKER_BUILDKIT=1 docker build $(BUILD) $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg HARDWARE=cpu \
-	  -f docker/trainer.Dockerfile -t age-trainer:test .
-	@DOCKER_BUILDKIT=1 docker build $(BUILD) $(if $(BASE),--build-arg BASE=$(BASE)) -f docker/airflow.Dockerfile -t age-airflow:test .
-
 vulnerabilities: ## Check the locked packages for known vulnerabilities
 	@pipx run pip-audit --no-deps --disable-pip -r requirements.lock
 
 clean: ## Remove demo results and caches, not .venv
 	rm -rf demo site .age .airflow .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis .coverage*
 
-.PHONY: help setup lock demo up test test-fast test-e2e screenshots test-faults compose-env test-docker bench gate-simulation lint docs types imports format images vulnerabilities clean
+.PHONY: help setup lock demo up test test-fast test-e2e screenshots test-faults compose-env test-docker test-stack bench gate-simulation lint docs types imports format vulnerabilities clean
