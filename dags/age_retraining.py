@@ -39,7 +39,7 @@ A promotion updates the asset `age_champion` (version, test MAE and run in the e
 VARIABLES, NOTICES = WorkflowVariables.from_env(), NoticeVariables.from_env()
 LABELS = labels_asset()
 # Every task reads and writes the store, which may be away; what can't pass fails at once, by its exit code.
-RETRIED: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(seconds=30), "retry_exponential_backoff": True}
+RETRIED: dict[str, Any] = {"retries": 4, "retry_delay": timedelta(seconds=30), "retry_exponential_backoff": True}
 
 with DAG(
     "age_retraining",

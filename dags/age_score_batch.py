@@ -51,7 +51,8 @@ with DAG(
         gpu=True,
         env={"AGE_SCORE_IMAGES": "{{ params.images or '' }}", "AGE_SCORE_OUT": "{{ params.out or '' }}"},
         pre_execute=skip_without_images,
-        retries=2,
+        retries=4,
         retry_delay=timedelta(seconds=30),
+        retry_exponential_backoff=True,
         execution_timeout=timedelta(hours=6),
     )

@@ -136,7 +136,11 @@ def test_the_build_context_contains_only_what_images_copy():
     assert {f"!{name}" for name in copied} | {"**/__pycache__"} == set(kept)
 
 
-@pytest.mark.parametrize("over", [(), ("docker/cpu.yaml",), ("docker/cpu.yaml", "tests/docker/stand-ins.yaml")])
+CPU = "docker/cpu.yaml"
+STAND_INS = (CPU, "docker/behind-proxy.yaml", "tests/docker/stand-ins.yaml")
+
+
+@pytest.mark.parametrize("over", [(), (CPU,), STAND_INS], ids=len)
 def test_docker_compose_accepts_the_files(over: tuple[str, ...], tmp_path: Path):
     command = [name] if (name := shutil.which("docker-compose")) else ["docker", "compose"]
     if not shutil.which(command[0]) or subprocess.run([*command, "version"], capture_output=True).returncode:

@@ -2,7 +2,6 @@
 
 import logging
 from json import dumps
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,9 +20,10 @@ def register(app: typer.Typer) -> None:
     @command(app, "predict", MODELS, fills=(CACHE, OUT))
     def predict(
         images: Annotated[
-            list[Path],
+            list[str],
             typer.Argument(
-                help="Images, folders, or tables (.csv, .tsv, .txt, .xlsx, .parquet) with a column file_name."
+                help="Images, folders, or tables (.csv, .tsv, .txt, .xlsx, .parquet) with a column file_name: paths or "
+                "s3:// addresses."
             ),
         ],
         version: Annotated[
@@ -38,10 +38,11 @@ def register(app: typer.Typer) -> None:
         """Predict the ages of images with the champion, each with an interval."""
         from age_tasks.reports import predictions
         from age_tasks.serving import predict
+        from age_tasks.serving.found_images import find_images
 
         locations = Locations.from_env()
-        paths = predict.find_images(images)
-        name, table = predict.predict(paths, open_store(locations.store), locations.cache, version)
+        found = find_images(images, locations.cache)
+        name, table = predict.predict(found, open_store(locations.store), locations.cache, version)
         readable = table["problem"] == ""
         if out:
             predictions.write_table(table, out)
@@ -55,9 +56,10 @@ def register(app: typer.Typer) -> None:
         """Predict the ages of the images in AGE_SCORE_IMAGES into AGE_SCORE_OUT; the task of `age_score_batch`."""
         from age_tasks.reports import predictions
         from age_tasks.serving import predict
+        from age_tasks.serving.found_images import find_images
 
         locations, scored = Locations.from_env(), WorkflowVariables.from_env().require_scoring()
-        images = predict.find_images([scored.images], locations.cache)
+        images = find_images([scored.images], locations.cache)
         name, table = predict.predict(images, open_store(locations.store), locations.cache)
         predictions.write_table(table, scored.out)
         unreadable = int((table["problem"] != "").sum())

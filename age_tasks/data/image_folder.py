@@ -83,6 +83,10 @@ class ImageFolder:
         for name in self._entries.keys() & set(names):
             self._copy_of(name).unlink(missing_ok=True)
 
+    def names(self) -> list[str]:
+        """The names of all files in the folder and below it, sorted."""
+        return sorted(self._entries if self._remote else _files_below(self._root))
+
     def require_readable(self) -> None:
         """Check that the folder itself can be read, where one of its files could not.
 

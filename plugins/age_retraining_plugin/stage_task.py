@@ -13,8 +13,8 @@ from age_retraining_plugin.trigger_conf import refuse_unknown
 from age_tasks.environment import RuntimeVariables
 from age_tasks.pipeline import PIPELINE
 
-# Stages that compute with the network take turns: the pool has as many slots as there are GPUs for them. Where Airflow has
-# workers, they go to those that serve the queue of this name.
+# Stages that compute with the network take turns: the pool has as many slots as there are GPUs for them. Where Airflow
+# has workers, those that serve the queue of this name execute them.
 GPU_POOL = GPU_QUEUE = "gpu"
 # `airflow tasks test` invents a run; the stage then takes the newest run that has its inputs.
 _BY_HAND = "run_id.startswith('__airflow_temporary_run_')"

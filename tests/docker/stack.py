@@ -11,7 +11,7 @@ import requests
 
 from age_tasks.environment import PROJECT
 
-FILES = ("docker-compose.yaml", "docker/cpu.yaml", "tests/docker/stand-ins.yaml")
+FILES = ("docker-compose.yaml", "docker/cpu.yaml", "docker/behind-proxy.yaml", "tests/docker/stand-ins.yaml")
 TIMEOUT = 15  # seconds of one request
 ENDED = frozenset({"success", "failed"})
 

@@ -3,6 +3,7 @@
 The tests share one stack and follow one another, as the events of a deployment do.
 """
 
+import ipaddress
 import json
 import os
 import shutil
@@ -51,7 +52,8 @@ def gateway() -> str:
     for image in IMAGES:
         if subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode:
             pytest.skip(f"the engine has no image {image}; run make test-stack")
-    return json.loads(done.stdout)[0]["IPAM"]["Config"][0]["Gateway"]
+    network = json.loads(done.stdout)[0]["IPAM"]["Config"][0]
+    return network.get("Gateway") or str(next(ipaddress.ip_network(network["Subnet"]).hosts()))
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,7 @@ from age_tasks.cli.app import main
 from age_tasks.errors import LabelsError
 from age_tasks.registry.promotions import VERSIONS, champion
 from age_tasks.runs.run import Workspace
-from age_tasks.serving import predict
-from age_tasks.serving.predict import find_images
+from age_tasks.serving.found_images import find_images
 from age_tasks.store.files import FileStore
 from tests.support.settings import point_at
 
@@ -67,7 +66,11 @@ def test_a_csv_lists_no_images_outside_its_folder(name: str, tmp_path: Path):
     listed = tmp_path / "list.csv"
     listed.write_text(f"file_name\n00003.jpg\n{name}\n")
     with pytest.raises(LabelsError, match=rf"list\.csv line 3: '{name}': the file name leaves"):
-        find_images([listed])
+        find_images([listed], tmp_path)
+
+
+def _paths(place: Path) -> list[Path]:
+    return [Path(image.shown) for image in find_images([place], place.parent)]
 
 
 @pytest.fixture
@@ -94,13 +97,13 @@ def folder(tmp_path: Path) -> Path:
 )
 def test_a_table_lists_the_images_that_its_rows_name(name: str, content: bytes, folder: Path):
     (folder / name).write_bytes(content)
-    assert find_images([folder / name]) == [folder / "a.jpg"]
+    assert _paths(folder / name) == [folder / "a.jpg"]
 
 
 def test_a_table_may_write_names_in_another_form_or_with_their_whole_path(folder: Path):
     (folder / "list.csv").write_text(f"file_name\nandr\xe9.jpg\n{folder}/b.jpg\nnone.jpg\n")
     names = ["andre\u0301.jpg", "b.jpg", "none.jpg"]
-    assert find_images([folder / "list.csv"]) == [folder / name for name in names]
+    assert _paths(folder / "list.csv") == [folder / name for name in names]
 
 
 @pytest.mark.parametrize(
@@ -129,9 +132,9 @@ def test_an_empty_folder_and_a_name_too_long_have_a_reason(tmp_path: Path):
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / ".DS_Store").touch()
     with pytest.raises(LabelsError, match="new: no image in this folder or below it"):
-        find_images([tmp_path / "new"])
+        find_images([tmp_path / "new"], tmp_path)
     with pytest.raises(LabelsError, match="File name too long"):
-        find_images([tmp_path / ("x" * 300)])
+        find_images([tmp_path / ("x" * 300)], tmp_path)
 
 
 @given(data=st.binary(max_size=50) | st.text(max_size=30).map(lambda text: f"file_name,note\n{text}".encode()))
@@ -139,7 +142,7 @@ def test_an_empty_folder_and_a_name_too_long_have_a_reason(tmp_path: Path):
 def test_any_bytes_as_a_table_list_images_below_it_or_are_refused_in_one_line(data: bytes, folder: Path):
     (folder / "list.csv").write_bytes(data)
     try:
-        paths = find_images([folder / "list.csv"])
+        paths = _paths(folder / "list.csv")
     except LabelsError as error:
         assert "\n" not in str(error)  # noqa: PT017
         return
@@ -183,16 +186,17 @@ def test_prediction_needs_a_promoted_model(place: Path, sample, capsys: pytest.C
         ("c.jpg", "there is sub/c.jpg: write sub/ before it"),
         ("a.jpeg", "there is a.jpg: its extension is .jpg"),
         ("A.JPG", "there is a.jpg: upper and lower case differ"),
-        ("sub/C.jpg", "there is c.jpg: upper and lower case differ"),
+        ("sub/C.jpg", "there is sub/c.jpg: upper and lower case differ"),
         ("nothing.jpg", ""),
     ],
 )
 def test_the_likely_cause_of_a_missing_image_is_named(name: str, cause: str, folder: Path):
     (folder / "sub").mkdir()
     (folder / "sub" / "c.jpg").write_text("c")
-    text = predict._why_missing(folder / name, {})
-    assert text.startswith(f"no such file in the images folder {folder}")
-    assert text.endswith(cause)
+    (folder / "list.csv").write_text(f"file_name\n{name}\n")
+    (image,) = find_images([folder / "list.csv"], folder)
+    with pytest.raises(LabelsError, match=rf"^no such file in the images folder {folder}.*{cause}$"):
+        image.file()
 
 
 @pytest.mark.parametrize(
@@ -206,4 +210,4 @@ def test_the_likely_cause_of_a_missing_image_is_named(name: str, cause: str, fol
 def test_lines_are_those_that_an_editor_shows(content: bytes, line: int, folder: Path):
     (folder / "list.csv").write_bytes(content)
     with pytest.raises(LabelsError, match=rf"list\.csv line {line}: '\.\./x\.jpg'"):
-        find_images([folder / "list.csv"])
+        find_images([folder / "list.csv"], folder)

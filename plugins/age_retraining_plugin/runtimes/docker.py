@@ -176,7 +176,7 @@ def _read_only_mounts(locations: Locations) -> list[Mount]:
 
 
 def _writable_mounts(locations: Locations, cache_volume: str) -> list[Mount]:
-    """The store, the cache and the folder of scores, at their own paths: an address means the same inside and outside."""
+    """The store, the cache and the folder of scores, at their own paths: addresses mean the same inside and outside."""
     if cache_volume:
         return [Mount(str(CACHE), cache_volume, "volume")]
     stores = [str(local_path(locations.store))] if _is_local(locations.store) else []
