@@ -69,13 +69,16 @@ compose-env: ## Write random passwords and keys for docker-compose.yaml into .en
 test-docker: $(INSTALLED) ## Build the trainer image for CPUs and retrain in it (BASE=image BUILD="flags of docker build")
 	@DOCKER_BUILDKIT=1 docker build $(BUILD) $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg HARDWARE=cpu \
 	  -f docker/trainer.Dockerfile -t age-trainer:test .
-	@AGE_TRAINER_IMAGE=age-trainer:test .venv/bin/python -m pytest -m docker tests/docker
+	@AGE_TRAINER_IMAGE=age-trainer:test .venv/bin/python -m pytest -m docker tests/docker/test_docker.py
 
 STACK := docker compose --env-file tests/docker/build.env -f docker-compose.yaml -f docker/cpu.yaml -f docker/behind-proxy.yaml \
   -f tests/docker/stand-ins.yaml
 
-test-stack: $(INSTALLED) ## Build the images of the compose stack and live with it: runs, restarts, a second machine (BASE=image)
-	@BASE=$(or $(BASE),python:3.11.14-slim-bookworm) $(STACK) build --quiet
+images: ## Build the images of the compose stack, for CPUs (BASE=image)
+	@BASE=$(or $(BASE),python:3.11.14-slim-bookworm) REVISION=$$(git rev-parse HEAD) \
+	  BUILD_PIP=$${BUILD_PIP:-$(or $(wildcard /etc/pip.conf),/dev/null)} $(STACK) build --quiet
+
+test-stack: $(INSTALLED) images ## Build the compose stack and live with it: runs, restarts, a second machine (BASE=image)
 	@.venv/bin/python -m pytest -m docker tests/docker/test_stack.py
 
 bench: $(INSTALLED) ## Compare speed with a plain Keras script (LABELS=faces/labels.csv COUNT=1000; an hour or more)
@@ -107,4 +110,4 @@ vulnerabilities: ## Check the locked packages for known vulnerabilities
 clean: ## Remove demo results and caches, not .venv
 	rm -rf demo site .age .airflow .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis .coverage*
 
-.PHONY: help setup lock demo up test test-fast test-e2e screenshots test-faults compose-env test-docker test-stack bench gate-simulation lint docs types imports format vulnerabilities clean
+.PHONY: help setup lock demo up test test-fast test-e2e screenshots test-faults compose-env test-docker test-stack bench gate-simulation lint docs types imports format images vulnerabilities clean

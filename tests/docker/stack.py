@@ -74,23 +74,23 @@ class Stack:
         """
         for _ in range(60):
             with contextlib.suppress(requests.RequestException):
-                token = requests.post(
-                    f"{self._address}/auth/token",
-                    json={"username": "admin", "password": self.env["ADMIN_PASSWORD"]},
-                    timeout=TIMEOUT,
-                )
-                headers = {"Authorization": f"Bearer {token.json()['access_token']}"}
                 url = f"{self._address}/api/v2/{path}"
-                answer = requests.request(method, url, json=json, headers=headers, timeout=TIMEOUT)
+                answer = requests.request(method, url, json=json, headers=self._login(), timeout=TIMEOUT)
                 if answer.status_code < 500:
                     assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
                     return answer.json() if answer.content else None
             time.sleep(2)
         raise AssertionError(f"the API server does not answer: {self.compose('ps', '-a')}")
 
-    def page(self, path: str) -> requests.Response:
-        """A page of the UI, without logging in."""
-        return requests.get(f"{self._address}/{path}", timeout=TIMEOUT)
+    def page(self, path: str, login: bool) -> requests.Response:
+        """A page of the UI, as somebody who has logged in or has not."""
+        headers = self._login() if login else {}
+        return requests.get(f"{self._address}/{path}", headers=headers, timeout=TIMEOUT, allow_redirects=False)
+
+    def _login(self) -> dict[str, str]:
+        person = {"username": "admin", "password": self.env["ADMIN_PASSWORD"]}
+        token = requests.post(f"{self._address}/auth/token", json=person, timeout=TIMEOUT)
+        return {"Authorization": f"Bearer {token.json()['access_token']}"}
 
     def turn_on(self, dag: str) -> None:
         """Unpause a DAG, once it has been parsed."""
@@ -111,6 +111,22 @@ class Stack:
         """The newest try of each task of a run, by its name."""
         found = self.api("GET", f"dags/{dag}/dagRuns/{run}/taskInstances")["task_instances"]
         return {each["task_id"]: each for each in found}
+
+    def wait_for_task(self, dag: str, run: str, task: str, states: set[str], seconds: float) -> None:
+        """Wait until a task has one of the states.
+
+        Raises:
+            AssertionError: it has not in time, or the run failed before.
+        """
+
+        def reached() -> bool:
+            tasks = self.tasks(dag, run)
+            if task in tasks and tasks[task]["state"] in states:
+                return True
+            assert self.state(dag, run) != "failed", {name: each["state"] for name, each in tasks.items()}
+            return False
+
+        wait_for(reached, seconds)
 
     def wait_for_runs(self, dag: str, number: int, seconds: float) -> list[str]:
         """Wait until a DAG has had that many runs; their ids, the oldest first."""

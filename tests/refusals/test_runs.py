@@ -310,37 +310,60 @@ def test_an_age_that_nobody_has(refused: Walk, tmp_path: Path):
     again()
 
 
-PREDICT = "serving/predict.py"
+FOUND = "serving/found_images.py"
 
 
 @pytest.mark.parametrize(
     ("place", "says", "correct"),
     [
         pytest.param("x" * 300, ["File name too long", "check the path"], "images",
-                     marks=walks(PREDICT, "check the path and its permissions")),
+                     marks=walks(FOUND, "check the path and its permissions")),
         pytest.param("empty", ["no image in this folder", "name a folder that holds images"], "images",
-                     marks=walks(PREDICT, "name a folder that holds images")),
+                     marks=walks(FOUND, "name a folder that holds images")),
         pytest.param("a.jpg", ["no such image, folder or table", "check the path"], "images/a.jpg",
-                     marks=walks(PREDICT, "no such image, folder or table")),
+                     marks=walks(FOUND, "no such image, folder or table")),
         pytest.param("wrong.csv", ["line 2: '../images/a.jpg'", "list images beside the table, or below it"],
-                     "right.csv", marks=walks(PREDICT, "list images beside the table")),
+                     "right.csv", marks=walks(FOUND, "list images beside the table")),
     ],
 )  # fmt: skip
 def test_images_to_predict(refused: Walk, tmp_path: Path, place: str, says: list[str], correct: str):
-    from age_tasks.serving.predict import find_images
+    from age_tasks.serving.found_images import find_images
 
     (tmp_path / "images").mkdir()
     (tmp_path / "empty").mkdir()
     (tmp_path / "images" / "a.jpg").touch()
     (tmp_path / "wrong.csv").write_text("file_name\n../images/a.jpg\n")
     (tmp_path / "right.csv").write_text("file_name\nimages/a.jpg\n")
-    again = refused(lambda: find_images([tmp_path / place]), tmp_path, *says)
-    assert again(lambda: find_images([tmp_path / correct])) == [tmp_path / "images" / "a.jpg"]
+    again = refused(lambda: find_images([tmp_path / place], tmp_path), tmp_path, *says)
+    (image,) = again(lambda: find_images([tmp_path / correct], tmp_path))
+    assert image.file() == tmp_path / "images" / "a.jpg"
 
 
-@walks(PREDICT, "check the file and its permissions")
+@pytest.mark.parametrize(
+    ("place", "says", "correct"),
+    [
+        pytest.param("none/", ["no image under this address"], "images/",
+                     marks=walks(FOUND, "name a prefix that holds images")),
+        pytest.param("none.csv", ["no such table"], "list.csv", marks=walks(FOUND, "no such table; check the address")),
+    ],
+)  # fmt: skip
+def test_images_on_s3_to_predict(
+    refused: Walk, s3: dict[str, str], tmp_path: Path, place: str, says: list[str], correct: str
+):
+    from age_tasks.serving.found_images import find_images
+
+    address = f"s3://age/{tmp_path.name}"
+    store = open_store(address)
+    store.put("images/a.jpg", b"pixels")
+    store.put("list.csv", b"file_name\nimages/a.jpg\n")
+    again = refused(lambda: find_images([f"{address}/{place}"], tmp_path), address, *says)
+    (image,) = again(lambda: find_images([f"{address}/{correct}"], tmp_path))
+    assert image.file().read_bytes() == b"pixels"
+
+
+@walks(FOUND, "check the file and its permissions")
 def test_a_table_to_predict_that_can_t_be_read(refused: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from age_tasks.serving.predict import find_images
+    from age_tasks.serving.found_images import find_images
 
     (tmp_path / "a.csv").write_text("file_name\na.jpg\n")
 
@@ -349,5 +372,5 @@ def test_a_table_to_predict_that_can_t_be_read(refused: Walk, tmp_path: Path, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", denied)
-        again = refused(lambda: find_images([tmp_path / "a.csv"]), tmp_path / "a.csv", "Permission denied")
+        again = refused(lambda: find_images([tmp_path / "a.csv"], tmp_path), tmp_path / "a.csv", "Permission denied")
     again()

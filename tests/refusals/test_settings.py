@@ -17,6 +17,7 @@ from age_tasks.environment import (
     RuntimeVariables,
     StageVariables,
     Variables,
+    WorkflowVariables,
     environment_problems,
 )
 from age_tasks.registry.approval import read_approval
@@ -223,6 +224,15 @@ def test_no_labels(refused: Walk, here: Path, monkeypatch: pytest.MonkeyPatch):
 def test_settings_of_an_early_version(refused: Walk):
     again = refused(lambda: config_from_stored({"views": 3}), "views = 3", "restore it")
     again(lambda: config_from_stored({"views": {"training": 2, "prediction": 2}}))
+
+
+@walks(ENVIRONMENT, "nothing to score")
+def test_nothing_to_score(refused: Walk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("AGE_SCORE_IMAGES", raising=False)
+    again = refused(lambda: WorkflowVariables.from_env().require_scoring(), "AGE_SCORE_IMAGES", "AGE_SCORE_OUT")
+    monkeypatch.setenv("AGE_SCORE_IMAGES", "new")
+    monkeypatch.setenv("AGE_SCORE_OUT", "ages.csv")
+    again()
 
 
 @walks("cli/settings.py", "environment: {}")
