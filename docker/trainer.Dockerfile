@@ -18,6 +18,7 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=044
     /opt/venv/bin/pip install --no-cache-dir --no-compile --no-deps --require-hashes -r trainer-${HARDWARE}.lock && \
     /opt/sbom/bin/pip install --no-cache-dir --no-compile --no-deps --require-hashes -r sbom.lock && \
     /opt/venv/bin/pip uninstall --yes pip setuptools && \
+    rm -r /opt/venv/lib/python3.11/site-packages/tensorflow/include && \
     /opt/sbom/bin/cyclonedx-py environment --output-reproducible -o /opt/venv/sbom.cdx.json /opt/venv/bin/python && \
     { /opt/venv/bin/python -m compileall -qq --invalidation-mode unchecked-hash /opt/venv/lib || true; }
 

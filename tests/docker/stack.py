@@ -85,7 +85,7 @@ class Stack:
     def page(self, path: str, login: bool) -> requests.Response:
         """A page of the UI, as somebody who has logged in or has not."""
         headers = self._login() if login else {}
-        return requests.get(f"{self._address}/{path}", headers=headers, timeout=TIMEOUT, allow_redirects=False)
+        return requests.get(f"{self._address}/{path}", headers=headers, timeout=TIMEOUT, allow_redirects=login)
 
     def _login(self) -> dict[str, str]:
         person = {"username": "admin", "password": self.env["ADMIN_PASSWORD"]}

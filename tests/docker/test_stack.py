@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from age_tasks import __version__
 from age_tasks.demo.synthetic_faces import draw_sample
 from age_tasks.pipeline import PIPELINE
 from tests.docker.stack import Stack, docker, running, wait_for
@@ -38,6 +39,7 @@ IMAGES = ("age-airflow:0.1.0", "age-worker:0.1.0-cpu", "age-test-postgres", "age
 GPU_TASKS = {name for name, stage in PIPELINE.items() if stage.gpu}
 FIRST_TASK_SECONDS = 120
 METADATA = "169.254.169.254"
+NOT_WORSE = {"gate.policy": "not_worse", "gate.tolerance_years": 10}
 FORM = {"settings": QUICK, "again": True}
 
 
@@ -133,7 +135,7 @@ def test_pages_need_a_login(stack: Stack, first_run: str, page: str):
 def test_a_person_approves_and_a_rollback_follows(stack: Stack):
     run = stack.trigger(
         RETRAINING,
-        FORM | {"require_approval": True, "settings": QUICK | {"gate.policy": "not_worse", "gate.tolerance_years": 10}},
+        FORM | {"require_approval": True, "settings": QUICK | NOT_WORSE},
         "asked",
     )
     stack.wait_for_task(RETRAINING, run, "approve", {"awaiting_input"}, 600)
@@ -245,6 +247,29 @@ def test_health_checks_cost_under_a_second(stack: Stack, service: str):
     kind, *command = facts["Config"]["Healthcheck"]["Test"]
     times = stack.execute(service, *(["sh", "-c", *command] if kind == "CMD-SHELL" else command))
     assert times.returncode == 0, times.stderr
+
+
+@pytest.mark.parametrize(("image", "package"), [(IMAGES[0], "age_retraining_plugin"), (IMAGES[1], "age_tasks")])
+def test_every_module_of_an_image_is_imported_without_a_network(gateway: str, image: str, package: str):
+    program = (
+        f"import importlib, pkgutil, {package}; "
+        f"found = [each.name for each in pkgutil.walk_packages({package}.__path__, '{package}.')]; "
+        "[importlib.import_module(name) for name in found if not name.endswith('__main__')]; print(len(found))"
+    )
+    path = ["--env", "PYTHONPATH=/app:/app/plugins", "--tmpfs", "/tmp", "--tmpfs", "/airflow:uid=50000", "--read-only"]
+    done = docker("run", "--rm", "--network", "none", *path, image, "python", "-c", program)
+    assert int(done.stdout.splitlines()[-1]) > 10
+
+
+@pytest.mark.parametrize("image", IMAGES[:2])
+def test_images_say_what_they_are_and_hold(gateway: str, image: str):
+    (facts,) = json.loads(docker("image", "inspect", image).stdout)
+    labels = facts["Config"]["Labels"]
+    assert labels["org.opencontainers.image.version"] == __version__
+    assert facts["Config"]["User"] == "airflow"
+    listed = json.loads(docker("run", "--rm", "--network", "none", image, "cat", "/opt/venv/sbom.cdx.json").stdout)
+    assert {"apache-airflow", "boto3"} <= {each["name"] for each in listed["components"]}
+    assert not {"pip", "setuptools"} & {each["name"] for each in listed["components"]}
 
 
 def test_down_leaves_nothing(stack: Stack):
