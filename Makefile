@@ -30,7 +30,7 @@ lock: $(INSTALLED) ## Pin all dependencies with hashes, after a change of pyproj
 	@$(COMPILE) --extra gpu -c requirements.lock -o docker/trainer-gpu.lock > /dev/null
 	@$(COMPILE) --extra airflow --extra train -c requirements.lock -o docker/worker-cpu.lock > /dev/null
 	@$(COMPILE) --extra airflow --extra gpu -c requirements.lock -o docker/worker-gpu.lock > /dev/null
-	@echo cyclonedx-bom | .venv/bin/uv pip compile - $(HASHES) -c requirements.txt -o docker/sbom.lock > /dev/null
+	@echo cyclonedx-bom | .venv/bin/uv pip compile - $(HASHES) -c requirements.lock -c requirements.txt -o docker/sbom.lock > /dev/null
 
 demo/faces/labels.csv: | $(INSTALLED)
 	@echo "drawing 600 synthetic faces, with the faults that real labels have, into demo/faces"

@@ -23,7 +23,9 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=044
     { /opt/venv/bin/python -m compileall -qq --invalidation-mode unchecked-hash /opt/venv/lib || true; }
 
 FROM ${BASE}
-ARG VERSION=0.1.0 REVISION="" SOURCE=""
+ARG VERSION=0.1.0
+ARG REVISION=""
+ARG SOURCE=""
 LABEL org.opencontainers.image.title="age-trainer" org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version=${VERSION} org.opencontainers.image.revision=${REVISION} \
       org.opencontainers.image.source=${SOURCE}

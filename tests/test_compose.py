@@ -102,7 +102,7 @@ def test_images_are_pinned_and_run_as_an_unprivileged_user(path: Path):
     assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
     assert re.findall(r"^USER (\w+)$", text, re.MULTILINE)[-1] in {"age", "airflow"}
     assert "--no-deps --require-hashes" in text
-    assert f"ARG VERSION={__version__} " in text
+    assert f"ARG VERSION={__version__}\n" in text
 
 
 @pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if "build" in service])

@@ -130,11 +130,14 @@ def test_an_installed_package_keeps_store_and_cache_in_the_home_folder(installed
 
 
 def test_image_tags_are_the_version_of_the_package():
-    services = yaml.safe_load((PROJECT / "docker-compose.yaml").read_text())["services"].values()
+    files = (PROJECT / name for name in ("docker-compose.yaml", "docker/worker.yaml"))
+    services = [service for file in files for service in yaml.safe_load(file.read_text())["services"].values()]
     tags = {image for service in services if (image := service.get("image", "")).startswith("age-")}
-    assert tags == {f"age-{name}:{age_tasks.__version__}" for name in ("airflow", "trainer")}
+    assert tags == {f"age-{name}:{age_tasks.__version__}" for name in ("airflow", "worker")}
     named = [PROJECT / "README.md", *sorted((PROJECT / "docker").glob("*.Dockerfile")), *PROJECT.glob("docs/*.md")]
-    versions = {tag for path in named for tag in re.findall(r"age-(?:airflow|trainer):(\d[\w.]*)", path.read_text())}
+    versions = {
+        tag for path in named for tag in re.findall(r"age-(?:airflow|trainer|worker):(\d[\w.]*)", path.read_text())
+    }
     assert versions <= {age_tasks.__version__}
 
 
@@ -155,7 +158,7 @@ def test_requirements_txt_lists_what_pyproject_toml_asks_for():
 def test_locks_pin_and_hash_everything_and_name_no_place(lock: Path):
     text = lock.read_text()
     pins = re.findall(r"^[a-z0-9-]+(?:\[[a-z0-9,-]+\])?==\S+ \\$", text, re.MULTILINE)
-    assert len(pins) > 50
+    assert len(pins) > 30
     assert len(pins) == len(re.findall(r"^[^ #]", text, re.MULTILINE))
     assert "--index" not in text
     assert "--find-links" not in text

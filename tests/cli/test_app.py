@@ -22,7 +22,7 @@ from age_tasks.pipeline import STAGES
 GROUPS = {
     "Stages": {*STAGES, "run", "summary"},
     "Labels": {"sample", "labels"},
-    "Models": {"predict", "champion", "history", "rollback"},
+    "Models": {"predict", "score", "champion", "history", "rollback"},
     "Maintenance": {"prune", "forget"},
     "Airflow": {"up", "airflow"},
     "Settings": {"settings", "environment"},

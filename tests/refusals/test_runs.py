@@ -339,6 +339,19 @@ def test_images_to_predict(refused: Walk, tmp_path: Path, place: str, says: list
     assert image.file() == tmp_path / "images" / "a.jpg"
 
 
+@walks(FOUND, "file: {}")
+def test_an_image_that_a_table_lists_and_is_not_there(refused: Walk, tmp_path: Path):
+    from age_tasks.serving.found_images import find_images
+
+    (tmp_path / "list.csv").write_text("file_name\nimages/a.jpg\n")
+    (tmp_path / "a.jpg").touch()
+    (image,) = find_images([tmp_path / "list.csv"], tmp_path)
+    again = refused(image.file, "no such file", tmp_path, "there is a.jpg: leave out images/")
+    (tmp_path / "list.csv").write_text("file_name\na.jpg\n")
+    (image,) = find_images([tmp_path / "list.csv"], tmp_path)
+    again(image.file)
+
+
 @pytest.mark.parametrize(
     ("place", "says", "correct"),
     [

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from shutil import copy, copytree
 from types import SimpleNamespace
 
 import numpy as np
@@ -187,6 +188,21 @@ def test_a_champion_that_is_no_model(refused: Walk, run: Workspace, here: Path):
 
     again = refused(load, here / "fetched" / "model.keras", "age-tasks rollback --to")
     rollback(run.store, "no model", "v1")
+    again()
+
+
+@walks("cli/models.py", "none of {} images can be read")
+def test_images_to_score_none_of_which_can_be_read(
+    refused: Walk, here: Path, finished: Workspace, sample: object, monkeypatch: pytest.MonkeyPatch
+):
+    copytree(finished.store.where("registry"), here / "store" / "registry")
+    (here / "new").mkdir()
+    (here / "new" / "a.jpg").write_text("no image")
+    monkeypatch.setenv("AGE_SCORE_IMAGES", str(here / "new"))
+    monkeypatch.setenv("AGE_SCORE_OUT", str(here / "ages.csv"))
+    again = refused(command("score"), here / "new", "none of 1 images", here / "ages.csv")
+    assert "not an image" in (here / "ages.csv").read_text()
+    copy(sample.images / "00003.jpg", here / "new" / "a.jpg")
     again()
 
 
