@@ -18,11 +18,11 @@ from age_tasks.store import s3_errors
 from age_tasks.store.base import Entry, atomic_write, check_key
 from age_tasks.store.s3_errors import CorruptedError, LocalFileError, NotS3Error
 
-# A failed request that may pass is tried again after pauses of about 1, 2, 4, 8 and 16 seconds, so that a server may be
-# away for half a minute. One that sends nothing for `SILENCE_SECONDS` counts as failed; a server that stays silent is
-# given up within four minutes.
-ATTEMPTS = 6
-PAUSE_SECONDS = 1.0
+# A failed request that may pass is tried again after pauses of about 1, 2, 4, 8, 16 and 16 seconds, so that a server
+# may be away for over half a minute. One that sends nothing for `SILENCE_SECONDS` counts as failed; a server that stays
+# silent is given up within five minutes.
+ATTEMPTS = 7
+PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 16.0
 SILENCE_SECONDS = 30
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -166,7 +166,7 @@ class S3Store:
                     failure = self._which_is_missing(failure, request)
                 if not failure.passes or attempt == self._attempts:
                     raise failure.error(request) from None
-            time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1) * random.uniform(1, 1.2))
+            time.sleep(min(PAUSE_SECONDS * 2 ** (attempt - 1), LONGEST_PAUSE_SECONDS) * random.uniform(1, 1.2))
         raise AssertionError("the last attempt returns or raises")
 
     def _adapt(self, error: Exception) -> bool:
