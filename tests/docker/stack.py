@@ -31,7 +31,7 @@ class Stack:
         self.began = time.monotonic()
         self._env_file = folder / ".env"
         self._env_file.write_text("".join(f"{key}={value}\n" for key, value in env.items()))
-        self._address = f"http://{host}:{env['UI_PORT']}"
+        self._address = f"http://{host}:{env['AGE_PORT']}"
 
     def compose(self, *arguments: str, files: Sequence[str] = FILES, timeout: float = 900) -> str:
         """Run `docker compose`; its output.
@@ -116,14 +116,15 @@ class Stack:
         """Wait until a task has one of the states.
 
         Raises:
-            AssertionError: it has not in time, or the run failed before.
+            AssertionError: it has not in time, or the run ended before.
         """
 
         def reached() -> bool:
             tasks = self.tasks(dag, run)
             if task in tasks and tasks[task]["state"] in states:
                 return True
-            assert self.state(dag, run) != "failed", {name: each["state"] for name, each in tasks.items()}
+            states = {name: each["state"] for name, each in tasks.items()}
+            assert self.state(dag, run) not in ENDED, f"{states}\n{self.log(dag, run, 'gate')[-1500:]}"
             return False
 
         wait_for(reached, seconds)

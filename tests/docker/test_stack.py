@@ -39,7 +39,7 @@ IMAGES = ("age-airflow:0.1.0", "age-worker:0.1.0-cpu", "age-test-postgres", "age
 GPU_TASKS = {name for name, stage in PIPELINE.items() if stage.gpu}
 FIRST_TASK_SECONDS = 120
 METADATA = "169.254.169.254"
-NOT_WORSE = {"gate.policy": "not_worse", "gate.tolerance_years": 10}
+NOT_WORSE = {"gate.policy": "not_worse", "gate.tolerance_years": 10, "gate.max_drift": 10}
 FORM = {"settings": QUICK, "again": True}
 
 
@@ -62,7 +62,10 @@ def gateway() -> str:
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a team puts into AGE_DATA: labels and images that all may read, and new images to score."""
     folder = tmp_path_factory.mktemp("data") / "faces"
-    sample = draw_sample(folder, 150, seed=3)
+    sample = draw_sample(folder, 180, seed=3)
+    rows = sample.labels.read_text().splitlines(keepends=True)
+    (folder / "all.csv").write_text("".join(rows))
+    sample.labels.write_text("".join(rows[:121]))
     (folder / "new").mkdir()
     for image in sorted(sample.images.iterdir())[:5]:
         shutil.copy(image, folder / "new")
@@ -80,11 +83,12 @@ def stack(gateway: str, faces: Path, tmp_path_factory: pytest.TempPathFactory) -
         "AGE_DATA": str(faces),
         "AGE_RECIPE": "demo",
         "AGE_SCHEDULE": "none",
+        "AGE_SETTLE_SECONDS": "86400",  # new labels start no run while a test restarts services
         "AGE_SCORE_IMAGES": str(faces / "new"),
         "AGE_SCORE_OUT": "s3://age/scores/ages.csv",
         "AWS_ACCESS_KEY_ID": "age:age",  # Swift's form
         "BASE": os.environ.get("BASE", "unused"),
-        "UI_PORT": str(free_ports(1)[0]),
+        "AGE_PORT": str(free_ports(1)[0]),
         "PUBLISH": gateway,
     }
     env.pop("COMPOSE_FILE")
@@ -171,7 +175,7 @@ def test_a_second_machine_joins_with_three_variables(stack: Stack, tmp_path: Pat
     """Its worker takes the training when the first machine's GPU worker is away."""
     env = {"STACK_HOST": stack.host, "JWT_SECRET": stack.env["JWT_SECRET"], "S3_SECRET_KEY": stack.env["S3_SECRET_KEY"]}
     env |= {"AWS_ACCESS_KEY_ID": "age:age", "AGE_DATA": stack.env["AGE_DATA"], "AGE_RECIPE": "demo"}
-    env |= {"UI_PORT": stack.env["UI_PORT"]}
+    env |= {"AGE_PORT": stack.env["AGE_PORT"]}
     other = Stack("agesecond", env, tmp_path, stack.host)
     files = ("docker/worker.yaml", "docker/cpu.yaml")
     docker("stop", "--time", "5", stack.container("gpu-worker"))
