@@ -123,8 +123,8 @@ class Stack:
             tasks = self.tasks(dag, run)
             if task in tasks and tasks[task]["state"] in states:
                 return True
-            states = {name: each["state"] for name, each in tasks.items()}
-            assert self.state(dag, run) not in ENDED, f"{states}\n{self.log(dag, run, 'gate')[-1500:]}"
+            now = {name: each["state"] for name, each in tasks.items()}
+            assert self.state(dag, run) not in ENDED, f"{now}\n{self.log(dag, run, 'gate')[-1500:]}"
             return False
 
         wait_for(reached, seconds)
