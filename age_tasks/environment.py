@@ -80,6 +80,7 @@ Address = Annotated[str, AfterValidator(_address)]  # without a user and passwor
 JsonObject = Annotated[dict[str, object], BeforeValidator(_json_object)]
 Folder = Annotated[Path, BeforeValidator(_folder)]
 Number = Annotated[float, BeforeValidator(_plain_number)]
+WholeNumber = Annotated[int, BeforeValidator(_plain_number)]
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _NAME = r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$|^$"
@@ -427,7 +428,7 @@ class InterfaceVariables(Variables):
 
     read_by = "`age-tasks up`"
 
-    port: int | None = _variable(
+    port: WholeNumber | None = _variable(
         None,
         "the port of Airflow's UI; AIRFLOW__API__PORT does the same",
         "a port from 1 to 65535",

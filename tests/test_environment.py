@@ -14,6 +14,7 @@ from age_tasks import resources
 from age_tasks.environment import (
     GROUPS,
     PROJECT,
+    InterfaceVariables,
     Locations,
     MLflowVariables,
     NoticeVariables,
@@ -67,6 +68,7 @@ def test_every_usual_spelling_of_false_counts(text: str):
         (NoticeVariables, {"AGE_NOTIFY_EMAIL": "ann"}, "AGE_NOTIFY_EMAIL='ann' is invalid: expected an e-mail address"),
         (NoticeVariables, {"AGE_DEADLINE_HOURS": "12"}, "set AGE_NOTIFY_EMAIL too"),
         (RuntimeVariables, {"AGE_CPUS": "1_0"}, "AGE_CPUS='1_0' is invalid: expected a number of cores above 0"),
+        (InterfaceVariables, {"AGE_PORT": "1_0"}, "AGE_PORT='1_0' is invalid: expected a port from 1 to 65535"),
         (RuntimeVariables, {"AGE_CPUS": "x" * 100_000}, "xxx' is invalid: expected a number of cores above 0"),
         (RuntimeVariables, {"AGE_MEMORY": "1٣g"}, "expected a size such as 16g"),
         (RuntimeVariables, {"AGE_GPUS": "٣"}, "expected a number of GPUs or 'all'"),

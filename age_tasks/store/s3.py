@@ -211,11 +211,14 @@ class S3Store:
             for _ in range(2):
                 found = client.get_object(Bucket=self._bucket, Key=self._key(key))
                 digest, md5 = _copy_body(found["Body"], sink), _md5(found)
+                status = found["ResponseMetadata"]["HTTPStatusCode"]
+                if md5 is None and status != 200:
+                    raise NotS3Error(f"the answer to a GET has the status {status}")
                 if digest == md5 or (md5 is None and digest in seen):
                     return
-                seen.add(digest)
                 if md5 is not None:
                     break
+                seen.add(digest)  # a read that its ETag contradicts confirms no other
             raise CorruptedError
 
         self._ask("GET", key, read)

@@ -106,6 +106,8 @@ def check_table(
     """A table that is written as the CSV module writes it: each cell arrives, or the file is refused."""
     with tally.attempt("labels_bytes"):
         out = io.StringIO()
+        if line_end == "\r" and any("\n" in cell for row in rows for cell in row):
+            quoting = csv.QUOTE_ALL  # of the characters that end a line, the writer quotes only its own
         writer = csv.writer(out, delimiter=separator, quoting=quoting, lineterminator=line_end)
         writer.writerows([("file_name", "real_age", "note"), *rows])
         data = out.getvalue().encode(encoding, "surrogatepass")

@@ -161,6 +161,7 @@ def check_sequence(rng: random.Random, server: AnsweringServer, store: Store, ta
         missing = any(each and (each.status in {404, 410} or b"NoSuchKey" in each.body) for each in given)
         if operation == "GET":
             assert result == (CONTENT if last is None else last.body), context
+            assert last is None or last.status != 204, context  # it has no content
         if operation == "PUT":
             assert last is not None or server.objects["store/a"] == CONTENT, context
         if operation == "HEAD":

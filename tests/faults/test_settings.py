@@ -125,6 +125,9 @@ def check_json(pairs: list[tuple[str, Any]], tail: str, tally: Tally) -> None:
                     assert as_text_says(real, value, default) or (isinstance(default, str) and real == value)
                 elif isinstance(default, bool):
                     assert real == value
+                elif isinstance(default, list):
+                    assert not any(isinstance(each, bool) for each in value)
+                    assert real == [float(each) for each in value]
                 else:
                     assert not isinstance(value, bool)
                     assert real == value

@@ -162,6 +162,16 @@ def test_what_can_pass_says_later(server: AnsweringServer, status: int, body: by
     assert len(server.asked) == ATTEMPTS
 
 
+def test_a_read_that_its_etag_contradicts_confirms_no_other(server: AnsweringServer):
+    """Seen: an answer cut to nothing, and one without content, were taken for an empty object."""
+    etag = {"ETag": '"9a0364b9e99bb480dd25e1f0284c8555"'}
+    answers = [Answer(200, etag, b""), Answer(200, {}, b""), Answer(200, etag, b"content")]
+    server.plan = lambda request: answers[min(len(server.asked), 3) - 1]
+    assert open_store("s3://age/store").get("a") == b"content"
+    server.plan = lambda request: Answer(204)
+    assert "the answer to a GET has the status 204: this is not an answer of S3" in refused("GET")
+
+
 @pytest.mark.parametrize("operation", ["PUT", "GET"])
 def test_a_store_without_the_newer_checksums_works(server: AnsweringServer, operation: str):
     def plan(request):
