@@ -482,24 +482,24 @@ def describe_environment() -> list[Variable]:
     return [*found.values(), data]
 
 
-# Of the S3 client, for a store or images on S3.
-AWS_VARIABLES = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_DEFAULT_REGION",
-    "AWS_ENDPOINT_URL",
-)
+# Of the S3 client, for a store or images on S3: keys, and where the store is.
+AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+AWS_PLACE = ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
 
 
-def inherited_variables() -> list[str]:
+def inherited_variables(*, secrets: bool = True) -> list[str]:
     """What a stage, a DAG or a page needs of the environment of its deployment, wherever it is run.
 
     Not among them: what Airflow's tasks set for each stage, and the folder of the host that `AGE_DATA` names.
+
+    Args:
+        secrets: with keys, passwords and tokens.
     """
     set_by_tasks = {StageVariables.variable(field) for field in StageVariables.model_fields} - {"AGE_RECIPE"}
-    names = [variable.name for variable in describe_environment() if variable.name not in {*set_by_tasks, "AGE_DATA"}]
-    return [*names, *AWS_VARIABLES]
+    hidden = {group.variable(field) for group in GROUPS for field, info in group.model_fields.items() if not info.repr}
+    left_out = {*set_by_tasks, "AGE_DATA", *(() if secrets else hidden)}
+    names = [variable.name for variable in describe_environment() if variable.name not in left_out]
+    return [*names, *(AWS_KEYS if secrets else ()), *AWS_PLACE]
 
 
 def environment_problems(env: Mapping[str, str] | None = None) -> list[str]:

@@ -9,7 +9,7 @@ import yaml
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from kubernetes.client import ApiClient
 
-from age_tasks.environment import Locations, MLflowVariables, RuntimeVariables, WorkflowVariables, working_folder
+from age_tasks.environment import RuntimeVariables, inherited_variables, working_folder
 from age_tasks.errors import SettingsError
 from age_tasks.pipeline import PIPELINE
 
@@ -20,8 +20,6 @@ LIGHT = frozenset(name for name, stage in PIPELINE.items() if not stage.tensorfl
 HEAVY_MEMORY = "4g"
 TEMPLATE = RuntimeVariables.variable("kubernetes_pod_template")
 GPU = "nvidia.com/gpu"
-# What the S3 client reads that is no key. Keys come from the Secret.
-AWS_VARIABLES = ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
 
 
 def stage_pod(stage: str, variables: RuntimeVariables, gpu: bool) -> dict[str, Any]:
@@ -61,9 +59,8 @@ def stage_env(pod: Mapping[str, Any], variables: RuntimeVariables) -> dict[str, 
         variables: with the address of the store.
     """
     of_template = {entry["name"] for entry in _container(pod).get("env", [])}
-    groups = (Locations, WorkflowVariables, MLflowVariables)
-    ours = [group.variable(name) for group in groups for name, field in group.model_fields.items() if field.repr]
-    found = {name: os.environ[name].strip() for name in (*ours, *AWS_VARIABLES) if os.environ.get(name, "").strip()}
+    names = inherited_variables(secrets=False)
+    found = {name: value for name in names if (value := os.environ.get(name, "").strip())}
     found |= {"AGE_STORE": variables.store, "AGE_CACHE": CACHE}
     found |= {"KERAS_HOME": f"{CACHE}/keras", "MPLCONFIGDIR": f"{CACHE}/matplotlib"}
     return {name: value for name, value in found.items() if name not in of_template}
