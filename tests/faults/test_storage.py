@@ -77,8 +77,8 @@ def test_a_transient_fault_is_survived_by_a_retry(proxy: FaultyProxy, kind: str,
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        ("internal error", r"failed or was too busy in 6 attempts \(InternalError\).*run it again later"),
-        ("slow down", r"failed or was too busy in 6 attempts \(SlowDown\).*run it again later"),
+        ("internal error", rf"failed or was too busy in {ATTEMPTS} attempts \(InternalError\).*run it again later"),
+        ("slow down", rf"failed or was too busy in {ATTEMPTS} attempts \(SlowDown\).*run it again later"),
         ("request reset", "check AWS_ENDPOINT_URL, the bucket name and the network"),
         pytest.param("stall", "[Tt]imeout.*check AWS_ENDPOINT_URL", marks=pytest.mark.faults),
         ("credentials expired", r"credentials have expired.*\(ExpiredToken\).*get new ones"),
@@ -99,8 +99,8 @@ def test_a_permanent_fault_is_reported_after_all_attempts(proxy: FaultyProxy, ki
 @pytest.mark.parametrize(
     ("kind", "method", "says"),
     [
-        ("answer changed", "GET", "corrupted in transit in 6 reads"),
-        ("request changed", "PUT", "corrupted in transit in 6 attempts"),
+        ("answer changed", "GET", f"corrupted in transit in {ATTEMPTS} reads"),
+        ("request changed", "PUT", f"corrupted in transit in {ATTEMPTS} attempts"),
         ("answer reset", "GET", "check AWS_ENDPOINT_URL, the bucket name and the network"),
         pytest.param("answer stalls", "GET", "[Tt]imed? ?out", marks=pytest.mark.faults),
     ],

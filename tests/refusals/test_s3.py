@@ -9,6 +9,7 @@ import pytest
 
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
+from age_tasks.store.s3 import ATTEMPTS
 from tests.refusals.conftest import Walk
 from tests.support.answering_server import (
     HTML,
@@ -23,6 +24,7 @@ from tests.support.ports import free_ports
 from tests.support.refusals import walks
 
 MODULE = "store/s3_errors.py"
+TRIES = f"in {ATTEMPTS} attempts"
 OPERATIONS: dict[str, Callable[[Store], object]] = {
     "PUT": lambda store: store.put("a", b"content"),
     "GET": lambda store: store.get("a"),
@@ -60,7 +62,7 @@ def code(part: str, status: int, name: str, *says: str, message: str = "") -> ob
     [
         code("_refusals: access denied{}; {}", 403, "AccessDenied", "check the AWS keys and their permissions"),
         code("have expired or are no longer valid", 400, "ExpiredToken", "get new ones and set them"),
-        code("_refusals: the server failed or was too busy", 503, "SlowDown", "in 6 attempts", "run it again later"),
+        code("_refusals: the server failed or was too busy", 503, "SlowDown", TRIES, "run it again later"),
         code("_refusals: the data was corrupted", 400, "BadDigest", "corrupted in transit", "check the network"),
         code("a quota of the bucket or account", 403, "QuotaExceeded", "raise the quota", "prune --delete"),
         code("the server has no space left", 507, "XMinioStorageFull", "prune --delete, or enlarge"),
@@ -95,8 +97,8 @@ def code(part: str, status: int, name: str, *says: str, message: str = "") -> ob
         answers("the server redirects, and does not say", "PUT", Answer(303), "check AWS_ENDPOINT_URL"),
         answers("_redirect: {}{}; {}", "PUT", Answer(302, {"Location": "/login"}), "/login", "set AWS_ENDPOINT_URL"),
         answers("this is not an answer of S3", "GET", Answer(200, HTML, b"<html>"), "a web page", "AWS_ENDPOINT_URL"),
-        answers("check the network and any proxy", "GET", Answer(200, {"ETag": f'"{"0" * 32}"'}, b"x"), "in 6 reads",
-                "upload the object again"),
+        answers("check the network and any proxy", "GET", Answer(200, {"ETag": f'"{"0" * 32}"'}, b"x"),
+                f"in {ATTEMPTS} reads", "upload the object again"),
     ],
 )  # fmt: skip
 def test_an_answer_that_was_cleared_up(
@@ -198,7 +200,7 @@ def test_a_region(refused: Walk, server: AnsweringServer, monkeypatch: pytest.Mo
                      ["proxy", "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"],
                      marks=walks(MODULE, "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or")),
         pytest.param({"AWS_ENDPOINT_URL": "http://127.0.0.1:{closed}"},
-                     ["in 6 attempts", "check AWS_ENDPOINT_URL, the bucket name and the network"],
+                     [TRIES, "check AWS_ENDPOINT_URL, the bucket name and the network"],
                      marks=walks(MODULE, "_connection: {} (in {} attempts){}; {}")),
         pytest.param({"AWS_ENDPOINT_URL": "https://127.0.0.1:{here}"},
                      ["does not speak TLS", "write http:// in AWS_ENDPOINT_URL"],
@@ -250,7 +252,7 @@ def test_a_server_that_hangs_up_on_tls(refused: Walk, server: AnsweringServer, m
         threading.Thread(target=hang_up, daemon=True).start()
         with monkeypatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL", f"https://127.0.0.1:{silent.getsockname()[1]}")
-            again = refused(operation("PUT"), "in 6 attempts", "check AWS_ENDPOINT_URL")
+            again = refused(operation("PUT"), TRIES, "check AWS_ENDPOINT_URL")
         silent.shutdown(socket.SHUT_RDWR)
     again()
 
