@@ -1,6 +1,5 @@
 """docker-compose.yaml and the Dockerfiles, checked by reading them; nothing is started."""
 
-import importlib.util
 import json
 import os
 import re
@@ -14,6 +13,7 @@ import yaml
 
 from age_tasks import __version__
 from age_tasks.environment import PROJECT, inherited_variables
+from tests.support.compose_env import make_env
 
 COMPOSE, WORKER = PROJECT / "docker-compose.yaml", PROJECT / "docker" / "worker.yaml"
 TEXT = COMPOSE.read_text()
@@ -24,10 +24,6 @@ SERVICES = {name: WORKERS.get(name, {}) | service for name, service in STARTED.i
 ONE_SHOT = {"airflow-init"}
 UNUSED = {"sqlite:////tmp/unused.db"}  # workers have no database
 DOCKERFILES = sorted((PROJECT / "docker").glob("*.Dockerfile"))
-
-_spec = importlib.util.spec_from_file_location("make_env", PROJECT / "docker" / "make_env.py")
-make_env = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(make_env)
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES.keys() - ONE_SHOT))

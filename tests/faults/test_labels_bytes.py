@@ -19,13 +19,9 @@ from age_tasks.errors import LabelsError
 from tests.faults.generated import attempts, generated, outcome, texts
 from tests.faults.mutated_bytes import mutated
 from tests.faults.tally import Tally
+from tests.faults.tokens import TOKENS
 
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-TOKENS = [token.encode() for token in (",", '"', "\r", "\n", "\r\n", "\0", "\ufeff", "nan", "1e5", "1_0", "٣",
-    "\x1a", "\\", "..", "./", "/", ";", "\t", "|", "0x10", "-", "inf", "+", "=", "9" * 400, "\u2028", "\x85",
-    "\u200b", "34,5", "34.5", "30.0", " ", '""', 'sep=;\n', "sep=,\n", "file_name", "real_age", ", ",
-    "\ufeff\ufeff", "#", "\x0c", "\xa0", "é", )] + [b"\xff\xfe", b"\xfe\xff", b"\xe9", b"PK\x03\x04", b"PAR1",
-    b"\x1f\x8b"]  # fmt: skip
 
 
 def good_files() -> list[bytes]:

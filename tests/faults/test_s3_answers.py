@@ -13,7 +13,8 @@ from age_tasks.store.s3 import ATTEMPTS
 from tests.faults.generated import attempts, check_message
 from tests.faults.mutated_bytes import mutated
 from tests.faults.tally import Tally
-from tests.store.test_s3_errors import (
+from tests.support.answering_server import HTML, XML, Answer, AnsweringServer, Request, s3_error
+from tests.support.s3_answers import (
     BODIES,
     KEY_ID,
     OPERATIONS,
@@ -24,7 +25,6 @@ from tests.store.test_s3_errors import (
     one_line,
     server,
 )
-from tests.support.answering_server import HTML, XML, Answer, AnsweringServer, Request, s3_error
 
 __all__ = ["server"]
 CODES = [

@@ -25,8 +25,8 @@ from age_tasks.store.files import FileStore
 from tests.faults.generated import SECRET, attempts, generated, outcome, texts
 from tests.faults.mutated_bytes import mutated
 from tests.faults.tally import Tally
+from tests.faults.written import WRITTEN
 
-WRITTEN = Path(__file__).parents[1] / "runs" / "written_by_0_1_0"
 TOKENS = [token.encode("utf-8", "surrogatepass") for token in ("null", "true", "1", "-1", "1e999", "NaN",
     "Infinity", '""', "[]", "{}", "[", "{", "]", "}", ",", ":", '"', "\\", "\\u0000", '"\\ud800"', "\n", "\0",
     "9" * 5000, '"schema_version": 99,', '"run": 3,', '"config": [],', '"../x"', "\ufeff", "[" * 500,

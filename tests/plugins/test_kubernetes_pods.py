@@ -6,16 +6,13 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-from age_retraining_plugin.runtimes.kubernetes import KubernetesStage
 from age_retraining_plugin.runtimes.kubernetes_pod import LIGHT
-from kubernetes.client import ApiClient
 
-from age_tasks.environment import RuntimeVariables
 from age_tasks.errors import SettingsError
 from age_tasks.pipeline import PIPELINE
 from tests.support.pod_security import RULES, Pod, violations
+from tests.support.pods import MINIMAL, pod_of
 
-MINIMAL = {"AGE_RUNTIME": "kubernetes", "AGE_STORE": "s3://age/store"}
 MAXIMAL = MINIMAL | {
     "AGE_LABELS": "s3://age/faces/labels.csv",
     "AGE_IMAGES": "s3://age/faces/images",
@@ -68,14 +65,6 @@ def template(tmp_path: Path) -> dict[str, str]:
     """All settings, and a template with what clusters want."""
     (tmp_path / "pod.yaml").write_text(TEMPLATE)
     return MAXIMAL | {"AGE_KUBERNETES_POD_TEMPLATE": str(tmp_path / "pod.yaml")}
-
-
-def pod_of(stage: str, env: dict[str, str]) -> Pod:
-    """The pod as it is sent to the API."""
-    variables, gpu = RuntimeVariables.from_env(env), PIPELINE[stage].gpu
-    task = KubernetesStage(stage=stage, task_id=stage, env={"AGE_RUN": "x"}, variables=variables, gpu=gpu)
-    pod: Pod = ApiClient().sanitize_for_serialization(task.build_pod_request_obj(dry_run=True))
-    return pod
 
 
 def container(pod: Pod) -> dict[str, Any]:

@@ -8,29 +8,15 @@ import pytest
 from age_retraining_plugin.runtimes.docker import DockerStage, unique_name
 from age_retraining_plugin.runtimes.kubernetes import KubernetesStage
 from age_retraining_plugin.runtimes.outcome import NON_RETRYABLE_EXIT_CODES, SKIP_EXIT_CODES, CommandFailedError
-from age_retraining_plugin.runtimes.process import CommandOperator
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from kubernetes.client import models as k8s
 
 from age_tasks.environment import RuntimeVariables
+from tests.support.outcomes import Context, shell
 
 MISLEADING = "labels.csv:3: the row says: exit code 75. Skipping."
 EXPECTED = [(65, AirflowFailException), (75, AirflowSkipException), (74, CommandFailedError), (1, CommandFailedError)]
-
-
-class Context(dict[str, Any]):
-    """The context of a task whose XComs are kept."""
-
-    def __init__(self) -> None:
-        self.pushed: dict[str, Any] = {}
-        super().__init__(ti=SimpleNamespace(xcom_push=lambda key, value: self.pushed.update({key: value})))
-
-
-def shell(monkeypatch: pytest.MonkeyPatch, script: str, **options: Any) -> CommandOperator:
-    """A command that is a shell script instead."""
-    monkeypatch.setattr(CommandOperator, "command_line", script)
-    return CommandOperator(task_id="snapshot", command="snapshot", **options)
 
 
 class Engine:

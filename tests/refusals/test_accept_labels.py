@@ -7,10 +7,10 @@ import pytest
 from age_tasks.stages.accept_labels import accept_labels
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
-from tests.refusals.conftest import Walk
 from tests.support.label_runs import LABELS, frozen_labels, refused_labels
 from tests.support.records import put_record
 from tests.support.refusals import walks
+from tests.support.walks import Walk
 
 STAGE, TEXTS = "stages/accept_labels.py", "registry/labels_acceptance.py"
 WHY = "from now on adults only"

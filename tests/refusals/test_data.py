@@ -26,9 +26,9 @@ from age_tasks.data.labels_file import fetch_labels
 from age_tasks.data.probes import probe_images
 from age_tasks.data.splits import split_labels
 from age_tasks.store.files import FileStore
-from tests.data.formats.test_brightness import png_of_16_bits
-from tests.refusals.conftest import Walk, command
+from tests.support.deep_images import png_of_16_bits
 from tests.support.refusals import walks
+from tests.support.walks import Walk, command
 
 GOOD = b"file_name,real_age\na.jpg,34\n"
 TABLES = "data/tables.py"

@@ -10,8 +10,8 @@ import pytest
 
 from age_tasks.data import expectations
 from age_tasks.data.expectations import EXPECTATIONS, Expectations, age_bounds
-from tests.refusals.conftest import Walk
 from tests.support.refusals import walks
+from tests.support.walks import Walk
 
 MODULE = "data/expectations.py"
 CURE = "correct it, or restore it from the release"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from age_tasks.errors import AgeTasksError
-from tests.refusals.conftest import Walk
 from tests.support.refusals import walks
+from tests.support.walks import Walk
 
 PODS, CONF = "runtimes/kubernetes_pod.py", "trigger_conf.py"
 
@@ -102,7 +102,7 @@ def test_a_schedule_that_never_comes(refused: Walk):
     ],
 )  # fmt: skip
 def test_a_template_of_a_pod(refused: Walk, tmp_path: Path, text: str | None, says: str):
-    from tests.plugins.test_kubernetes_pods import MINIMAL, pod_of
+    from tests.support.pods import MINIMAL, pod_of
 
     file = tmp_path / "pod.yaml"
     if text is not None:
@@ -125,7 +125,7 @@ def test_a_template_of_a_pod(refused: Walk, tmp_path: Path, text: str | None, sa
     ],
 )  # fmt: skip
 def test_a_conf_that_is_corrected(refused: Walk, wrong: dict[str, Any], says: str, right: dict[str, Any]):
-    from tests.plugins.test_trigger_conf import applied
+    from tests.support.trigger_conf import applied
 
     again = refused(of_airflow(lambda: applied(wrong)), "conf: ", says)
     again(lambda: applied(right))
@@ -135,7 +135,7 @@ def test_a_conf_that_is_corrected(refused: Walk, wrong: dict[str, Any], says: st
 def test_a_conf_that_airflow_does_not_apply(refused: Walk):
     from age_retraining_plugin.trigger_conf import refuse_unknown
 
-    from tests.plugins.test_trigger_conf import context
+    from tests.support.trigger_conf import context
 
     conf = {"finetune.epochs": 3}
     plain = context(None)["params"]
@@ -154,7 +154,7 @@ def test_a_conf_that_airflow_does_not_apply(refused: Walk):
     ],
 )  # fmt: skip
 def test_the_message_of_a_stage_reaches_airflow(refused: Walk, monkeypatch: pytest.MonkeyPatch, script: str, says: str):
-    from tests.plugins.test_outcome import Context, shell
+    from tests.support.outcomes import Context, shell
 
     again = refused(of_airflow(lambda: shell(monkeypatch, script).execute(Context())), says, lines=3)
     again(lambda: shell(monkeypatch, 'echo \'{"run": "x"}\'').execute(Context()))

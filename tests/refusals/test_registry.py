@@ -30,10 +30,10 @@ from age_tasks.stages.publish import promote_candidate
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
-from tests.refusals.conftest import Walk, command
 from tests.support.answering_server import HTML, Answer, AnsweringServer, answering_server
 from tests.support.builders import FACTS, candidate, promoted, publish
 from tests.support.refusals import walks
+from tests.support.walks import Walk, command
 
 MODULE = "registry/promotions.py"
 

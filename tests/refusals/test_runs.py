@@ -26,9 +26,9 @@ from age_tasks.store import open_store
 from age_tasks.store.base import Store
 from age_tasks.store.disk import require_room
 from age_tasks.store.files import FileStore
-from tests.refusals.conftest import Walk, command
 from tests.support.records import put_record
 from tests.support.refusals import walks
+from tests.support.walks import Walk, command
 
 RUN = "runs/run.py"
 

@@ -10,7 +10,6 @@ import pytest
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
 from age_tasks.store.s3 import ATTEMPTS
-from tests.refusals.conftest import Walk
 from tests.support.answering_server import (
     HTML,
     KEY_ID,
@@ -22,6 +21,7 @@ from tests.support.answering_server import (
 )
 from tests.support.ports import free_ports
 from tests.support.refusals import walks
+from tests.support.walks import Walk
 
 MODULE = "store/s3_errors.py"
 TRIES = f"in {ATTEMPTS} attempts"

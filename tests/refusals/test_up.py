@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from age_tasks.cli import airflow, airflow_server
-from tests.refusals.conftest import Walk, command
 from tests.support.ports import free_ports
 from tests.support.refusals import walks
+from tests.support.walks import Walk, command
 
 ROOM, SERVER = "cli/airflow.py", "cli/airflow_server.py"
 UP = command("up")

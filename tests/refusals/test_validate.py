@@ -10,9 +10,9 @@ from age_tasks.data.expectations import EXPECTATIONS
 from age_tasks.demo.synthetic_faces import draw_sample
 from age_tasks.environment import Locations
 from age_tasks.runs.run import open_run
-from tests.refusals.conftest import Walk, command
 from tests.support.refusals import walks
 from tests.support.stages import table
+from tests.support.walks import Walk, command
 
 FEW = ("--set", "validate.min_rows=20")
 SUITE = json.loads((EXPECTATIONS / "suites" / "rows.json").read_text())["expectations"]
