@@ -62,9 +62,8 @@ def _folder(text: object) -> object:
     try:
         if "://" in text and not text.lower().startswith("file://"):
             raise SettingsError(f"{text!r} is no folder of this machine; write its path")
-        return (
-            local_path(text) if text.lower().startswith("file://") else local_path(f"./{text}" if ":" in text else text)
-        )
+        # A folder may be called `a:b`, which looks like an address.
+        return local_path(text if text.lower().startswith("file://") or text[0] in "/~" else f"./{text}")
     except SettingsError as error:
         raise ValueError(str(error)) from None
 

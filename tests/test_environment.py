@@ -97,6 +97,8 @@ def test_an_invalid_value_is_refused_by_name_with_what_is_valid(
 def test_the_cache_may_be_an_address():
     assert Locations.from_env({"AGE_CACHE": "file:///tmp/a%20b"}).cache == Path("/tmp/a b")
     assert Locations.from_env({"AGE_CACHE": "a:b"}).cache == Path.cwd() / "a:b"
+    assert Locations.from_env({"AGE_CACHE": "/a:b"}).cache == Path("/a:b")
+    assert Locations.from_env({"AGE_CACHE": "~/a:b"}).cache == Path.home() / "a:b"
 
 
 def test_every_problem_has_its_line():
