@@ -63,7 +63,7 @@ def _folder(text: object) -> object:
         if "://" in text and not text.lower().startswith("file://"):
             raise SettingsError(f"{text!r} is no folder of this machine; write its path")
         # A folder may be called `a:b`, which looks like an address.
-        return local_path(text if text.lower().startswith("file://") or text[0] in "/~" else f"./{text}")
+        return local_path(text if text.lower().startswith("file://") or text.startswith(("/", "~")) else f"./{text}")
     except SettingsError as error:
         raise ValueError(str(error)) from None
 
