@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from itertools import islice
+from itertools import dropwhile, islice
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -19,6 +19,7 @@ from age_tasks.store import open_store
 from age_tasks.store.addresses import local_path
 from age_tasks.store.base import Entry, Store, file_sha256
 
+BLANKS = " \t\r\n"  # around a file name; other blanks may belong to it
 READERS = 8  # threads that read files
 _LISTED_FILES = 200_000  # that are compared with a name that no file has
 # Controls, line and paragraph separators, what turns the direction of text, a byte-order mark, half a character.
@@ -211,16 +212,22 @@ class ImageFolder:
 
 
 def normal_name(name: str) -> str:
-    """A file name without `./`, doubled slashes and a slash at the end, so that each file has one name.
+    """A file name without blanks around it, `./`, doubled slashes and a slash at the end, so each file has one name.
 
     Addresses stay as they are.
     """
+    name = name.strip(BLANKS)
     if "//" not in name and "./" not in name and not name.endswith(("/", "/.")):
         return name
     if _ADDRESS.match(name):
         return name
-    parts = "/".join(part for part in name.split("/") if part not in {"", "."})
-    return f"/{parts}" if name.startswith("/") else parts or "."
+    parts = [part for part in name.split("/") if part not in {"", "."}]
+    while parts and parts[-1].strip(BLANKS) in {"", "."}:
+        parts.pop()
+    if name.startswith("/"):
+        return "/" + "/".join(parts).rstrip(BLANKS)
+    parts = list(dropwhile(lambda part: part.strip(BLANKS) in {"", "."}, parts))
+    return "/".join(parts).strip(BLANKS) or "."
 
 
 def same_file(first: str, second: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from age_tasks.data.image_folder import normal_name
+from age_tasks.data.image_folder import BLANKS, normal_name
 from age_tasks.data.tables import Table, read_table
 
 COLUMNS = ("file_name", "real_age")
@@ -16,7 +16,6 @@ COLUMNS = ("file_name", "real_age")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,(?P<decimals>\d+)", re.ASCII)
 _LINE_END = re.compile(r"\r\n|\r|\n")
-_BLANKS = " \t\r\n"  # around a file name; other blanks may belong to it
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Labels:
             data: the file's bytes.
             names: the file name of each row, as the images folder writes it.
         """
-        as_written = [text.strip(_BLANKS) for text in self.table.column("file_name")]
+        as_written = [text.strip(BLANKS) for text in self.table.column("file_name")]
         return data if self.table.plain and names == as_written else self._as_csv(names)
 
     def _as_csv(self, names: list[str]) -> bytes:
@@ -80,7 +79,7 @@ def parse_labels(data: bytes, name: str) -> Labels:
 
 def file_names(table: Table) -> list[str]:
     """The column `file_name`, as `normal_name` gives it."""
-    return [normal_name(text.strip(_BLANKS)) for text in table.column("file_name")]
+    return [normal_name(text) for text in table.column("file_name")]
 
 
 def read_labels(data: bytes, name: str) -> pd.DataFrame:

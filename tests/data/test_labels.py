@@ -147,7 +147,7 @@ def test_a_plain_file_is_frozen_as_it_is_and_another_as_a_plain_one_with_every_r
     assert again.table.rows == [["a.jpg", "3,5", "two\nlines"], ["b.jpg", "4", "x, y"]]
 
 
-CELLS = st.text(st.characters(codec="utf-8") | st.sampled_from(',;\t"\r\n\ufeff\u200b =.|'), max_size=6)
+CELLS = st.text(st.characters(codec="utf-8") | st.sampled_from(',;\t"\r\n\ufeff\u200b =./|'), max_size=6)
 HEADERS = st.sampled_from(["file_name,real_age", "file_name;real_age", "sep=;\nfile_name;real_age", "file_name", "x"])
 ENCODINGS = st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
 
@@ -163,6 +163,7 @@ ENCODINGS = st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-3
 @example(b"sep=")
 @example("sep=;\n\n".encode("utf-16"))
 @example(b'file_name,real_age\n"a\n\n')
+@example(b"file_name,real_age\n./ a.jpg,3\n")
 @settings(max_examples=400, deadline=None)
 def test_any_bytes_are_read_or_refused_in_one_line(data: bytes):
     for columns in (("file_name", "real_age"), ("file_name",)):
