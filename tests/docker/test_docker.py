@@ -83,6 +83,27 @@ def test_running_out_of_memory_is_called_by_its_name(env: dict[str, str], left):
     assert "out of memory (AGE_MEMORY is 64m)" in said["text"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("AGE_TRAINER_IMAGE", "age-trainer:9.9.9", "has no image age-trainer:9.9.9 and can't pull it"),
+        ("AGE_TRAINER_IMAGE", "127.0.0.1:9/age-trainer:1", "has no image 127.0.0.1:9/age-trainer:1 and can't pull it"),
+        ("AGE_GPUS", "all", "gives no GPUs"),
+        ("AGE_DOCKER_NETWORK", "elsewhere", "network elsewhere not found"),
+    ],
+)
+def test_what_the_engine_refuses_names_the_variable(env: dict[str, str], left, name: str, value: str, says: str):
+    said = carried_out(env, "true", **{name: value})
+    assert says in said["text"]
+    assert name in said["text"]
+    assert "\n" not in said["text"]
+
+
+def test_an_engine_that_does_not_answer_is_named(env: dict[str, str]):
+    said = carried_out(env, "true", DOCKER_HOST="tcp://127.0.0.1:9")
+    assert "DOCKER_HOST" in said["text"]
+
+
 def test_a_container_goes_with_its_task(env: dict[str, str], left):
     assert "error" in carried_out(env, "sleep 600", STOP_AFTER="2")
 

@@ -19,7 +19,7 @@ from age_tasks.environment import RuntimeVariables
 def main(script: str) -> None:
     variables = RuntimeVariables.from_env()
     with DAG("age_retraining", schedule=None) as dag:
-        stage = DockerStage(stage="snapshot", task_id="snapshot", env={"SHOWN": "yes"}, gpu=False, variables=variables)
+        stage = DockerStage(stage="snapshot", task_id="snapshot", env={"SHOWN": "yes"}, gpu=True, variables=variables)
     stage.render_template_fields({"dag": dag, "run_id": "manual__2026-11-22T10:15:00+00:00"})
     stage.command = ["sh", "-c", script]
     stage.allow_nested_operators = True

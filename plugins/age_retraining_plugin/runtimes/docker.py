@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.docker.operators.docker import DockerOperator
+from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException
+from docker.api import APIClient
+from docker.errors import APIError, ImageNotFound
 from docker.types import DeviceRequest, Mount
 from docker.utils import parse_bytes
 from requests.exceptions import RequestException
@@ -63,6 +66,48 @@ class DockerStage(Outcome, DockerOperator):
         cache = CACHE if volume else locations.cache
         self.hidden_env = {"AGE_STORE": locations.store, "AGE_CACHE": str(cache)}
         self.hidden_env |= {"KERAS_HOME": str(cache / "keras"), "MPLCONFIGDIR": str(cache / "matplotlib")}
+
+    def execute(self, context: Context) -> Any:
+        """Run the stage in its container.
+
+        Raises:
+            AirflowException: the engine is away or refuses; says which variable may be wrong.
+        """
+        try:
+            return super().execute(context)
+        except APIError as error:
+            raise AirflowException(self._refusal(error)) from error
+
+    def _refusal(self, error: APIError) -> str:
+        """What the engine refused, and the way out."""
+        says = " ".join(str(error.explanation or error).split())
+        if isinstance(error, ImageNotFound) or "/images/" in error.response.url:
+            return (
+                f"the Docker engine has no image {self.image} and can't pull it ({says}); "
+                "set AGE_TRAINER_IMAGE to an image that it has or can pull, or build this one"
+            )
+        if self.device_requests and ("device driver" in says or "nvidia" in says):
+            return (
+                f"the Docker engine gives no GPUs ({says}); "
+                "install NVIDIA's Container Toolkit there, or set AGE_GPUS=0 to train on CPUs"
+            )
+        if self.network_mode and "network" in says:
+            return f"the Docker engine refuses AGE_DOCKER_NETWORK={self.network_mode}: {says}"
+        return f"the Docker engine refuses the container of {self.task_id}: {says}"
+
+    @property
+    def cli(self) -> APIClient:
+        """The engine's API.
+
+        Raises:
+            AirflowException: no engine answers.
+        """
+        try:
+            return super().cli
+        except AirflowException as error:
+            raise AirflowException(
+                f"no Docker engine answers at {self.docker_url}; start it, or set DOCKER_HOST"
+            ) from error
 
     def _run_image(self) -> Any:
         """Follow the container until it ends; the last line on its stdout is the summary."""
