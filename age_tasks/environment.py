@@ -494,11 +494,14 @@ def inherited_variables(*, secrets: bool = True) -> list[str]:
     Args:
         secrets: with keys, passwords and tokens.
     """
-    set_by_tasks = {StageVariables.variable(field) for field in StageVariables.model_fields} - {"AGE_RECIPE"}
-    hidden = {group.variable(field) for group in GROUPS for field, info in group.model_fields.items() if not info.repr}
-    left_out = {*set_by_tasks, "AGE_DATA", *(() if secrets else hidden)}
-    names = [variable.name for variable in describe_environment() if variable.name not in left_out]
-    return [*names, *(AWS_KEYS if secrets else ()), *AWS_PLACE]
+    own = {
+        group.variable(field): None
+        for group in GROUPS
+        if group is not StageVariables
+        for field, info in group.model_fields.items()
+        if secrets or info.repr
+    }
+    return [*own, *(AWS_KEYS if secrets else ()), *AWS_PLACE]
 
 
 def environment_problems(env: Mapping[str, str] | None = None) -> list[str]:

@@ -2,7 +2,7 @@
 
 import logging
 from json import dumps
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from age_tasks.cli.command import CACHE, MODELS, OUT, command
 from age_tasks.environment import Locations, MLflowVariables, WorkflowVariables
 from age_tasks.errors import LabelsError
 from age_tasks.store import open_store
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +40,8 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Predict the ages of images with the champion, each with an interval."""
         from age_tasks.reports import predictions
-        from age_tasks.serving import predict
-        from age_tasks.serving.found_images import find_images
 
-        locations = Locations.from_env()
-        found = find_images(images, locations.cache)
-        name, table = predict.predict(found, open_store(locations.store), locations.cache, version)
+        name, table = _predicted_ages(images, version)
         readable = table["problem"] == ""
         if out:
             predictions.write_table(table, out)
@@ -55,12 +54,9 @@ def register(app: typer.Typer) -> None:
     def score() -> int:
         """Predict the ages of the images in AGE_SCORE_IMAGES into AGE_SCORE_OUT; the task of `age_score_batch`."""
         from age_tasks.reports import predictions
-        from age_tasks.serving import predict
-        from age_tasks.serving.found_images import find_images
 
-        locations, scored = Locations.from_env(), WorkflowVariables.from_env().require_scoring()
-        images = find_images([scored.images], locations.cache)
-        name, table = predict.predict(images, open_store(locations.store), locations.cache)
+        scored = WorkflowVariables.from_env().require_scoring()
+        name, table = _predicted_ages([scored.images])
         predictions.write_table(table, scored.out)
         unreadable = int((table["problem"] != "").sum())
         if unreadable == len(table):
@@ -105,3 +101,13 @@ def register(app: typer.Typer) -> None:
             log_champion(entry.version)
         print(describe_champion(store))
         return 0
+
+
+def _predicted_ages(images: list[str], version: str | None = None) -> tuple[str, "pd.DataFrame"]:
+    """The version's name, and its predictions for images, folders and tables."""
+    from age_tasks.serving.found_images import find_images
+    from age_tasks.serving.predict import predict
+
+    locations = Locations.from_env()
+    found = find_images(images, locations.cache)
+    return predict(found, open_store(locations.store), locations.cache, version)

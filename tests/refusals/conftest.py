@@ -1,4 +1,4 @@
-"""How a refusal is walked: it is provoked, its message is checked, its way out is taken, and then it works."""
+"""Fixtures of the walks through refusals."""
 
 from collections.abc import Iterator
 from pathlib import Path
