@@ -6,6 +6,7 @@ The tests share one stack and follow one another, as the events of a deployment 
 import ipaddress
 import json
 import os
+import random
 import shutil
 import subprocess
 import time
@@ -153,16 +154,16 @@ def test_a_person_approves_and_a_rollback_follows(stack: Stack):
     stack.wait_for_runs(SCORING, 2, 300)
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_each_service_restarts_once_in_each_stage(stack: Stack, service: str):
-    """Eight runs; in each, every stage has another service restarted, so that each pair comes once."""
-    run = f"restarted-{service}"
-    first = SERVICES.index(service)
+@pytest.mark.parametrize("first", range(len(SERVICES) // 2))
+def test_each_service_restarts_once_in_each_stage(stack: Stack, first: int):
+    """Four runs; in each, every stage has two services restarted at a random moment, so that each pair comes once."""
+    run, moments = f"restarted-{first}", random.Random(first)
     stack.trigger(RETRAINING, FORM, run)
     for number, task in enumerate(PIPELINE):
         stack.wait_for_task(RETRAINING, run, task, {"running", "success"}, 600)
-        restarted = SERVICES[(first + number) % len(SERVICES)]
-        stack.restart(restarted, kill=number % 2 == 0)
+        time.sleep(moments.uniform(0, 4))
+        for other in (0, len(SERVICES) // 2):
+            stack.restart(SERVICES[(first + number + other) % len(SERVICES)], kill=number % 2 == 0)
     stack.wait_for_run(RETRAINING, run, 900)
 
 
