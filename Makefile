@@ -37,13 +37,16 @@ demo/faces/labels.csv: | $(INSTALLED)
 	@rm -rf demo/faces; mkdir -p demo
 	@$(RUN) sample --out demo/faces --count 600 --faults > demo/sample.log 2>&1 || { cat demo/sample.log; exit 1; }
 
+# The demo is the same whatever is exported for an Airflow of your own.
+DEMO := env $(foreach name,$(filter AGE_% AIRFLOW_%,$(.VARIABLES)),-u $(name)) AGE_LABELS=$(CURDIR)/demo/faces/labels.csv \
+  AGE_STORE=$(CURDIR)/demo/store AGE_CACHE=$(CURDIR)/demo/cache AGE_RECIPE=demo AIRFLOW_HOME=$(CURDIR)/demo/airflow
+
 demo: demo/faces/labels.csv ## Draw synthetic faces, retrain in Airflow, print the result
 	@echo "running the DAG age_retraining (a minute or two; full log: demo/airflow.log)"
-	@AGE_LABELS=$(CURDIR)/demo/faces/labels.csv AGE_STORE=$(CURDIR)/demo/store AGE_CACHE=$(CURDIR)/demo/cache AGE_RECIPE=demo \
-	  AIRFLOW_HOME=$(CURDIR)/demo/airflow $(RUN) airflow dags test age_retraining 2>&1 | tee demo/airflow.log \
+	@$(DEMO) $(RUN) airflow dags test age_retraining 2>&1 | tee demo/airflow.log \
 	  | grep --line-buffered -oE '== stage [a-z]+: .+ ==' \
 	  || { tail -n 40 demo/airflow.log; echo "the demo failed; see demo/airflow.log"; exit 1; }
-	@AGE_STORE=$(CURDIR)/demo/store $(RUN) summary
+	@$(DEMO) $(RUN) summary
 
 up: $(INSTALLED) ## Start Airflow and its UI
 	@$(RUN) up

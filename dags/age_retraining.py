@@ -1,6 +1,6 @@
 """The DAG `age_retraining`: from labelled images to a published, evaluated age model."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from age_retraining_plugin.approval import APPROVAL_ENV, approval_task
@@ -45,8 +45,8 @@ with DAG(
     "age_retraining",
     description="Validate labels, train, evaluate and publish an age model",
     doc_md=DOCUMENTATION,
+    # Without a start date, which would let the DAG make up for the last time of its schedule when it is turned on.
     schedule=labels_schedule(LABELS, VARIABLES.schedule),
-    start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     params=retraining_form(),

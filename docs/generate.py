@@ -40,6 +40,7 @@ OTHER_CODES = (
     (2, "the command line is invalid: an unknown command or option", "no: the task fails at once"),
     (130, "interrupted (Ctrl-C)", "yes"),
     (137, "killed: out of memory, or stopped by the system", "yes"),
+    (141, "the program that read the output has ended, as `head` does", "yes"),
     (143, "terminated by a signal, such as a timeout of the task", "yes"),
 )
 # Read by libraries that are used here, not by the project's own code.

@@ -98,13 +98,13 @@ def exec_airflow(arguments: Sequence[str]) -> int:
     Returns:
         The exit code, if the database can't be created; else it does not return.
     """
-    from age_tasks.cli.airflow_server import refuse_beside_a_scheduler, require_writable
+    from age_tasks.cli.airflow_server import only_one_from_now_on, require_writable
 
     env = environment()
     home = Path(env["AIRFLOW_HOME"])
     require_writable(home)
     if list(arguments[:2]) == ["dags", "test"] or arguments[:1] in (["standalone"], ["scheduler"]):
-        refuse_beside_a_scheduler(home, arguments[: 2 if arguments[0] == "dags" else 1])
+        only_one_from_now_on(home, arguments[: 2 if arguments[0] == "dags" else 1])
     if code := prepare(env):
         return code
     if list(arguments[:2]) == ["dags", "test"]:

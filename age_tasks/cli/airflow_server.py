@@ -93,33 +93,42 @@ def only_one(home: Path, address: str) -> Iterator[None]:
     Raises:
         AirflowError: another process has it, or processes of an earlier Airflow are still there.
     """
-    with _lock_file(home).open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AirflowError(_already_running(home)) from None
-        refuse_leftovers(home)
-        lock.truncate(0)
-        lock.write(json.dumps({"pid": os.getpid(), "address": address}))
-        lock.flush()
+    lock = _lock(home, {"pid": os.getpid(), "address": address})
+    try:
         yield
+    finally:
+        os.close(lock)
 
 
-def refuse_beside_a_scheduler(home: Path, command: Sequence[str]) -> None:
-    """Refuse a command that executes tasks, where a scheduler would execute the same ones.
+def only_one_from_now_on(home: Path, command: Sequence[str]) -> None:
+    """Hold the same lock for a command that executes tasks, until this process ends, whatever program it becomes.
+
+    Args:
+        command: the words after `airflow`, such as `dags test`.
 
     Raises:
-        AirflowError: an Airflow runs in this folder.
+        AirflowError: as `only_one`.
     """
-    text = " ".join(command)
-    cure = f"its scheduler would execute the same tasks; stop it, or give `airflow {text}` another AIRFLOW_HOME"
-    if _lock_file(home).exists():
-        with _lock_file(home).open() as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise AirflowError(f"{_already_running(home)}; {cure}") from None
-    refuse_leftovers(home)
+    text = f"airflow {' '.join(command)}"
+    cure = f"; both would execute the same tasks: stop it, or give `{text}` another AIRFLOW_HOME"
+    os.set_inheritable(_lock(home, {"pid": os.getpid(), "command": text}, cure), True)
+
+
+def _lock(home: Path, holder: Mapping[str, object], cure: str = "") -> int:
+    """Take the lock of a folder's Airflow, and write down who has it; the descriptor of the file, not to be lost."""
+    lock = os.open(_lock_file(home), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        refuse_leftovers(home)
+    except BlockingIOError:
+        os.close(lock)
+        raise AirflowError(f"{_already_running(home)}{cure}") from None
+    except AirflowError:
+        os.close(lock)
+        raise
+    os.truncate(lock, 0)
+    os.write(lock, json.dumps(holder).encode())
+    return lock
 
 
 def refuse_leftovers(home: Path) -> None:
@@ -355,8 +364,11 @@ def _lock_file(home: Path) -> Path:
 
 def _already_running(home: Path) -> str:
     try:
-        facts = json.loads(_lock_file(home).read_text())
-        pid, address = facts["pid"], facts["address"]
+        holder = json.loads(_lock_file(home).read_text())
+        pid = holder["pid"]
+        if "command" in holder:
+            return f"`{holder['command']}` runs in {home}; wait for its end, or end it: kill {pid}"
+        address = holder["address"]
     except (OSError, ValueError, KeyError):  # it starts at this moment
         return f"Airflow is started already with AIRFLOW_HOME={home}; Ctrl-C in its terminal stops it"
     return f"Airflow runs already in {home}, at {address}; Ctrl-C in its terminal stops it, or: kill {pid}"

@@ -1,6 +1,9 @@
 """How a command is registered: its place in the help, the disks it fills, its errors as one line and an exit code."""
 
 import functools
+import os
+import select
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +22,7 @@ from age_tasks.store.disk import full_disk_named
 STAGES, LABELS, MODELS = "Stages", "Labels", "Models"
 MAINTENANCE, AIRFLOW, SETTINGS = "Maintenance", "Airflow", "Settings"
 CACHE, OUT = "AGE_CACHE", "--out"
+NOBODY_READS = 128 + signal.SIGPIPE  # as of a program that the signal ends
 
 
 class GroupedHelp(TyperGroup):
@@ -78,15 +82,31 @@ def command(
             try:
                 with full_disk_named(_disks(fills, values)):
                     code = function(*args, **values)
+                    sys.stdout.flush()
             except AgeTasksError as error:
                 print(f"{title or name}: {error}", file=sys.stderr)
                 code = error.exit_code
+            except BrokenPipeError:
+                if not _nobody_reads():
+                    raise
+                code = NOBODY_READS
             raise typer.Exit(code)
 
         app.command(name, rich_help_panel=panel, **options)(guarded)
         return function
 
     return register
+
+
+def _nobody_reads() -> bool:
+    """Whether the program that read our output has ended, as `head` does; what is still to be printed is discarded."""
+    output = select.poll()
+    output.register(sys.stdout, 0)
+    if not any(event & select.POLLERR for _, event in output.poll(0)):
+        return False
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    return True
 
 
 def _disks(fills: Iterable[str], values: Mapping[str, object]) -> dict[str, Path]:

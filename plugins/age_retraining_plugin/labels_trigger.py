@@ -6,6 +6,7 @@ Airflow stores the class path and the arguments of the trigger: keep both.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -69,7 +70,8 @@ def _timetable(cron: str) -> CronTriggerTimetable:
             f"AGE_SCHEDULE={cron!r} is invalid: expected a cron expression such as '0 3 * * 1' (Mondays, 03:00 UTC), "
             "or 'none'"
         ) from None
-    return CronTriggerTimetable(cron, timezone="UTC")
+    # The first run is at the next time, however short ago the last one was.
+    return CronTriggerTimetable(cron, timezone="UTC", run_immediately=timedelta(0))
 
 
 class NewLabelsTrigger(BaseEventTrigger):

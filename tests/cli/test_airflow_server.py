@@ -105,7 +105,33 @@ def test_a_second_one_is_refused_with_the_address_of_the_first(
             assert main(["airflow", *command]) == AirflowError.exit_code
             line = problem(capsys)
             assert expected in line
-            assert "its scheduler would execute the same tasks" in line
+            assert "both would execute the same tasks" in line
+
+
+def test_nothing_starts_beside_a_test_of_a_dag(
+    here: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """The lock is that of the program which takes this process' place: here a shell, in place of Airflow."""
+    script = "from age_tasks.cli import airflow as a; from age_tasks.cli.app import main; import os, sys\n"
+    script += "a.prepare = lambda _: 0; execute = os.execvpe\n"
+    script += "os.execvpe = lambda *_: execute('sh', ['sh', '-c', 'echo ready; sleep 100'], os.environ)\n"
+    command = [sys.executable, "-c", f"{script}main(['airflow', 'dags', 'test', 'age_retraining'])"]
+    with subprocess.Popen(command, env=here, cwd=PROJECT, stdout=subprocess.PIPE, start_new_session=True) as tested:
+        try:
+            assert tested.stdout is not None
+            tested.stdout.readline()
+            expected = (
+                f"`airflow dags test` runs in {here['AIRFLOW_HOME']}; wait for its end, or end it: kill {tested.pid}"
+            )
+            for words in (["up"], ["airflow", "dags", "test", "age_retraining"]):
+                assert main(words) == AirflowError.exit_code
+                assert expected in problem(capsys)
+        finally:
+            os.killpg(tested.pid, signal.SIGKILL)
+    started_later: list[object] = []
+    monkeypatch.setattr(os, "execvpe", lambda *words: started_later.append(words))
+    main(["airflow", "dags", "test", "age_retraining"])
+    assert started_later
 
 
 def test_a_stale_lock_file_is_no_obstacle(env: dict[str, str]):

@@ -14,6 +14,7 @@ import pytest
 
 from age_tasks.cli import stage as stage_module
 from age_tasks.cli.app import main
+from age_tasks.cli.command import NOBODY_READS
 from age_tasks.demo import synthetic_faces
 from age_tasks.environment import PROJECT
 from age_tasks.errors import DiskFullError, StoreError
@@ -221,6 +222,19 @@ def test_the_demo_shows_the_line_that_a_stage_logs(caplog: pytest.LogCaptureFixt
     line = f"[2026-11-25] {{subprocess.py:106}} INFO - 12:00:00 {caplog.messages[0]} task_id=snapshot"
     found = subprocess.run(["grep", "-oE", pattern], input=line, capture_output=True, text=True, check=True)
     assert found.stdout == "== stage snapshot: done in 0.6 s ==\n"
+
+
+@pytest.mark.parametrize("command", [["--help"], ["settings"], ["environment"], ["history"], ["labels", "audit"]])
+def test_a_reader_that_ends_early_is_no_error(command: list[str], place: Path):
+    """As `head` does; here the reader is gone before anything is printed."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    options = ["--labels", os.environ["AGE_LABELS"], "--out", str(place / "audit")] if command[-1] == "audit" else []
+    program = [sys.executable, "-m", "age_tasks", *command, *options]
+    done = subprocess.run(program, cwd=PROJECT, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert done.returncode == (1 if command == ["--help"] else NOBODY_READS)
+    assert not re.search("Traceback|BrokenPipe|Exception ignored", done.stderr)
 
 
 @pytest.mark.parametrize("command", [["--help"], ["gate", "--help"], ["settings"]])

@@ -37,6 +37,7 @@ def test_the_dag_is_documented_and_runs_one_at_a_time(dag: dict[str, Any]):
     assert "training" in dag["tags"]
     assert all(dag["docs"][stage] for stage in STAGES)
     assert (dag["active"], dag["catchup"]) == (1, False)
+    assert dag["start"] == "None"  # one in the past would start a run when the DAG is turned on
     assert dag["outlets"] == {"publish": ["age_champion_promoted"]}
 
 

@@ -6,11 +6,15 @@ import itertools
 import re
 import socket
 from collections.abc import AsyncIterator, Coroutine
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from age_retraining_plugin.labels_trigger import NewLabelsTrigger, labels_asset, labels_schedule
 from airflow.sdk import Asset, AssetAll
+from airflow.serialization.decoders import decode_timetable
+from airflow.serialization.encoders import encode_timetable
+from airflow.timetables.base import TimeRestriction
 
 from age_tasks.data.labels_file import content_sha256, record_snapshot
 from age_tasks.environment import PROJECT
@@ -247,3 +251,14 @@ def test_the_schedule_combines_labels_and_cron():
 def test_a_wrong_schedule_is_refused_by_name_and_value(cron: str):
     with pytest.raises(SettingsError, match=re.escape(f"AGE_SCHEDULE={cron!r} is invalid: expected a cron expr")):
         labels_schedule(None, cron)
+
+
+def test_turning_a_dag_on_makes_up_for_no_time_of_its_schedule():
+    a_minute_ago = datetime.now(UTC) - timedelta(minutes=1)
+    schedule = labels_schedule(None, f"{a_minute_ago.minute} {a_minute_ago.hour} * * *")
+    timetable = decode_timetable(encode_timetable(schedule))
+    first = timetable.next_dagrun_info(
+        last_automated_data_interval=None, restriction=TimeRestriction(earliest=None, latest=None, catchup=False)
+    )
+    assert first is not None
+    assert first.run_after > datetime.now(UTC)

@@ -83,6 +83,7 @@ def main() -> None:
         "doc": dag.doc_md,
         "active": dag.max_active_runs,
         "catchup": dag.catchup,
+        "start": str(dag.start_date),
         "form": {name: dag.params.get_param(name).schema for name in dag.params},
         "defaults": dag.params.dump(),
         "refused": {name: error_of(name, value) for name, value in REFUSED.items()},

@@ -90,11 +90,11 @@ def test_a_port_that_needs_root(refused: Walk, monkeypatch: Patch):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        pytest.param(["up"], "kill 4711", marks=walks(SERVER, "only_one: {}")),
-        pytest.param(["airflow", "scheduler"], "another AIRFLOW_HOME",
-                     marks=walks(SERVER, "refuse_beside_a_scheduler: {}; {}")),
+        (["up"], "kill 4711"),
+        (["airflow", "scheduler"], "another AIRFLOW_HOME"),
     ],
-)  # fmt: skip
+)
+@walks(SERVER, "_lock: {}{}")
 def test_an_airflow_that_runs_already(
     refused: Walk, home: Path, monkeypatch: Patch, tmp_path: Path, words: list[str], says: str
 ):
