@@ -313,6 +313,36 @@ class Config(Settings):
         return section
 
 
+class SettingChange(BaseModel):
+    """A setting of a run whose value is not that of its recipe."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str  # dotted
+    value: Any
+    recipe: Any
+
+    @property
+    def sentence(self) -> str:
+        """Such as `gate.max_test_mae 20 (recipe: 9)`."""
+        return f"{self.name} {_in_words(self.value)} (recipe: {_in_words(self.recipe)})"
+
+
+def changed_settings(config: Config, recipe: Config) -> tuple[SettingChange, ...]:
+    """The settings of a run that differ from those of its recipe, in the order of the sections."""
+    return tuple(
+        SettingChange(name=f"{section}.{field}", value=value, recipe=recipe.section(section)[field])
+        for section in _known()
+        for field, value in config.section(section).items()
+        if value != recipe.section(section)[field]
+    )
+
+
+def _in_words(value: object) -> str:
+    number = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
+    return value if isinstance(value, str) else json.dumps(int(value) if number else value)  # type: ignore[call-overload]
+
+
 def config_from_dict(values: Mapping[str, object]) -> Config:
     """The settings in `values`, defaults elsewhere.
 

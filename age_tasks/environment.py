@@ -9,6 +9,7 @@ Blanks around a value are ignored, and an empty variable is as good as none. Air
 imported here: everything imports this module.
 """
 
+import getpass
 import os
 import re
 import reprlib
@@ -226,6 +227,14 @@ class StageVariables(Variables):
     approval: str = _variable(
         '{"asked": false}', "the answer of the person who was asked to approve the model, a JSON object"
     )
+
+
+def acting_person() -> str:
+    """The person who acts: `AGE_WHO`, which Airflow's tasks set, or the user of this machine."""
+    try:
+        return StageVariables.from_env().who or getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in some containers
+        return f"user {os.getuid()}"
 
 
 class WorkflowVariables(Variables):

@@ -7,11 +7,12 @@ import importlib
 from dataclasses import dataclass
 from typing import Protocol
 
-from age_tasks.config import Config
+from age_tasks.config import Config, SettingChange, changed_settings, config_from_stored
 from age_tasks.registry.approval import approval_answer
+from age_tasks.registry.decisions import Decision, put_decision
 from age_tasks.registry.labels_acceptance import acceptance_of
 from age_tasks.registry.promotions import Promotion, model_to_beat
-from age_tasks.runs.records import Summary
+from age_tasks.runs.records import StageRecord, Summary
 from age_tasks.runs.run import StoredRun, Workspace
 from age_tasks.runs.runner import Needs
 
@@ -62,6 +63,40 @@ def _accepted_labels(run: StoredRun) -> str:
 
 def _approval_answer(run: StoredRun) -> str:
     return approval_answer()
+
+
+def _gate_of_recipe(run: StoredRun) -> str:
+    """The recipe's bounds, beside which the gate shows those of the run."""
+    return run.recipe().gate.model_dump_json()
+
+
+def gate_decision(run: str, record: StageRecord) -> Decision:
+    """The verdict in a record of the gate, as a decision about this run."""
+    summary = record.summary
+    champion = summary.get("champion")
+    return Decision(
+        run=run,
+        by="gate",
+        passed=summary["passed"],
+        verdict=summary["verdict"],
+        at=record.finished,
+        test_mae=summary.get("candidate", {}).get("value"),
+        champion=champion["name"] if champion else None,
+        changed=summary.get("changed", ()),
+    )
+
+
+def _keep_verdict(run: StoredRun, record: StageRecord) -> None:
+    put_decision(run.store, gate_decision(run.key, record))
+
+
+def changed_settings_of(run: StoredRun) -> tuple[SettingChange, ...]:
+    """The settings that the stages of the run have read, and differ from those of its recipe."""
+    config = dict(run.settings().config)
+    for stage in STAGES:
+        if record := run.record(stage):
+            config |= record.settings
+    return changed_settings(config_from_stored(config), run.recipe())
 
 
 def _enough_new_labels(run: Workspace, config: Config) -> None:
@@ -137,7 +172,13 @@ PIPELINE: dict[str, Stage] = {
         tensorflow=True,
     ),
     "gate": Stage(
-        Needs(("evaluate",), ("gate",), code=("evaluation", "stages/gate.py")),
+        Needs(
+            ("evaluate",),
+            ("gate",),
+            code=("evaluation", "stages/gate.py"),
+            extra={"recipe": _gate_of_recipe},
+            afterwards=_keep_verdict,
+        ),
         does="applies the promotion rules, each with its number and bound; a refusal is a result, not a failure",
         writes=("gate.json",),
     ),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from age_tasks.cli.command import LABELS, OUT, command, group
-from age_tasks.cli.settings import Assignments, Recipe, recipe_config
+from age_tasks.cli.settings import Assignments, Recipe, recipe_config, with_overrides
 from age_tasks.environment import Locations
 from age_tasks.store import open_store
 
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
         """Split a labels file into train.csv, val.csv and test.csv, stratified by age."""
         from age_tasks.stages.split import split_file
 
-        print(json.dumps(split_file(labels, recipe_config(recipe, assignments).split, out)))
+        print(json.dumps(split_file(labels, with_overrides(recipe_config(recipe), assignments).split, out)))
         return 0
 
     @command(labels_app, "audit", LABELS, title="labels audit", fills=(OUT,))

@@ -74,11 +74,16 @@ def register(app: typer.Typer) -> None:
         return 0
 
     @command(app, "history", MODELS)
-    def history() -> int:
+    def history(
+        every_run: Annotated[
+            bool, typer.Option("--all", help="List every run instead: the gate's verdicts, people's answers, who, why.")
+        ] = False,
+    ) -> int:
         """List every promotion and rollback, newest first."""
-        from age_tasks.reports.history_text import history_table
+        from age_tasks.reports.history_text import history_table, runs_table
 
-        print(history_table(open_store(Locations.from_env().store)))
+        store = open_store(Locations.from_env().store)
+        print(runs_table(store) if every_run else history_table(store))
         return 0
 
     @command(app, "rollback", MODELS)

@@ -41,9 +41,9 @@ def with_overrides(config: Config, assignments: list[str] | None) -> Config:
     return config.with_overrides(parse_overrides(assignments or []), "--set")
 
 
-def recipe_config(recipe: str | None, assignments: list[str] | None) -> Config:
-    """The settings of a recipe, by default `reference`, with replacements."""
-    return with_overrides(load_recipe(chosen_recipe(recipe) or "reference"), assignments)
+def recipe_config(recipe: str | None) -> Config:
+    """The settings of a recipe, by default `reference`."""
+    return load_recipe(chosen_recipe(recipe) or "reference")
 
 
 def register(app: typer.Typer) -> None:

@@ -72,7 +72,7 @@ def _stage_command(name: str) -> Callable[..., int]:
         with open_run(key, locations) as opened:
             config = _config(name, opened, recipe, assignments)
             if starts:
-                start_run(opened, config, locations, run_id)
+                start_run(opened, config, locations, run_id, _recipe(opened, recipe))
             log.info("%s of run %s", name, opened.key)
             return _execute(name, opened, config, again or variables.again)
 
@@ -125,10 +125,17 @@ def _default_run(name: str, locations: Locations) -> str:
     return key
 
 
+def _recipe(run: Workspace, recipe: str | None) -> Config:
+    """The settings of the chosen recipe, else those of the recipe that the run was started with."""
+    if not settings.chosen_recipe(recipe) and run.started():
+        return run.recipe()
+    return settings.recipe_config(recipe)
+
+
 def _config(name: str, run: Workspace, recipe: str | None, assignments: list[str] | None) -> Config:
     """The settings of the chosen recipe, else those that the run was started with, with replacements."""
     if settings.chosen_recipe(recipe) or not (PIPELINE[name].needs.inputs or run.started()):
-        return settings.recipe_config(recipe, assignments)
+        return settings.with_overrides(settings.recipe_config(recipe), assignments)
     return settings.with_overrides(run.config(), assignments)
 
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from age_tasks.config import SettingChange
 from age_tasks.store.documents import Document
 
 
@@ -108,21 +109,40 @@ class Metrics(Document):
 
 
 class Rule(_Part):
-    """One promotion rule, applied to a candidate: a value, a bound, and the result."""
+    """One promotion rule, applied to a candidate: a value, a bound, and the result.
+
+    `value` is None where nothing could be measured; the rule then refuses nothing. `recipe_bound` is the bound of the
+    recipe where the run has another.
+    """
 
     name: str
-    value: float
+    value: float | None
     comparison: Literal["<=", "<"]  # between value and bound
     bound: float
     unit: str
     why: str
     passed: bool
     sentence: str  # the result in words, such as "test MAE: 7.10 is not <= 7.00 years"
+    recipe_bound: float | None = None
+
+    @property
+    def result(self) -> str:
+        """`pass`, `fail`, or `not measured`."""
+        if self.value is None:
+            return "not measured"
+        return "pass" if self.passed else "fail"
+
+    @property
+    def limit(self) -> str:
+        """The bound in words, such as `<= 20.00 years (recipe: 9.00)`."""
+        limit = f"{self.comparison} {self.bound:.2f} {self.unit}".rstrip()
+        return limit if self.recipe_bound is None else f"{limit} (recipe: {self.recipe_bound:.2f})"
 
 
 class GateResult(Document):
-    """`gate.json`: whether all rules hold, in a sentence, and each rule."""
+    """`gate.json`: whether all rules hold, in a sentence; each rule; what differs from the recipe's settings."""
 
     passed: bool
     verdict: str
     rules: tuple[Rule, ...]
+    changed: tuple[SettingChange, ...] = ()

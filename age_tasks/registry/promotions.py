@@ -8,9 +8,7 @@ entries: both stay in the history, marked as raced, and every reader sees the sa
 conditional write, which not every S3-compatible store implements correctly.
 """
 
-import getpass
 import logging
-import os
 import re
 import secrets
 import time
@@ -22,7 +20,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from age_tasks.environment import StageVariables
+from age_tasks.config import SettingChange
+from age_tasks.environment import acting_person
 from age_tasks.errors import DamagedError, NotFoundError, SettingsError, StoreError
 from age_tasks.store.base import Store, file_sha256
 from age_tasks.store.documents import Document, FileDigest
@@ -60,7 +59,11 @@ class Manifest(Document):
 
 
 class PromotionEntry(Document):
-    """An entry of the promotion log as it is stored. `run` is None for a rollback; `replaces` is the entry before."""
+    """An entry of the promotion log as it is stored.
+
+    `run` is None where a person promoted; `replaces` is the entry before; `changed` are the settings of the run that
+    differ from its recipe's.
+    """
 
     if_lost: ClassVar[str] = "remove it: the log then goes without this entry"
 
@@ -70,6 +73,7 @@ class PromotionEntry(Document):
     why: str
     run: str | None
     replaces: str | None
+    changed: tuple[SettingChange, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,14 +86,23 @@ class Promotion:
     at: str
     who: str
     why: str
-    run: str | None  # None for a rollback
+    run: str | None  # None where a person promoted
     replaces: str | None  # the entry that was last when this one was written
     raced: bool  # another entry was written after the one that this entry replaces
+    back: bool = False  # a person promoted a version older than the champion
+    changed: tuple[SettingChange, ...] = ()  # settings of the run that differ from its recipe's
 
     @property
     def name(self) -> str:
         """The short name of the version, such as `v12`."""
         return f"v{self.number}"
+
+    @property
+    def kind(self) -> str:
+        """What the entry does, in words."""
+        if self.run is not None:
+            return "promoted by a run"
+        return "rolled back" if self.back else "promoted again"
 
 
 def publish_version(store: Store, version: str, files: Mapping[str, Path], facts: Mapping[str, Any]) -> str:
@@ -152,13 +165,24 @@ def history(store: Store) -> list[Promotion]:
     keys = store.list(PROMOTIONS)
     before = dict(zip(keys, [None, *keys], strict=False))
     numbers: dict[str, int] = {}
-    promotions = []
+    promotions: list[Promotion] = []
     for key in keys:
         entry = PromotionEntry.parse(store.get(key), store.where(key))
         number = numbers.setdefault(entry.version, len(numbers) + 1)
-        raced = entry.replaces != before[key]
         promotions.append(
-            Promotion(key, entry.version, number, entry.at, entry.who, entry.why, entry.run, entry.replaces, raced)
+            Promotion(
+                key=key,
+                version=entry.version,
+                number=number,
+                at=entry.at,
+                who=entry.who,
+                why=entry.why,
+                run=entry.run,
+                replaces=entry.replaces,
+                raced=entry.replaces != before[key],
+                back=entry.run is None and bool(promotions) and number < promotions[-1].number,
+                changed=entry.changed,
+            )
         )
     return promotions
 
@@ -191,6 +215,7 @@ def promote(
     run: str | None = None,
     who: str | None = None,
     seen: Sequence[Promotion] | None = None,
+    changed: Sequence[SettingChange] = (),
 ) -> Promotion:
     """Append an entry that makes `version` the champion.
 
@@ -200,6 +225,7 @@ def promote(
         who: the person who approved; None: `AGE_WHO`, or the user of this machine.
         seen: the log that the decision was based on; an entry written since then counts as a race. None: the log as it
             is now.
+        changed: the settings of the run that differ from its recipe's.
 
     Raises:
         NotFoundError: the version was never published.
@@ -218,6 +244,7 @@ def promote(
         why=why,
         run=run,
         replaces=keys[-1] if keys else None,
+        changed=tuple(changed),
     )
     store.put(key, entry.to_bytes())
     promotions = _log_with(store, key)
@@ -291,11 +318,3 @@ def _model(store: Store, entry: Promotion) -> str:
         log.warning("%s (%s) is passed over: %s", entry.name, entry.version, error)
         return ""
     return model.sha256 if model else ""
-
-
-def acting_person() -> str:
-    """The person who acts: `AGE_WHO`, which Airflow's tasks set, or the user of this machine."""
-    try:
-        return StageVariables.from_env().who or getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as in some containers
-        return f"user {os.getuid()}"

@@ -51,13 +51,16 @@ class StageRecord(Document):
 class RunSettings(Document):
     """`run.json`: what a run was started with. `config` holds the settings by section; `created` is ISO in UTC.
 
-    `id` is what people or Airflow call the run; versions before 0.2 wrote none.
+    `id` is what people or Airflow call the run, `recipe` the settings of its recipe before some were replaced, `who`
+    the person who started it; versions before 0.2 wrote none of them.
     """
 
     if_lost: ClassVar[str] = "remove it and start the run again with `snapshot --run`"
 
     id: str = ""
     config: dict[str, Any]
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    who: str = ""
     labels: str
     images: str
     created: str

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from age_tasks.config import Config, config_from_stored
-from age_tasks.environment import Locations
+from age_tasks.config import Config, config_from_stored, load_recipe, recipe_names
+from age_tasks.environment import Locations, acting_person
 from age_tasks.errors import MissingInputError, NotFoundError, SettingsError, StoreError
 from age_tasks.runs.keys import former_run_key, record_file, run_file, safe_run_key, stage_folder
 from age_tasks.runs.records import RunSettings, StageRecord, now
@@ -65,6 +65,18 @@ class StoredRun:
                 f"run {self.key} was started with other settings ({error.args[0]}); start it again: "
                 f"`{_command('snapshot', self.key)} --recipe NAME`"
             ) from None
+
+    def recipe(self) -> Config:
+        """The settings of the run's recipe, before some were replaced.
+
+        Of a run that an earlier version started, they are those of the recipe of this name today; where there is none,
+        the run's own.
+        """
+        settings = self.settings()
+        if settings.recipe:
+            return config_from_stored(settings.recipe)
+        config = self.config()
+        return load_recipe(config.recipe) if config.recipe in recipe_names() else config
 
     def started(self) -> bool:
         """Whether `run.json` is written."""
@@ -189,11 +201,14 @@ def open_run(key: str, locations: Locations) -> Iterator[Workspace]:
         yield run
 
 
-def start_run(run: StoredRun, config: Config, locations: Locations, run_id: str = "") -> None:
+def start_run(
+    run: StoredRun, config: Config, locations: Locations, run_id: str = "", recipe: Config | None = None
+) -> None:
     """Write `run.json`, which every stage of the run reads its settings from.
 
     Args:
         run_id: what the run was started as; default: its key.
+        recipe: the settings before some were replaced; default: `config`.
 
     Raises:
         SettingsError: the folder belongs to a run with another id, which happens on disks that take `a` and `A` for
@@ -207,6 +222,12 @@ def start_run(run: StoredRun, config: Config, locations: Locations, run_id: str 
                 "choose another run id"
             )
     settings = RunSettings(
-        id=run_id, config=config.to_dict(), labels=locations.require_labels(), images=locations.images, created=now()
+        id=run_id,
+        config=config.to_dict(),
+        recipe=(recipe or config).to_dict(),
+        who=acting_person(),
+        labels=locations.require_labels(),
+        images=locations.images,
+        created=now(),
     )
     run.store.put(run_file(run.key), settings.to_bytes())

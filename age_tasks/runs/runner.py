@@ -37,6 +37,7 @@ class Needs:
             fingerprint.
         precondition: called before the stage is executed or reused, unless it is asked for `again`; it raises where
             the stage shall not start.
+        afterwards: called with the record of the stage when it has finished, executed or reused.
         follows_previous: whether the stage also reads what it wrote last, in whichever run that was.
     """
 
@@ -45,6 +46,7 @@ class Needs:
     code: tuple[str, ...] = ()
     extra: Mapping[str, Callable[[StoredRun], str]] = field(default_factory=dict)
     precondition: Callable[[Workspace, Config], None] | None = None
+    afterwards: Callable[[StoredRun, StageRecord], None] | None = None
     follows_previous: bool = False
 
 
@@ -91,6 +93,8 @@ def execute_stage(
         else:
             record = _execute(task, load, run, config)
         shutil.rmtree(run.checkpoint_dir, ignore_errors=True)
+    if needs.afterwards:
+        needs.afterwards(run, record)
     return record
 
 

@@ -5,9 +5,9 @@ import re
 
 from age_tasks.data.labels_file import content_sha256, fetch_labels, last_snapshot, last_snapshot_run
 from age_tasks.data.validation import AgeShift, VerdictFile
+from age_tasks.environment import acting_person
 from age_tasks.errors import AgeTasksError, LabelsError, MissingInputError, NotFoundError
 from age_tasks.registry.labels_acceptance import LabelsAcceptance, acceptance_of, one_line, put_acceptance
-from age_tasks.registry.promotions import acting_person
 from age_tasks.runs.listing import runs_in
 from age_tasks.runs.records import now
 from age_tasks.runs.run import StoredRun, find_run, record_of

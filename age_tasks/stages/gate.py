@@ -1,28 +1,37 @@
 """Decide whether the fine-tuned model may be published: every rule with its number and its bound.
 
 Writes `gate.json`. A refusal is a result, not a failure: the run continues, and the report gives the reason. The
-summary contains what a person sees who is asked to approve.
+summary contains what a person sees who is asked to approve. Settings that differ from the recipe's are marked.
 """
 
-from age_tasks.config import Config
-from age_tasks.evaluation.gate import gate_result, judge
+import logging
+
+from age_tasks.config import Config, changed_settings
+from age_tasks.evaluation.gate import gate_result, in_words, judge
 from age_tasks.evaluation.results import Metrics
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
 
-RULE_FIELDS = {"name", "value", "comparison", "bound", "unit", "passed"}
-CHAMPION_FIELDS = {"name", "images", "candidate_mae", "champion_mae", "value", "low", "high"}
+log = logging.getLogger(__name__)
 
 
 def execute(run: Workspace, config: Config) -> Summary:
     metrics = Metrics.parse(run.input("evaluate", "metrics.json").read_bytes(), run.where("evaluate", "metrics.json"))
-    gate = gate_result(judge(metrics, config.gate))
+    recipe = run.recipe()
+    changed = [change for change in changed_settings(config, recipe) if change.name.startswith("gate.")]
+    gate = gate_result(judge(metrics, config.gate, recipe.gate), changed)
+    for rule in gate.rules:
+        log.info("%s: %s", rule.result, rule.sentence)
+    if changed:
+        log.warning("the gate's settings differ from the recipe's: %s", in_words(changed))
+    log.info("the gate: %s", gate.verdict)
     (run.output_dir / "gate.json").write_bytes(gate.to_bytes())
     return {
         "passed": gate.passed,
         "verdict": gate.verdict,
-        "rules": [rule.model_dump(include=RULE_FIELDS) for rule in gate.rules],
+        "rules": [rule.model_dump(mode="json") for rule in gate.rules],
+        "changed": [change.model_dump(mode="json") for change in gate.changed],
         "candidate": {"images": metrics.images, **metrics.finetune.mae.model_dump()},
-        "champion": metrics.champion.model_dump(include=CHAMPION_FIELDS) if metrics.champion else None,
+        "champion": metrics.champion.model_dump(mode="json") if metrics.champion else None,
         "model": run.require_record("finetune").outputs["model.keras"].sha256,
     }

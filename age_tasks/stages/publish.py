@@ -11,11 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from age_tasks.config import Config
+from age_tasks.config import Config, SettingChange
 from age_tasks.environment import MLflowVariables
 from age_tasks.errors import MissingInputError
 from age_tasks.evaluation.results import GateResult, Metrics
+from age_tasks.pipeline import changed_settings_of
 from age_tasks.registry.approval import Approval, read_approval
+from age_tasks.registry.decisions import answer_of, put_decision
 from age_tasks.registry.promotions import (
     VERSIONS,
     Promotion,
@@ -26,7 +28,7 @@ from age_tasks.registry.promotions import (
     published_before,
 )
 from age_tasks.reports.model_report import model_card_from_run, report_from_run
-from age_tasks.runs.records import Summary
+from age_tasks.runs.records import Summary, now
 from age_tasks.runs.run import Workspace
 from age_tasks.serving.input_checks import training_floor
 from age_tasks.serving.litert import COMPARED, export_checked, model_signature
@@ -40,6 +42,8 @@ def execute(run: Workspace, config: Config) -> Summary:
     gate = GateResult.parse(run.input("gate", "gate.json").read_bytes(), run.where("gate", "gate.json"))
     answer = read_approval() if gate.passed else None
     publish = gate.passed and (answer is None or answer.approved)
+    if answer:
+        put_decision(run.store, answer_of(run.key, answer, now()))  # first: whatever fails below, the answer is kept
     files, splits = _files(run), read_splits(run)
     evaluation = files["metrics.json"].parent
     export = _export(run, splits["test"], config.model.image_size) if publish else None
@@ -47,13 +51,14 @@ def execute(run: Workspace, config: Config) -> Summary:
     files["model_card.md"].write_text(model_card_from_run(run, evaluation, gate, export))
     trained_on(splits).to_csv(files["trained_on.csv"], index=False)
     report_key = f"reports/{run.key}.html"
+    changed = changed_settings_of(run)
     summary: Summary = {"published": publish, "report": run.store.where(report_key)}
     if answer:
         summary["approval"] = answer.sentence
     if export:
         if export["file"]:
             files[export["file"]] = run.scratch / export["file"]
-        summary |= promote_candidate(run, files, _facts(run, config, gate, export, splits["train"]), answer)
+        summary |= promote_candidate(run, files, _facts(run, config, gate, export, splits["train"]), answer, changed)
         summary["export"] = export["problem"] or f"same ages within {export['largest_difference']:.4f} years"
     run.store.put(report_key, files["report.html"])  # last, since it says that the model is published
     if publish and MLflowVariables.from_env().uri:
@@ -100,8 +105,8 @@ def _log_to_mlflow(run: Workspace, config: Config, files: Mapping[str, Path], ev
     """Log the version, its metrics, curves and files to MLflow, and move the champion alias."""
     from age_tasks.registry.mlflow_mirror import log_champion, log_version
 
-    published, now = published_before(run.store, file_sha256(files["model.keras"])), champion(run.store)
-    if published is None or now is None:
+    published, current = published_before(run.store, file_sha256(files["model.keras"])), champion(run.store)
+    if published is None or current is None:
         return  # removed meanwhile: MLflow mirrors the promotion log
     histories = {stage: pd.read_csv(run.input(stage, "history.csv")) for stage in ("baseline", "finetune")}
     artifacts = {f"figures/{path.name}": path for path in sorted(evaluation.glob("*.png"))}
@@ -109,7 +114,7 @@ def _log_to_mlflow(run: Workspace, config: Config, files: Mapping[str, Path], ev
     artifacts |= {name if name == "report.html" else f"model/{name}": path for name, path in files.items()}
     metrics = _metrics(files).model_dump(mode="json", exclude={"schema_version"})
     log_version(published.version, config.to_dict(), metrics, histories, artifacts)
-    log_champion(now.version)
+    log_champion(current.version)
 
 
 def trained_on(splits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -118,7 +123,11 @@ def trained_on(splits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def promote_candidate(
-    run: Workspace, files: Mapping[str, Path], facts: Mapping[str, Any], approval: Approval | None = None
+    run: Workspace,
+    files: Mapping[str, Path],
+    facts: Mapping[str, Any],
+    approval: Approval | None = None,
+    changed: Sequence[SettingChange] = (),
 ) -> Summary:
     """Publish the files as a version and make it the champion; a model that was promoted before is not promoted again.
 
@@ -126,6 +135,7 @@ def promote_candidate(
         files: name in the version → local file; with `model.keras` and `metrics.json`.
         facts: further entries of the manifest; with `gate`.
         approval: a person's approval, which the promotion log then names.
+        changed: the settings of the run that differ from its recipe's, for the promotion log.
 
     Returns:
         `version`, `model` (its address), `test_mae` (years), and `promoted`: whether this run made it the champion.
@@ -152,7 +162,7 @@ def promote_candidate(
     log = history(run.store)  # read after the upload, during which a person may have rolled back
     _require_same_champion(run, log, compared_with)
     why = "; ".join([f"gate {facts['gate']['verdict']}", *([approval.sentence] if approval else [])])
-    entry = promote(run.store, version, why, run.key, approval.who if approval else None, seen=log)
+    entry = promote(run.store, version, why, run.key, approval.who if approval else None, log, changed)
     return _promotion_summary(run, entry, mae, promoted=True)
 
 
@@ -161,10 +171,11 @@ def _metrics(files: Mapping[str, Path]) -> Metrics:
 
 
 def _require_same_champion(run: Workspace, log: Sequence[Promotion], compared_with: str | None) -> None:
-    now = log[-1] if log else None
-    if compared_with != (now.version if now else None):
+    current = log[-1] if log else None
+    if compared_with != (current.version if current else None):
+        name = current.name if current else "none"
         raise MissingInputError(
-            f"run {run.key}: the champion is {now.name if now else 'none'} now, not what this model was compared with "
+            f"run {run.key}: the champion is {name} now, not what this model was compared with "
             f"({compared_with or 'none'}); run evaluate, gate and publish again "
             f"(--run {run.key}, or clear them in Airflow)"
         )

@@ -1,0 +1,78 @@
+"""The decisions about candidates: verdicts of the gate and answers of people, each an object that is never changed.
+
+    registry/decisions/<time>-<digest of the content>.json
+
+A run that is cleared and decided again adds decisions: the earlier ones stay. The same decision, written once more by
+a task that is tried again, is the same object.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import ClassVar, Literal
+
+from age_tasks.config import SettingChange
+from age_tasks.registry.approval import Approval
+from age_tasks.store.base import Store
+from age_tasks.store.documents import Document
+
+DECISIONS = "registry/decisions/"
+
+
+class Decision(Document):
+    """One decision about the candidate of a run.
+
+    `who` is None where nobody answered in time, and for the gate. `verdict` is a sentence; `changed` are settings of
+    the gate that differ from the recipe's. `test_mae` is the candidate's in years; `champion` the version, such as
+    `v4`, that it was compared with.
+    """
+
+    if_lost: ClassVar[str] = "remove it: the list of decisions then goes without it"
+
+    run: str
+    by: Literal["gate", "person"]
+    passed: bool
+    verdict: str
+    at: str
+    who: str | None = None
+    why: str = ""
+    test_mae: float | None = None
+    champion: str | None = None
+    changed: tuple[SettingChange, ...] = ()
+
+
+def answer_of(run: str, approval: Approval, at: str) -> Decision:
+    """A person's answer as a decision.
+
+    Args:
+        at: ISO time, for an answer without one.
+    """
+    return Decision(
+        run=run,
+        by="person",
+        passed=approval.approved,
+        verdict=approval.sentence,
+        at=approval.at or at,
+        who=approval.who,
+        why=approval.why,
+    )
+
+
+def put_decision(store: Store, decision: Decision) -> None:
+    """Add a decision to the store."""
+    content = decision.to_bytes()
+    time = datetime.fromisoformat(decision.at).astimezone(UTC)
+    store.put(f"{DECISIONS}{time:%Y%m%dT%H%M%S%fZ}-{hashlib.sha256(content).hexdigest()[:8]}.json", content)
+
+
+def decisions(store: Store) -> list[Decision]:
+    """Every decision, the oldest first."""
+    return [Decision.parse(store.get(key), store.where(key)) for key in store.list(DECISIONS)]
+
+
+def by_run(found: Iterable[Decision]) -> dict[str, list[Decision]]:
+    """Decisions by the key of their run, in their order."""
+    runs: dict[str, list[Decision]] = {}
+    for decision in found:
+        runs.setdefault(decision.run, []).append(decision)
+    return runs

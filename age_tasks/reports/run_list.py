@@ -1,0 +1,110 @@
+"""Every run with its decisions: verdicts of the gate, answers of people, and what became of the candidate."""
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from age_tasks.errors import DamagedError, MissingInputError
+from age_tasks.pipeline import STAGES, gate_decision
+from age_tasks.registry.decisions import Decision, by_run, decisions
+from age_tasks.registry.promotions import Promotion, history
+from age_tasks.runs.keys import RECORD
+from age_tasks.runs.records import StageRecord
+from age_tasks.runs.run import StoredRun
+from age_tasks.store.base import Store
+
+READERS = 8  # documents that are read at the same time: a store on S3 answers each in some milliseconds
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    """One run, its decisions in their order, and its last stage that has a record.
+
+    Args:
+        damaged: what can't be read of it; empty if all can.
+        started: ISO time; empty if `run.json` is gone.
+        who: the person who started it; empty if that is not known.
+        kept: whether its folder is still in the store.
+        promotion: the entry of the promotion log that this run wrote.
+    """
+
+    key: str
+    started: str
+    who: str
+    kept: bool
+    last: StageRecord | None
+    decisions: tuple[Decision, ...]
+    promotion: Promotion | None
+    damaged: str = ""
+
+    @property
+    def test_mae(self) -> float | None:
+        """The candidate's test MAE in years, as the gate saw it last."""
+        return next((each.test_mae for each in reversed(self.decisions) if each.test_mae is not None), None)
+
+    @property
+    def outcome(self) -> str:
+        """What became of the run, in a few words."""
+        if self.promotion:
+            return f"promoted as {self.promotion.name}"
+        if self.damaged:
+            return self.damaged
+        if self.last is None:
+            return "nothing finished" if self.kept else "removed"
+        if not self.last.done:
+            return f"failed in {self.last.stage}: {(self.last.error or '').partition(chr(10))[0]}"
+        if self.last.stage != STAGES[-1]:
+            return f"finished up to {self.last.stage}"
+        version = self.last.summary.get("version")
+        return f"the model is {version} already" if version else "not promoted"
+
+
+def all_runs(store: Store) -> list[ListedRun]:
+    """The runs of which the store holds a folder or a decision, the one started last first."""
+    stages: dict[str, set[str]] = {}
+    for key in store.list("runs/"):
+        _, run, *rest = key.split("/")
+        stages.setdefault(run, set()).update(rest[:1] if rest[1:] == [RECORD] else ())
+    decided = by_run(decisions(store))
+    promoted = {entry.run: entry for entry in history(store) if entry.run}
+    listed = partial(_listed, store, stages, decided, promoted)
+    with ThreadPoolExecutor(READERS) as readers:
+        runs = list(readers.map(listed, dict.fromkeys([*stages, *decided])))
+    return sorted(runs, key=_time, reverse=True)
+
+
+def _time(run: ListedRun) -> str:
+    return run.started or (run.decisions[0].at if run.decisions else "")
+
+
+def _listed(
+    store: Store,
+    stages: dict[str, set[str]],
+    decided: dict[str, list[Decision]],
+    promoted: dict[str, Promotion],
+    key: str,
+) -> ListedRun:
+    run, kept, found = StoredRun(key, store), key in stages, decided.get(key, [])
+    finished = [stage for stage in STAGES if stage in stages.get(key, ())]
+    started, who, last, damaged = "", "", None, ""
+    try:
+        with contextlib.suppress(MissingInputError):
+            settings = run.settings()
+            started, who = settings.created, settings.who
+        last = run.record(finished[-1]) if finished else None
+        found = found or _recorded_decisions(run, finished, last)
+    except DamagedError as error:
+        damaged = str(error)
+    return ListedRun(key, started, who, kept, last, tuple(found), promoted.get(key), damaged)
+
+
+def _recorded_decisions(run: StoredRun, finished: list[str], last: StageRecord | None) -> list[Decision]:
+    """What the records say of a run of an earlier version, which kept no decisions."""
+    found: list[Decision] = []
+    if "gate" in finished and (gate := run.record("gate")) and gate.done:
+        found.append(gate_decision(run.key, gate))
+    if last and "approval" in last.summary:
+        passed, verdict = bool(last.summary.get("published")), str(last.summary["approval"])
+        found.append(Decision(run=run.key, by="person", passed=passed, verdict=verdict, at=last.finished))
+    return found
