@@ -44,6 +44,18 @@ class ListedRun:
         return next((each.test_mae for each in reversed(self.decisions) if each.test_mae is not None), None)
 
     @property
+    def refused(self) -> bool:
+        """Whether the gate or a person refused the candidate, and nobody approved it later."""
+        return bool(self.decisions) and not self.decisions[-1].passed
+
+    @property
+    def mood(self) -> str:
+        """How the page colours the outcome: `good`, `bad`, or neither."""
+        if self.damaged or (self.last and not self.last.done):
+            return "bad"
+        return "good" if self.promotion else ""
+
+    @property
     def outcome(self) -> str:
         """What became of the run, in a few words."""
         if self.promotion:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from age_tasks.config import GateSettings
+from age_tasks.config import Config, GateSettings, changed_settings
 from age_tasks.evaluation.gate import judge, passes, verdict
 from age_tasks.evaluation.results import Metrics
 from tests.support.metrics import CHAMPION, METRICS, metrics_of
@@ -94,3 +94,31 @@ def test_every_rule_passes_or_fails_by_its_own_number():
 def test_a_better_candidate_never_fails_more_rules(value: float, half: float, gain: float):
     before, after = (against(at, at - half, at + half) for at in (value, value - gain))
     assert len(failed(after)) <= len(failed(before))
+
+
+def test_a_bound_that_differs_from_the_recipe_s_stands_beside_it():
+    loosened = GateSettings(max_test_mae=20, tolerance_years=3)
+    found = against(0.5, 0.3, 0.7)
+    rules = {rule.name.partition(" (")[0]: rule for rule in judge(found, loosened, GateSettings(max_test_mae=9))}
+    assert rules["test MAE"].limit == "<= 20.00 years (recipe: 9.00)"
+    assert rules["not worse than the champion"].sentence.endswith("0.70 is < 3.00 years (recipe: 0.25)")
+    assert rules["better than the champion"].recipe_bound is None
+    assert all(rule.recipe_bound is None for rule in judge(found, loosened))
+
+
+def test_the_verdict_names_the_settings_that_differ_from_the_recipe_s():
+    recipe, config = Config(), Config().with_overrides({"gate.max_test_mae": 20, "gate.policy": "not_worse"})
+    changed = changed_settings(config, recipe)
+    assert verdict(judge(metrics(), config.gate, recipe.gate), changed) == (
+        "passed: all 3 rules hold; changed for this run: gate.max_test_mae 20 (recipe: 9), "
+        "gate.policy not_worse (recipe: better)"
+    )
+
+
+@pytest.mark.parametrize("bins", [(), [(29, 9.0), (3, -0.5)]])
+def test_a_rule_without_a_number_is_not_measured_and_refuses_nothing(bins: list[tuple[int, float]]):
+    rules = judge(against(-0.5, -0.7, -0.3, bins=bins), SETTINGS)
+    (unmeasured,) = [rule for rule in rules if rule.value is None]
+    assert unmeasured.result == "not measured"
+    assert unmeasured.sentence.endswith("not measured, no age bin has 30 test images")
+    assert verdict(rules) == "passed: all 7 rules hold; not measured: no age bin worse"

@@ -1,20 +1,30 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from age_tasks.registry.promotions import Promotion, rollback
-from age_tasks.reports.models_page import HEIGHT, TOP, WIDTH, Row, chart, log_rows
+from age_tasks.registry.promotions import promote, publish_version, rollback
+from age_tasks.reports.models_page import HEIGHT, TOP, WIDTH, Version, chart, log_rows, models_page, versions
+from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
 from tests.support.builders import promoted
+from tests.support.metrics import CHAMPION, METRICS, metrics_of
+from tests.support.page import Page
 
 
-def rows(*maes: float | None) -> list[Row]:
-    entry = Promotion("key", "version", 1, "2026-11-22T10:15:00+00:00", "ann", "better", "run", None, False)
-    return [Row(entry, mae, "run") for mae in maes]
+def measured(*maes: float) -> list[Version]:
+    return [Version(f"v{number}", mae) for number, mae in enumerate(maes, start=1)]
+
+
+def put_version(store: Store, folder: Path, version: str, champion: dict | None) -> None:
+    """Publish and promote a version with its metrics."""
+    (folder / "metrics.json").write_bytes(metrics_of(champion=champion).to_bytes())
+    publish_version(store, version, {"metrics.json": folder / "metrics.json"}, {"run": version, "test_mae": 7.065})
+    promote(store, version, "gate passed", run=version)
 
 
 def test_a_lower_mae_is_drawn_lower_and_a_later_one_further_right():
-    points = chart(rows(7.9, 6.5, 7.0)).points
+    points = chart(measured(7.9, 6.5, 7.0)).points
     assert [point.x for point in points] == sorted(point.x for point in points)
     assert points[0].y < points[2].y < points[1].y
     assert all(0 < point.x < WIDTH and TOP < point.y < HEIGHT for point in points)
@@ -22,20 +32,58 @@ def test_a_lower_mae_is_drawn_lower_and_a_later_one_further_right():
 
 @pytest.mark.parametrize("maes", [(7.9, 5.0), (6.51, 6.5), (6.5, 6.5), (5.0, 90.0), (0.0, 0.1)])
 def test_the_grid_lines_are_few_and_at_round_numbers(maes: tuple[float, float]):
-    ticks = chart(rows(*maes)).ticks
+    ticks = chart(measured(*maes)).ticks
     assert 2 <= len(ticks) <= 6
     assert all(years * 20 == pytest.approx(round(years * 20)) for years, _ in ticks)
 
 
-def test_fewer_than_two_points_give_no_chart_and_removed_versions_are_left_out():
-    assert chart(rows()) is None
-    assert chart(rows(6.5)) is None
-    assert len(chart(rows(6.5, None, 6.0)).points) == 2
+def test_fewer_than_two_versions_give_no_chart():
+    assert chart([]) is None
+    assert chart(measured(6.5)) is None
 
 
-def test_the_labels_of_a_hundred_versions_do_not_overlap():
-    labelled = [point.x for point in chart(rows(*[6.5] * 100)).points if point.labelled]
-    assert 10 < len(labelled) <= 24
+@pytest.mark.parametrize("count", [2, 24, 25, 48, 100])
+def test_the_labels_of_many_versions_do_not_overlap(count: int):
+    points = [point for point in chart(measured(*[6.5] * count)).points if point.labelled]
+    assert points[-1].version.name == f"v{count}"
+    assert min(count, 10) <= len(points) <= 24
+    apart = [second.middle - first.middle for first, second in pairwise(points)]
+    assert min(apart) > 32  # the width of "v100"
+
+
+def test_a_version_is_drawn_beside_the_champion_on_the_same_images(tmp_path: Path):
+    store = FileStore(tmp_path / "store")
+    put_version(store, tmp_path, "monday", None)
+    put_version(store, tmp_path, "tuesday", CHAMPION | {"name": "v1", "candidate_mae": 8.8, "champion_mae": 8.89})
+    first, second = versions(store)
+    own = METRICS["finetune"]["mae"]
+    assert (first.mae, first.low, first.high, first.before_mae) == (own["value"], own["low"], own["high"], None)
+    assert (second.before, second.mae, second.before_mae) == ("v1", 8.8, 8.89)
+    assert (second.low, second.high) == pytest.approx((8.89 - 0.61, 8.89 - 0.09))
+    point = chart([first, second]).points[1]
+    assert point.before_y < point.y  # a lower MAE is drawn lower: better, although its own number is above that of v1
+    assert point.before_x < point.x
+
+
+def test_each_version_stands_once_in_the_chart_however_often_it_was_promoted(tmp_path: Path):
+    store = FileStore(tmp_path / "store")
+    promoted(store, tmp_path, "monday", "tuesday", "wednesday")
+    for to in ("1", "3", "1", "2", "1"):
+        rollback(store, "to and fro", to)
+    store.delete("registry/versions/tuesday/manifest.json")
+    assert [version.name for version in versions(store)] == ["v1", "v3"]
+
+
+def test_only_a_step_back_counts_as_a_rollback(tmp_path: Path):
+    store = FileStore(tmp_path / "store")
+    promoted(store, tmp_path, "monday", "tuesday")
+    rollback(store, "worse on children")
+    rollback(store, "it was the crop", to="2")
+    assert [row.entry.back for row in log_rows(store)] == [False, False, True, False]
+    page = Page(models_page(store))
+    assert "1 rollback by people" in page.cards
+    assert "Rolled back. worse on children" in page.text
+    assert "Promoted again. it was the crop" in page.text
 
 
 def test_a_rollback_keeps_the_link_to_the_run_that_made_the_version(tmp_path: Path):
@@ -43,4 +91,4 @@ def test_a_rollback_keeps_the_link_to_the_run_that_made_the_version(tmp_path: Pa
     promoted(store, tmp_path, "monday", "tuesday")
     rollback(store, "worse on children")
     last = log_rows(store)[-1]
-    assert (last.entry.name, last.rolled_back, last.run) == ("v1", True, "monday")
+    assert (last.entry.name, last.entry.back, last.run) == ("v1", True, "monday")

@@ -43,7 +43,7 @@ class Page:
     def row(self, first: str, cells: int | None = None) -> list[str] | None:
         """The first table row that starts with the cell `first`, of so many cells if a number is given."""
         for row in self.soup.find_all("tr"):
-            texts = [text_of(cell) for cell in row.find_all("td")]
+            texts = [text_of(cell) for cell in row.find_all(["th", "td"])]
             if texts and texts[0] == first and cells in (None, len(texts)):
                 return texts
         return None
