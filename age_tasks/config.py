@@ -325,7 +325,17 @@ class SettingChange(BaseModel):
     @property
     def sentence(self) -> str:
         """Such as `gate.max_test_mae 20 (recipe: 9)`."""
-        return f"{self.name} {_in_words(self.value)} (recipe: {_in_words(self.recipe)})"
+        return f"{self.name} {self.shown} (recipe: {self.shown_recipe})"
+
+    @property
+    def shown(self) -> str:
+        """The value for people."""
+        return _in_words(self.value)
+
+    @property
+    def shown_recipe(self) -> str:
+        """The recipe's value for people."""
+        return _in_words(self.recipe)
 
 
 def changed_settings(config: Config, recipe: Config) -> tuple[SettingChange, ...]:

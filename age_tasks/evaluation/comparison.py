@@ -43,6 +43,8 @@ def compare(predictions: pd.DataFrame, edges: Sequence[float], samples: int, see
                 low_age=bounds[at][0],
                 high_age=bounds[at][1],
                 images=int(masks[at].sum()),
+                candidate_mae=round(float(errors["finetune"][masks[at]].mean()), 4),
+                champion_mae=round(float(errors["champion"][masks[at]].mean()), 4),
             )
             for at, found in zip(filled, bins, strict=True)
         ),

@@ -48,6 +48,8 @@ class BinDifference(Estimate):
     low_age: float
     high_age: float
     images: int
+    candidate_mae: float | None = None  # as `champion_mae`, unknown before 0.2
+    champion_mae: float | None = None
 
 
 class PairedComparison(Estimate):

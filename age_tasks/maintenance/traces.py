@@ -146,6 +146,6 @@ def _shows(image: ErasedImage, key: str, store: Store) -> bool:
         return False
     source, rows_shown = SHEETS["/".join(name)]
     table = read_table(store, f"runs/{run}/{source}")
-    for column in {"real_age", "finetune"} & set(table):
+    for column in {"real_age", "finetune", "champion"} & set(table):
         table[column] = pd.to_numeric(table[column])
     return bool(rows_shown(table)["sha256"].isin(image.sha256s).any())

@@ -7,6 +7,7 @@ import pandas as pd
 SAMPLE_FACES = 32
 LARGEST_ERRORS = 24
 LABEL_ISSUES = 24
+CHANGED_FACES = 8  # that got worse, and as many that got better
 
 
 def sample_faces(accepted: pd.DataFrame) -> pd.DataFrame:
@@ -30,6 +31,19 @@ def largest_errors(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions.loc[errors.sort_values(ascending=False, kind="stable").index[:LARGEST_ERRORS]]
 
 
+def changed_most(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The images whose absolute error grew most from the champion to the candidate, then those where it shrank most.
+
+    Args:
+        predictions: columns real_age, finetune and champion (years), among others.
+    """
+    after, before = ((predictions[name] - predictions["real_age"]).abs() for name in ("finetune", "champion"))
+    change = (after - before).sort_values(ascending=False, kind="stable")
+    worse = change[change > 0].index[:CHANGED_FACES]
+    better = change[change < 0].index[::-1][:CHANGED_FACES]
+    return predictions.loc[[*worse, *better]]
+
+
 def first_label_issues(issues: pd.DataFrame) -> pd.DataFrame:
     """The first rows of `labels_to_look_at.csv`, which is sorted."""
     return issues.head(LABEL_ISSUES)
@@ -39,5 +53,6 @@ def first_label_issues(issues: pd.DataFrame) -> pd.DataFrame:
 SHEETS: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
     "validate/audit/faces.png": ("validate/accepted.csv", sample_faces),
     "evaluate/worst_errors.png": ("evaluate/predictions.csv", largest_errors),
+    "evaluate/changed_faces.png": ("evaluate/predictions.csv", changed_most),
     "evaluate/labels_to_look_at.png": ("evaluate/labels_to_look_at.csv", first_label_issues),
 }

@@ -9,12 +9,14 @@ import yaml
 from age_tasks.evaluation.gate import FEW_IMAGES
 from age_tasks.evaluation.label_issues import LABELS_TO_LOOK_AT
 from age_tasks.evaluation.results import GateResult, Metrics
+from age_tasks.pipeline import changed_settings_of
 from age_tasks.registry.approval import Approval
 from age_tasks.reports.html import png_uri, render
 from age_tasks.runs.run import Workspace, record_of
 
 FIGURES = ("predicted_against_real", "error_by_age", "error_histogram", "interval_held", "worst_errors")
 CHAMPION_FIGURES = ("against_champion", "age_drift")
+WHERE_THERE_ARE = ("labels_to_look_at", "changed_faces")
 REPORTED = ("snapshot", "validate", "split", "baseline", "finetune", "evaluate", "gate")
 
 
@@ -41,6 +43,7 @@ def report_from_run(
         gate=gate,
         approval=approval,
         champion=facts["metrics"].champion,
+        changed=changed_settings_of(run),
         export=export,
         figures=_figures(run, evaluation, facts["metrics"]),
         stages=_lineage(run),
@@ -74,8 +77,7 @@ def model_card_from_run(
 def _figures(run: Workspace, evaluation: Path, metrics: Metrics) -> dict[str, str]:
     """The report's figures by name, as data URIs."""
     names = [*FIGURES, *(CHAMPION_FIGURES if metrics.champion else ())]
-    if (evaluation / "labels_to_look_at.png").exists():
-        names.append("labels_to_look_at")
+    names += [name for name in WHERE_THERE_ARE if (evaluation / f"{name}.png").exists()]
     figures = {name: png_uri(evaluation / f"{name}.png") for name in names}
     for stage in ("baseline", "finetune"):
         figures[f"{stage}_curve"] = png_uri(run.input(stage, "learning_curve.png"))

@@ -31,7 +31,7 @@ from age_tasks.evaluation.results import ChampionComparison, IntervalGroup, Metr
 from age_tasks.pipeline import champion_to_beat
 from age_tasks.registry.promotions import Manifest, Promotion, fetch_version
 from age_tasks.reports import figures
-from age_tasks.reports.face_sheets import first_label_issues, largest_errors
+from age_tasks.reports.face_sheets import changed_most, first_label_issues, largest_errors
 from age_tasks.reports.model_report import report_from_run
 from age_tasks.reports.safe_csv import as_csv
 from age_tasks.runs.records import Summary
@@ -74,6 +74,7 @@ def execute(run: Workspace, config: Config) -> Summary:
     _draw(run, folder, predictions, ages, metrics.interval.groups)
     if champion and comparison:
         _draw_comparison(run, champion, comparison, all_images)
+        _draw_changed_faces(run, champion, folder, predictions)
     _write_label_issues(run, folder)
     (run.output_dir / "report.html").write_text(report_from_run(run, run.output_dir, gate=None))
     return _summary(metrics)
@@ -188,6 +189,17 @@ def _draw_comparison(
     drift = figures.age_drift(before, now, comparison.drift, champion=champion.entry.name)
     figures.save(drift, run.output_dir / "age_drift.png")
     figures.save(figures.difference_by_age(comparison), run.output_dir / "against_champion.png")
+
+
+def _draw_changed_faces(run: Workspace, champion: Champion, folder: ImageFolder, predictions: pd.DataFrame) -> None:
+    rows = changed_most(predictions)
+    columns = (rows[name] for name in ("file_name", "real_age", "champion", "finetune"))
+    faces = [
+        (load_accepted(folder.path(name), 112), f"{real:g}: {before:.0f} → {after:.0f}")
+        for name, real, before, after in zip(*columns, strict=True)
+    ]
+    title = f"Errors that changed most: worse, then better. Real age: {champion.entry.name} → candidate"
+    figures.save(figures.face_sheet(faces, title=title), run.output_dir / "changed_faces.png")
 
 
 def _write_label_issues(run: Workspace, folder: ImageFolder) -> None:

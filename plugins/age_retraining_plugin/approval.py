@@ -1,7 +1,7 @@
 """The task `approve`: a person decides whether a candidate becomes the champion."""
 
 import contextlib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -10,9 +10,12 @@ from airflow.sdk import Context, Param
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException
 
+from age_retraining_plugin.plugin import PREFIX
 from age_tasks.environment import Locations
-from age_tasks.errors import SettingsError, StoreError
+from age_tasks.errors import AgeTasksError, SettingsError, StoreError
 from age_tasks.registry.promotions import published_before
+from age_tasks.reports.approval_question import RunFacts, facts_of, question
+from age_tasks.runs.run import StoredRun, find_run
 from age_tasks.store import open_store
 
 # Without an answer, since the task was marked as done by hand, the question counts as asked and not approved.
@@ -39,11 +42,16 @@ class PromotionApproval(ApprovalOperator):
             raise AirflowFailException("the gate has no result to decide on; clear the task gate")
         if not judged["passed"] or _published(judged["model"]):
             return {"asked": False}
-        self.body = question(judged, report_page(run.dag_id, run.run_id))
+        self.body = question(
+            judged, report_page(run.dag_id, run.run_id), _facts(run.run_id), _files(run.dag_id, run.run_id)
+        )
         self.response_timeout = timedelta(hours=params["approval_hours"])
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        if event.get("error_type") == "timeout":
+            at = datetime.now(UTC).isoformat(timespec="seconds")
+            return {"asked": True, "approved": False, "who": None, "why": "", "at": at}
         answer = super().execute_complete(context, event)
         person = answer["responded_by_user"]
         return {
@@ -61,6 +69,8 @@ class PromotionApproval(ApprovalOperator):
 def approval_task(**options: Any) -> PromotionApproval:
     """The task `approve`; no answer in time counts as a refusal.
 
+    It has no default option: Airflow would show that one as the button to press.
+
     Args:
         options: of the operator, such as `retries`.
     """
@@ -74,59 +84,32 @@ def approval_task(**options: Any) -> PromotionApproval:
     return PromotionApproval(
         task_id="approve",
         subject="May the candidate become the champion?",
-        defaults=PromotionApproval.REJECT,
         params={"comment": comment},
         **options,
     )
 
 
-def question(judged: dict[str, Any], report: str) -> str:
-    """What a person needs for the decision, in Markdown: verdict, rules, and candidate and champion side by side.
-
-    Args:
-        judged: the gate's summary.
-        report: the address of the run's report page.
-    """
-    rules = [
-        f"| {rule['name']} | {rule['value']:.2f} | {rule['comparison']} {rule['bound']:.2f} {rule['unit']} "
-        f"| {'pass' if rule['passed'] else 'fail'} |"
-        for rule in judged["rules"]
-    ]
-    return "\n".join(
-        [
-            f"The gate: **{judged['verdict']}**.",
-            "",
-            "| rule | value | bound | |",
-            "|---|---|---|---|",
-            *rules,
-            "",
-            *_side_by_side(judged["candidate"], judged["champion"]),
-            "",
-            f"[The model report]({report})",
-        ]
-    )
-
-
 def report_page(dag_id: str, run_id: str) -> str:
     """The address of the run's tab with the model report."""
-    base = conf.get("api", "base_url", fallback="").rstrip("/")
-    return f"{base}/dags/{dag_id}/runs/{quote(run_id, safe='')}/plugin/model-report"
+    return f"{_base()}/dags/{dag_id}/runs/{quote(run_id, safe='')}/plugin/model-report"
 
 
-def _side_by_side(candidate: dict[str, Any], champion: dict[str, Any] | None) -> list[str]:
-    overall = f"{candidate['value']:.2f} years (95 % interval {candidate['low']:.2f} to {candidate['high']:.2f})"
-    if champion is None:
-        return [f"Test MAE on {candidate['images']} images: {overall}. There is no champion yet."]
-    return [
-        f"| | candidate | champion, {champion['name']} |",
-        "|---|---|---|",
-        f"| test MAE (years) | {champion['candidate_mae']:.2f} | {champion['champion_mae']:.2f} |",
-        f"| test images | {champion['images']} | {champion['images']} |",
-        "",
-        f"Candidate's MAE minus champion's: {champion['value']:+.2f} years "
-        f"(95 % interval {champion['low']:+.2f} to {champion['high']:+.2f}). "
-        f"Candidate's MAE on all {candidate['images']} test images: {overall}.",
-    ]
+def _files(dag_id: str, run_id: str) -> str:
+    """The address of the run's files among the pages of the plugin."""
+    return f"{_base()}{PREFIX}/{dag_id}/{quote(run_id, safe='')}"
+
+
+def _base() -> str:
+    address: str = conf.get("api", "base_url", fallback="")
+    return address.rstrip("/")
+
+
+def _facts(run_id: str) -> RunFacts | None:
+    """What the store says of the run; None if it can't be read here."""
+    with contextlib.suppress(AgeTasksError):
+        store = open_store(Locations.from_env().store)
+        return facts_of(StoredRun(find_run(run_id, lambda: store), store))
+    return None
 
 
 def _published(model_sha256: str) -> bool:

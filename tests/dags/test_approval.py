@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from age_tasks.registry.decisions import decisions
 from age_tasks.registry.promotions import champion, history
 from age_tasks.runs.run import Workspace
 from age_tasks.store.files import FileStore
@@ -70,9 +71,12 @@ def publish_summary(store: FileStore, name: str) -> dict[str, Any]:
 
 def test_the_question_shows_verdict_rules_and_report(runs: dict[str, dict[str, Any]]):
     body = runs["approved"]["body"]
-    assert body.startswith("The gate: **passed: all 3 rules hold**.")
+    assert body.startswith("The gate: **passed: all 3 rules hold; changed for this run: gate.max_test_mae 40 (recipe")
     assert "| test MAE |" in body
-    assert "<= 40.00 years | pass |" in body
+    assert "<= 40.00 years (recipe: 9.00) | pass |" in body
+    assert "6 settings differ from the recipe demo" in body
+    assert "| gate.max_test_mae | **40** | 9 |" in body
+    assert "seconds of computing" in body
     assert "There is no champion yet." in body
     assert "(/dags/age_retraining/runs/manual__2026-01-04T00%3A00%3A00%2B00%3A00/plugin/model-report)" in body
 
@@ -81,7 +85,8 @@ def test_an_approval_promotes_and_the_log_names_the_person(runs: dict[str, dict[
     assert set(runs["approved"]["tasks"].values()) == {"success"}
     (entry,) = history(store)
     assert entry.who == "ann"
-    assert entry.why.startswith("gate passed: all 3 rules hold; approved by ann at ")
+    assert entry.why.startswith("gate passed: all 3 rules hold; changed for this run: gate.max_test_mae 40 (recipe: 9)")
+    assert "; approved by ann at " in entry.why
     assert entry.why.endswith(": looks right")
     summary, verdict = published(store, "approved")
     assert (summary["published"], summary["version"], summary["promoted"]) == (True, "v1", True)
@@ -99,6 +104,17 @@ def test_a_refusal_publishes_only_the_report_with_person_and_reason(runs: dict[s
     assert "Not published. " in verdict
     assert "Refused by ann" in verdict
     assert "&lt;b&gt;children" in verdict
+
+
+def test_every_answer_is_kept_with_the_run_that_it_decided(runs: dict[str, dict[str, Any]], store: FileStore):
+    said = {each.run: (each.passed, each.who, each.why) for each in decisions(store) if each.by == "person"}
+    assert said == {
+        key(1): (False, "ann", "worse on <b>children</b>; $(touch x)"),
+        key(2): (False, None, ""),
+        key(4): (True, "ann", "looks right"),
+    }
+    judged = {each.run: each.passed for each in decisions(store) if each.by == "gate"}
+    assert judged == {key(day): name != "not passed" for day, name in enumerate(SCENARIOS, start=1)}
 
 
 def test_no_answer_counts_as_a_refusal(runs: dict[str, dict[str, Any]], store: FileStore):

@@ -1,10 +1,12 @@
 import pandas as pd
 
 from age_tasks.reports.face_sheets import (
+    CHANGED_FACES,
     LABEL_ISSUES,
     LARGEST_ERRORS,
     SAMPLE_FACES,
     SHEETS,
+    changed_most,
     largest_errors,
     sample_faces,
 )
@@ -12,7 +14,8 @@ from age_tasks.reports.face_sheets import (
 
 def people(count: int) -> pd.DataFrame:
     ages = [float(number * 7 % 90) for number in range(count)]
-    return pd.DataFrame({"real_age": ages, "finetune": 30.0, "sha256": [f"{number:064x}" for number in range(count)]})
+    sha256s = [f"{number:064x}" for number in range(count)]
+    return pd.DataFrame({"real_age": ages, "finetune": 30.0, "champion": 50.0, "sha256": sha256s})
 
 
 def test_sample_faces_are_spread_from_young_to_old():
@@ -37,12 +40,19 @@ def test_the_largest_errors_come_first():
     assert errors.iloc[0] == 59
 
 
+def test_the_faces_whose_errors_changed_most_are_those_that_got_worse_then_those_that_got_better():
+    table = pd.DataFrame({"real_age": [30.0] * 4, "champion": [30, 40, 45, 33], "finetune": [41, 30, 45, 35]})
+    assert changed_most(table).index.tolist() == [0, 3, 1]
+    assert changed_most(table.assign(finetune=table["champion"])).empty
+
+
 def test_every_sheet_names_its_table_and_chooses_rows_of_it():
     table = people(100)
     sizes = {sheet: len(rows(table)) for sheet, (_, rows) in SHEETS.items()}
     assert sizes == {
         "validate/audit/faces.png": SAMPLE_FACES,
         "evaluate/worst_errors.png": LARGEST_ERRORS,
+        "evaluate/changed_faces.png": 2 * CHANGED_FACES,
         "evaluate/labels_to_look_at.png": LABEL_ISSUES,
     }
     assert all(source.endswith(".csv") for source, _ in SHEETS.values())

@@ -104,7 +104,9 @@ def test_a_version_remembers_the_images_of_its_splits():
 def test_a_run_that_passed_the_gate_is_promoted(finished: Workspace):
     assert finished.require_record("gate").summary["passed"]
     entry = champion(finished.store)
-    assert (entry.run, entry.why) == ("finished", "gate passed: all 3 rules hold")
+    why = "gate passed: all 3 rules hold; changed for this run: gate.max_test_mae 40 (recipe: 9)"
+    assert (entry.run, entry.why) == ("finished", why)
+    assert {change.name for change in entry.changed} == set(QUICK)
     report = finished.store.get("reports/finished.html").decode()
     assert "Age model report" in report
     assert "Not published." not in report

@@ -1,0 +1,88 @@
+from typing import Any
+
+import pytest
+
+from age_tasks.config import Config, SettingChange, changed_settings
+from age_tasks.evaluation.gate import gate_result, judge
+from age_tasks.reports.approval_question import RunFacts, question
+from tests.support.metrics import CHAMPION, comparison_of, metrics_of
+
+LOOSE = {"gate.max_test_mae": 20, "gate.tolerance_years": 3}
+
+
+def judged(champion: dict[str, Any] | None = None, **overrides: object) -> dict[str, Any]:
+    """The summary of the gate, as its stage writes it."""
+    recipe, config = Config(), Config().with_overrides(overrides)
+    changed = changed_settings(config, recipe)
+    result = gate_result(judge(metrics_of(champion=champion), config.gate, recipe.gate), changed)
+    return {
+        "passed": result.passed,
+        "verdict": result.verdict,
+        "rules": [rule.model_dump(mode="json") for rule in result.rules],
+        "changed": [change.model_dump(mode="json") for change in result.changed],
+        "candidate": {"images": 40, "value": 7.065, "low": 6.71, "high": 7.42},
+        "champion": comparison_of(**champion).model_dump(mode="json") if champion else None,
+    }
+
+
+def facts(**changed: Any) -> RunFacts:
+    plain: dict[str, Any] = {"recipe": "demo", "changed": (), "seconds": {}, "reused": (), "faces": True}
+    return RunFacts(**(plain | changed))
+
+
+def ask(summary: dict[str, Any], found: RunFacts | None) -> str:
+    return question(summary, "/report", found, "/age/age_retraining/monday")
+
+
+def test_the_question_begins_with_the_verdict_and_ends_with_the_report():
+    text = ask(judged(), facts())
+    assert text.startswith("The gate: **passed: all 3 rules hold**.")
+    assert text.endswith("[The model report](/report)")
+    assert "There is no champion yet." in text
+
+
+def test_settings_that_differ_from_the_recipe_come_before_the_numbers():
+    changes = (SettingChange(name="gate.max_test_mae", value=20, recipe=9.0),)
+    text = ask(judged(CHAMPION, **LOOSE), facts(changed=changes))
+    assert "**1 setting differs from the recipe demo:**" in text
+    assert "| gate.max_test_mae | **20** | 9 |" in text
+    assert text.index("| gate.max_test_mae") < text.index("Candidate's MAE")
+    assert "| <= 20.00 years (recipe: 9.00) | pass |" in text
+    assert "| < 3.00 years (recipe: 0.25) | pass |" in text
+
+
+def test_without_the_store_the_gate_s_own_changes_are_shown():
+    text = ask(judged(CHAMPION, **LOOSE), None)
+    assert "**2 settings differ from the recipe:**" in text
+    assert "| gate.tolerance_years | **3** | 0.25 |" in text
+
+
+def test_candidate_and_champion_are_shown_overall_and_by_age():
+    bins = [bin_ | {"candidate_mae": 7.0, "champion_mae": 7.5} for bin_ in CHAMPION["bins"]]
+    text = ask(judged(CHAMPION | {"bins": bins}), facts())
+    assert "on the same 40 test images: **-0.35 years** (95 % interval -0.61 to -0.09): better." in text
+    assert "| all ages | 40 | 7.07 | 7.41 | -0.35 | -0.61 to -0.09 |" in text
+    assert "| 20–30 years | 31 | 7.00 | 7.50 | -0.50 | -0.80 to -0.20 |" in text
+    assert "| 40–50 years, few images | 8 | 7.00 | 7.50 | +0.30 | -0.90 to +1.50 |" in text
+
+
+def test_new_images_cost_and_changed_faces_are_shown():
+    text = ask(judged(CHAMPION), facts(seconds={"finetune": 754.2, "gate": 0.02}, reused=("snapshot", "baseline")))
+    assert "509 images are new since v4" in text
+    assert "Cost: 754 seconds of computing (finetune 754 s); reused: snapshot, baseline." in text
+    assert "](/age/age_retraining/monday/evaluate/changed_faces.png)" in text
+    assert "changed_faces" not in ask(judged(CHAMPION), facts(faces=False))
+    assert "changed_faces" not in ask(judged(), facts())
+
+
+def test_a_rule_that_could_not_be_measured_says_so():
+    assert "| – | <= 1.00 years | not measured |" in ask(judged(CHAMPION | {"bins": []}), facts())
+
+
+@pytest.mark.parametrize("evil", ["[x](javascript:alert(1))", "![x](//host/y.png)", "a | b\n\n# c", "<script>"])
+def test_a_setting_of_others_is_text(evil: str):
+    changes = (SettingChange(name="model.weights", value=evil, recipe="imagenet"),)
+    text = ask(judged(), facts(changed=changes, recipe=evil))
+    assert evil not in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| model.weights")]
+    assert row.replace("\\|", "").count("|") == 4
