@@ -8,7 +8,8 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from age_tasks.config import ValidateSettings
-from age_tasks.data.expectations import Finding
+from age_tasks.data.age_hints import age_hint
+from age_tasks.data.expectations import Finding, age_bounds
 from age_tasks.data.image_folder import name_problem
 from age_tasks.data.near_duplicates import near_pairs
 from age_tasks.store.documents import Document
@@ -100,6 +101,7 @@ def with_derived_columns(snapshot: pd.DataFrame) -> pd.DataFrame:
     valid_name = table["file_name"].map(name_problem) == ""
     exists = valid_name & (table["state"] != "missing")
     decodes = exists & (table["state"] == "ok")
+    possible = table["real_age"].between(*age_bounds())  # an impossible age contradicts no other: its own row fails
     age_text = table["age_text"].where(table["real_age"].isna(), "")  # 38 and 38.00 are the same age
     repeated = table.groupby(["file_name", table["real_age"].fillna(-math.inf), age_text])["line"]
     table["listed"] = repeated.cumcount() + 1
@@ -107,9 +109,10 @@ def with_derived_columns(snapshot: pd.DataFrame) -> pd.DataFrame:
     table["name_is_valid"] = valid_name
     table["image_exists"] = exists.where(valid_name).astype("object")
     table["image_decodes"] = decodes.where(exists).astype("object")
+    table["age_hint"] = ["" if fine else age_hint(text) for fine, text in zip(possible, table["age_text"], strict=True)]
     table["smaller_side"] = table[["width", "height"]].min(axis=1).where(decodes)
     for column, key, usable in (("ages_of_name", "file_name", valid_name), ("ages_of_content", "sha256", decodes)):
-        _count_ages(table, column, key, usable & table["real_age"].notna())
+        _count_ages(table, column, key, usable & possible)
     table["file_name"] = table["file_name"].where(table["file_name"] != "", None)
     return table
 
@@ -196,8 +199,8 @@ def judge(
     problems, allowed = [], settings.max_quarantine_fraction
     if len(quarantine) > allowed * rows:
         problems.append(
-            f"{len(quarantine)} of {rows} rows ({len(quarantine) / rows:.1%}) are quarantined; "
-            f"at most {allowed:.1%} may be (validate.max_quarantine_fraction)"
+            f"{len(quarantine)} of {rows} rows ({100 * len(quarantine) / rows:.1f} %) are quarantined; "
+            f"at most {100 * allowed:.1f} % may be (validate.max_quarantine_fraction)"
         )
     failed = [finding for finding in findings if finding.blocks and "fault" not in finding.meta]
     for finding in failed:

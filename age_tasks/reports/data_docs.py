@@ -25,23 +25,35 @@ _ATTRIBUTES = {
 }
 _REMOVED_WITH_CONTENT = {"button", "footer", "iframe", "noscript", "object", "script", "style", "svg", "title"}
 _LOCAL = re.compile(r"[\w.#][^:\\]*")
+_STATUS = re.compile(r'<span class="h6">Status:</span>\s*<i class="[^"]*"></i>\s*(?:Failed|Succeeded)')
+_PERCENTAGE = ("Success Percent", "Expectations that hold for every row")
 _UNNAMED_ASSET = "Data asset: None<br>"  # a table in memory has no name
 
 
-def make_offline(site: Path) -> None:
-    """Rewrite the pages of a Data Docs site in place; afterwards they refer to nothing outside `site`."""
+def make_offline(site: Path, verdict: str) -> None:
+    """Rewrite the pages of a Data Docs site in place; afterwards they refer to nothing outside `site`.
+
+    Args:
+        verdict: on the labels, in words. Great Expectations calls a suite failed as soon as one row fails one of its
+            expectations, and results would contradict the validation page.
+    """
     shutil.rmtree(site / "static", ignore_errors=True)
     pages = [path for path in sorted(site.rglob("*.html")) if path.name != "index.html"]
     links = []
     for path in pages:
         title = _title(path.relative_to(site))
-        path.write_text(sanitised(path.read_text(), title))
+        results = path.relative_to(site).parts[0] == "validations"
+        path.write_text(sanitised(path.read_text(), title, verdict if results else ""))
         links.append((title, path.relative_to(site).as_posix()))
     (site / "index.html").write_text(render("data_docs_index.html.j2", links=links))
 
 
-def sanitised(html: str, title: str) -> str:
-    """The page with harmless elements and relative links only, styled by our stylesheet."""
+def sanitised(html: str, title: str, verdict: str = "") -> str:
+    """The page with harmless elements and relative links only, styled by our stylesheet.
+
+    Args:
+        verdict: takes the place of Great Expectations' own status; empty: there is none.
+    """
     body = nh3.clean(
         html,
         tags=_TAGS,
@@ -51,8 +63,8 @@ def sanitised(html: str, title: str) -> str:
         link_rel=None,
     )
     style = (importlib.resources.files("age_tasks.reports") / "templates" / "data_docs.css").read_text()
-    body = body.replace(_UNNAMED_ASSET, "")
-    return render("data_docs_page.html.j2", title=title, style=Markup(style), body=Markup(body))
+    body = _STATUS.sub("", body.replace(_UNNAMED_ASSET, "")).replace(*_PERCENTAGE)
+    return render("data_docs_page.html.j2", title=title, style=Markup(style), body=Markup(body), verdict=verdict)
 
 
 def _only_local_links(element: str, attribute: str, value: str) -> str | None:

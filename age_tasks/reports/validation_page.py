@@ -1,25 +1,37 @@
 """The label validation page: the verdict, quarantined rows with reasons, expectations, and the accepted labels."""
 
-import base64
-import io
 from typing import Any
 
 import pandas as pd
-from PIL import Image
 
 from age_tasks.config import ValidateSettings
-from age_tasks.data.decoding import load_rgb
 from age_tasks.data.expectations import Finding
 from age_tasks.data.image_folder import ImageFolder
+from age_tasks.data.label_changes import LabelChanges
 from age_tasks.data.validation import AgeShift, Verdict
-from age_tasks.errors import LabelsError
 from age_tasks.registry.labels_acceptance import LabelsAcceptance
+from age_tasks.reports.face_sheets import sample_faces
 from age_tasks.reports.html import png_uri, render
+from age_tasks.reports.thumbnails import thumbnail
 from age_tasks.runs.run import Workspace
 
-SHOWN_ROWS = 200
+SHOWN_ROWS = 250  # of one fault on the validation page; all are in the lists and in quarantine.csv
+SHOWN_IMAGES = 20  # of one fault
+LISTED_ROWS = 2000  # on a page that lists rows
 SHOWN_PAIRS = 60
-THUMBNAIL = 64  # pixels, square
+SHOWN_CHANGES = 50  # of one kind
+THUMBNAIL, FACE = 64, 96  # pixels, square
+ORDERS = {"line": ["line"], "name": ["file_name", "line"], "age": ["age_text", "line"], "reason": ["reason", "line"]}
+
+
+def verdict_in_words(verdict: Verdict, total: int, quarantined: int) -> str:
+    """What becomes of the labels, in one line."""
+    if not verdict.accepted:
+        return f"The labels were refused: {'; '.join(verdict.problems)}."
+    return (
+        f"The labels were accepted: {total - quarantined} of {total} rows are used for training, "
+        f"{quarantined} are quarantined."
+    )
 
 
 def validation_page(
@@ -36,6 +48,8 @@ def validation_page(
     read_as: str = "",
     shift: AgeShift | None = None,
     acceptance: LabelsAcceptance | None = None,
+    changes: LabelChanges | None = None,
+    copies: pd.DataFrame | None = None,
 ) -> str:
     """The HTML of `validate/index.html`, with its images embedded.
 
@@ -49,14 +63,13 @@ def validation_page(
         read_as: encoding, separator and decimal sign of the labels file, in words; empty if it is not known.
         shift: of the ages from those accepted last; None for the first labels.
         acceptance: by a person, of ages that would have been refused otherwise.
+        changes: since the labels that were accepted last; None for the first labels.
+        copies: accepted rows with the content of another: columns line, file_name, first_line, first_file_name.
     """
     readable = set(table.loc[table["problem"] == "", "line"])
-    rows = [
-        {**row, "thumbnail": _thumbnail(row["file_name"], folder) if row["line"] in readable else None}
-        for row in quarantine.head(SHOWN_ROWS).to_dict("records")
-    ]
+    sample = sample_faces(table[table["line"].isin(readable) & ~table["line"].isin(quarantine["line"])])
     pairs = [
-        {**pair, **{side: _thumbnail(pair[f"{side}_file_name"], folder) for side in ("first", "second")}}
+        {**pair, **{side: thumbnail(pair[f"{side}_file_name"], folder, THUMBNAIL) for side in ("first", "second")}}
         for pair in near.head(SHOWN_PAIRS).to_dict("records")
     ]
     histogram = run.output_dir / "audit" / "ages.png"
@@ -73,8 +86,11 @@ def validation_page(
         shift=shift,
         max_shift=settings.max_age_shift,
         acceptance=acceptance,
-        rows=rows,
-        faults=quarantine["fault"].value_counts().to_dict(),
+        groups=_groups(quarantine, readable, folder),
+        orders=ORDERS,
+        changes=_changes(changes),
+        copies=[] if copies is None else copies.head(SHOWN_PAIRS).to_dict("records"),
+        copy_count=0 if copies is None else len(copies),
         findings=[
             {**vars(finding), "expected": _expected(finding), "found": _found(finding, facts)} for finding in findings
         ],
@@ -82,8 +98,55 @@ def validation_page(
         pairs=pairs,
         pair_count=len(near),
         ages=png_uri(histogram) if histogram.exists() else None,
-        faces=png_uri(run.output_dir / "audit" / "faces.png"),
+        faces=[
+            {**row, "image": thumbnail(row["file_name"], folder, FACE)}
+            for row in sample[["file_name", "real_age"]].to_dict("records")
+        ],
     )
+
+
+def quarantine_page(run_key: str, quarantine: pd.DataFrame, order: str) -> str:
+    """The HTML of `validate/quarantine_by_<order>.html`: all quarantined rows in one table, without images.
+
+    Links on it show the rows of one fault only.
+
+    Args:
+        quarantine: as for `validation_page`.
+        order: a name of `ORDERS`.
+    """
+    faults = list(quarantine["fault"].value_counts().items())
+    numbers = {fault: number for number, (fault, _) in enumerate(faults, start=1)}
+    rows = quarantine.sort_values(ORDERS[order], kind="stable", na_position="first").head(LISTED_ROWS)
+    return render(
+        "quarantine.html.j2",
+        run_key=run_key,
+        rows=rows.assign(number=rows["fault"].map(numbers)).to_dict("records"),
+        total=len(quarantine),
+        faults=faults,
+        order=order,
+        orders=ORDERS,
+    )
+
+
+def _groups(quarantine: pd.DataFrame, readable: set[int], folder: ImageFolder) -> list[dict[str, Any]]:
+    """The quarantined rows by fault, the most frequent first; the first of each with images."""
+    groups = []
+    for fault, count in quarantine["fault"].value_counts().items():
+        rows = quarantine[quarantine["fault"] == fault].head(SHOWN_ROWS).to_dict("records")
+        for at, row in enumerate(rows):
+            pictured = at < SHOWN_IMAGES and row["line"] in readable
+            row["image"] = thumbnail(row["file_name"], folder, THUMBNAIL) if pictured else None
+        groups.append({"fault": fault, "count": count, "rows": rows})
+    return groups
+
+
+def _changes(changes: LabelChanges | None) -> dict[str, Any] | None:
+    """The changes for the page: each table with its number of rows and its first rows."""
+    if changes is None:
+        return None
+    tables = {name: getattr(changes, name) for name in ("corrected", "quarantined", "resolved")}
+    first = {name: (len(table), table.head(SHOWN_CHANGES).to_dict("records")) for name, table in tables.items()}
+    return {"previous_run": changes.previous_run, "added": changes.added, "removed": changes.removed, **first}
 
 
 def _expected(finding: Finding) -> str:
@@ -105,14 +168,3 @@ def _found(finding: Finding, facts: dict[str, float | None]) -> str:
         count = len(finding.failing_rows)
         return f"{count} row{'s' if count > 1 else ''} failed" if count else "all rows passed"
     return finding.observed
-
-
-def _thumbnail(name: str, folder: ImageFolder) -> str | None:
-    """An image as a data URI; None if it can't be read."""
-    try:
-        pixels = load_rgb(folder.path(name), THUMBNAIL)
-    except (LabelsError, OSError):
-        return None
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

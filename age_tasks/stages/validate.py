@@ -1,9 +1,10 @@
 """Validate the snapshot against the expectations, and quarantine the rows that fail them.
 
-Writes `index.html` (the verdict, for people), `accepted.csv`, `quarantine.csv` with a reason for each row,
-`near_duplicates.csv`, `expectations.json`, `verdict.json`, `audit/` and `data_docs/`. Stops the run if too many rows
-are quarantined, or if the labels as a whole are not as expected. Ages that are distributed otherwise than those
-accepted last are no reason to stop once a person has accepted these labels (`labels accept`).
+Writes `index.html` (the verdict, for people), `accepted.csv`, `quarantine.csv` with a reason for each row, pages that
+list these rows, `copies.csv`, `near_duplicates.csv`, `expectations.json`, `verdict.json`, `audit/` and `data_docs/`.
+Stops the run if too many rows are quarantined, or if the labels as a whole are not as expected. Ages that are
+distributed otherwise than those accepted last are no reason to stop once a person has accepted these labels
+(`labels accept`).
 """
 
 import math
@@ -15,6 +16,7 @@ from age_tasks.config import Config, ValidateSettings
 from age_tasks.data.decoding import load_accepted
 from age_tasks.data.expectations import Expectations, Finding
 from age_tasks.data.image_folder import ImageFolder
+from age_tasks.data.label_changes import LabelChanges, label_changes, named_copies
 from age_tasks.data.validation import (
     AgeShift,
     Verdict,
@@ -26,14 +28,14 @@ from age_tasks.data.validation import (
     quarantined,
     with_derived_columns,
 )
-from age_tasks.errors import LabelsError
+from age_tasks.errors import LabelsError, MissingInputError
 from age_tasks.registry.labels_acceptance import LabelsAcceptance, acceptance_of
 from age_tasks.reports import figures
 from age_tasks.reports.data_docs import make_offline
 from age_tasks.reports.face_sheets import sample_faces
 from age_tasks.reports.label_audit import write_audit
 from age_tasks.reports.safe_csv import as_csv
-from age_tasks.reports.validation_page import validation_page
+from age_tasks.reports.validation_page import ORDERS, quarantine_page, validation_page, verdict_in_words
 from age_tasks.runs.listing import previous_run
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
@@ -53,6 +55,8 @@ class _Validation:
     accepted: pd.DataFrame
     quarantine: pd.DataFrame
     near_duplicates: pd.DataFrame
+    copies: pd.DataFrame
+    changes: LabelChanges | None
     findings: list[Finding]
     distribution: dict[str, float | None]
     shift: AgeShift | None
@@ -97,6 +101,19 @@ def _shift(run: Workspace, ages: pd.Series) -> AgeShift | None:
     return age_shift(ages, before, previous.key)
 
 
+def _changes(run: Workspace, table: pd.DataFrame, quarantine: pd.DataFrame) -> LabelChanges | None:
+    """Since the newest other run whose labels were accepted; None if there is none, or its labels are gone."""
+    previous = previous_run(run, "validate")
+    if previous is None:
+        return None
+    try:
+        before = read_snapshot(previous)
+    except MissingInputError:  # removed by `prune`
+        return None
+    accepted = pd.read_csv(previous.input("validate", "accepted.csv"), usecols=["line"])
+    return label_changes(table, quarantine, before, accepted, previous.key)
+
+
 def _validate(run: Workspace, expectations: Expectations, settings: ValidateSettings) -> _Validation:
     table = with_derived_columns(read_snapshot(run))
     row_findings = expectations.check("rows", table)
@@ -107,13 +124,15 @@ def _validate(run: Workspace, expectations: Expectations, settings: ValidateSett
     findings = [*row_findings, *expectations.check("distribution", pd.DataFrame([values]), bounds)]
     acceptance = acceptance_of(run.store, run.require_record("snapshot").outputs["labels.csv"].sha256)
     verdict = judge(len(table), quarantine, findings, settings, shift, acceptance is not None)
-    near = near_duplicates(accepted)
-    return _Validation(table, accepted, quarantine, near, findings, values, shift, acceptance, verdict)
+    near, copies = near_duplicates(accepted), named_copies(accepted)
+    changes = _changes(run, table, quarantine)
+    return _Validation(table, accepted, quarantine, near, copies, changes, findings, values, shift, acceptance, verdict)
 
 
 def _write_tables(found: _Validation, run: Workspace) -> None:
     found.accepted[ACCEPTED_COLUMNS].to_csv(run.output_dir / "accepted.csv", index=False)
     (run.output_dir / "quarantine.csv").write_text(as_csv(found.quarantine))
+    (run.output_dir / "copies.csv").write_text(as_csv(found.copies))
     (run.output_dir / "near_duplicates.csv").write_text(as_csv(found.near_duplicates))
     (run.output_dir / "expectations.json").write_bytes(to_json([vars(finding) for finding in found.findings]))
     verdict, others = found.verdict, list(found.verdict.problems)
@@ -127,7 +146,8 @@ def _write_pages(found: _Validation, expectations: Expectations, settings: Valid
     audit, folder = write_audit(found.accepted, run.output_dir / "audit"), images_of(run)
     _write_face_sheet(found.accepted, folder, run)
     expectations.write_data_docs(run.output_dir / "data_docs")
-    make_offline(run.output_dir / "data_docs")
+    verdict = verdict_in_words(found.verdict, len(found.table), len(found.quarantine))
+    make_offline(run.output_dir / "data_docs", verdict)
     page = validation_page(
         run,
         found.verdict,
@@ -142,8 +162,12 @@ def _write_pages(found: _Validation, expectations: Expectations, settings: Valid
         str(run.require_record("snapshot").summary.get("read_as", "")),
         found.shift,
         found.accepted_by,
+        found.changes,
+        found.copies,
     )
     (run.output_dir / "index.html").write_text(page)
+    for order in ORDERS if len(found.quarantine) else ():
+        (run.output_dir / f"quarantine_by_{order}.html").write_text(quarantine_page(run.key, found.quarantine, order))
 
 
 def _write_face_sheet(accepted: pd.DataFrame, folder: ImageFolder, run: Workspace) -> None:

@@ -105,7 +105,7 @@ def test_too_many_quarantined_rows_and_failed_dataset_expectations_refuse_the_la
     assert judge(100, rows, [], ValidateSettings(max_quarantine_fraction=0.03)).accepted
     verdict = judge(100, rows, [finding(), finding(meta={"fault": "x"}), finding(severity="warning")], bounds)
     assert verdict.problems == (
-        "3 of 100 rows (3.0%) are quarantined; at most 2.0% may be (validate.max_quarantine_fraction)",
+        "3 of 100 rows (3.0 %) are quarantined; at most 2.0 % may be (validate.max_quarantine_fraction)",
         "not met: Ages are between 0 and 120 years.",
     )
 
@@ -176,3 +176,31 @@ def test_a_set_that_grows_is_not_refused_and_few_rows_show_little():
     assert age_shift(pd.Series([60.0] * 10), pd.Series([5.0] * 5000), "all").beyond_chance < 0.4
     assert age_shift(pd.Series([60.0]), pd.Series([5.0]), "all").beyond_chance == 0
     assert age_shift(pd.Series([60.0]), pd.Series([], dtype="float64"), "none") is None
+
+
+@pytest.mark.parametrize("impossible", [205.0, -4.0, np.nan], ids=["too old", "negative", "no number"])
+def test_an_impossible_age_does_not_take_the_good_row_with_it(impossible: float):
+    """Neither that of the same name, nor that of the same content under another name."""
+    table = with_derived_columns(
+        snapshot(
+            file_name=["a.jpg", "a.jpg", "b.jpg", "copy.jpg"],
+            sha256=["a", "a", "b", "b"],
+            real_age=[30.0, impossible, impossible, 40.0],
+            age_text=["30", "x", "x", "40"],
+        )
+    )
+    good = table.loc[[0, 3]]
+    assert good["ages_of_name"].tolist() == [1, 1]
+    assert good["ages_of_content"].tolist() == [1, 1]
+    assert table.loc[[1, 2], "ages_of_name"].isna().all()
+
+
+def test_two_possible_ages_of_one_name_still_contradict_each_other():
+    table = with_derived_columns(snapshot(file_name=["a.jpg"] * 3, real_age=[30.0, 205.0, 31.0]))
+    assert table["ages_of_name"].fillna(0).tolist() == [2, 0, 2]
+    assert "205" not in table["ages_of_name_text"].iloc[0]
+
+
+def test_a_row_without_a_possible_age_has_a_hint():
+    table = with_derived_columns(snapshot(age_text=["12,5", "1985", "30"], real_age=[np.nan, 1985.0, 30.0]))
+    assert table["age_hint"].tolist() == ["; write 12.5", "; if it is a year of birth, write the age in years", ""]

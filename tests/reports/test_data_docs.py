@@ -56,3 +56,14 @@ def test_markup_of_an_attacker_has_no_effect(attack: str):
     for element in found.find_all():
         assert set(element.attrs) <= {"class", "data-toggle", "id", "href"}
         assert "alert" not in str(element.get("href"))
+
+
+def test_the_verdict_takes_the_place_of_the_status_of_great_expectations():
+    status = '<span class="h6">Status:</span> <i class="fas fa-times text-danger"></i> Failed'
+    page = sanitised(
+        PAGE % f"{status}<table><tr><td>Success Percent</td></tr></table>", "Results", "Accepted & <used>."
+    )
+    assert "Accepted &amp; &lt;used&gt;." in page
+    assert "Failed" not in page
+    assert "Success Percent" not in page
+    assert "quarantined" not in sanitised(PAGE % "", "Expectations: rows")

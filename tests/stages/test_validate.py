@@ -50,7 +50,7 @@ def test_too_many_broken_rows_fail_the_stage_and_leave_its_page(place: Path, cap
     assert main(["snapshot", "--run", "bad", "--recipe", "demo", "--set", "validate.max_quarantine_fraction=0.02"]) == 0
     assert main(["validate", "--run", "bad"]) == 65
     said = capsys.readouterr().err
-    assert "17 of 172 rows (9.9%) are quarantined; at most 2.0%" in said
+    assert "17 of 172 rows (9.9 %) are quarantined; at most 2.0 %" in said
     assert "f-text.jpg" in said
     with open_run("bad", Locations.from_env()) as run:
         record = run.record("validate")
