@@ -75,12 +75,12 @@ def table_without(image: ErasedImage, content: bytes, keep_line_numbers: bool) -
 
 
 def json_without(image: ErasedImage, value: Any) -> Any:
-    """A JSON value in which texts no longer mention the image; keys stay."""
+    """A JSON value without the entries of lists that are about the image, and without mentions of it; keys stay."""
     match value:
         case str():
             return image.mentions.sub(FORGOTTEN, value)
         case list():
-            return [json_without(image, each) for each in value]
+            return [json_without(image, each) for each in value if not _is_about(image, each)]
         case dict():
             return {key: json_without(image, each) for key, each in value.items()}
     return value
@@ -89,6 +89,10 @@ def json_without(image: ErasedImage, value: Any) -> Any:
 def page_without(image: ErasedImage, page: str) -> str:
     """An HTML page without the lines about the image and without mentions of it."""
     return image.mentions.sub(FORGOTTEN, image.page_lines.sub("", page))
+
+
+def _is_about(image: ErasedImage, value: Any) -> bool:
+    return isinstance(value, dict) and (value.get("file_name") in image.names or value.get("sha256") in image.sha256s)
 
 
 def _written_forms(name: str) -> set[str]:

@@ -15,6 +15,7 @@ from age_tasks.data.probes import delete_probes, stored_probes
 from age_tasks.errors import SettingsError
 from age_tasks.maintenance.erased_content import ErasedImage, json_without, page_without, table_without
 from age_tasks.pipeline import STAGES
+from age_tasks.registry.label_confirmations import CONFIRMED
 from age_tasks.registry.labels_acceptance import ACCEPTED
 from age_tasks.reports import figures
 from age_tasks.reports.face_sheets import SHEETS
@@ -118,7 +119,7 @@ def _folders_to_search(keys: list[str]) -> Iterator[tuple[str, list[str]]]:
         parts = key.split("/")
         if parts[0] == "runs" and len(parts) > 3 and key.endswith(KINDS):
             folders.setdefault("/".join(parts[:3]), []).append("/".join(parts[3:]))
-        elif key.startswith(ACCEPTED) or (parts[0] in {"registry", "reports"} and key.endswith(".html")):
+        elif key.startswith((ACCEPTED, CONFIRMED)) or (parts[0] in {"registry", "reports"} and key.endswith(".html")):
             folders.setdefault("/".join(parts[:-1]), []).append(parts[-1])
     turn = {stage: at for at, stage in enumerate(reversed(STAGES))}
     for folder in sorted(folders, key=lambda folder: turn.get(folder.partition("runs/")[2].rpartition("/")[2], -1)):

@@ -29,14 +29,20 @@ from age_tasks.evaluation.metrics import (
 )
 from age_tasks.evaluation.results import ChampionComparison, IntervalGroup, Metrics
 from age_tasks.pipeline import champion_to_beat
+from age_tasks.registry.label_confirmations import confirmed_labels, label_key
 from age_tasks.registry.promotions import Manifest, Promotion, fetch_version
 from age_tasks.reports import figures
 from age_tasks.reports.face_sheets import changed_most, first_label_issues, largest_errors
+from age_tasks.reports.label_issues_page import LabelIssue, LabelIssues
 from age_tasks.reports.model_report import report_from_run
 from age_tasks.reports.safe_csv import as_csv
+from age_tasks.reports.thumbnails import thumbnail
+from age_tasks.runs.listing import previous_run
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
 from age_tasks.stages._inputs import images_of, read_splits, with_ages
+
+LABEL_ISSUE_PIXELS = 112  # side of an image on the page of labels to look at
 
 
 @dataclass(frozen=True)
@@ -203,15 +209,48 @@ def _draw_changed_faces(run: Workspace, champion: Champion, folder: ImageFolder,
 
 
 def _write_label_issues(run: Workspace, folder: ImageFolder) -> None:
-    """The labels that disagree most with their out-of-fold age, for a labeller to check."""
+    """The labels that disagree most with their out-of-fold age, for a labeller to check.
+
+    Without those that a person confirmed. Pages ask the store again what is confirmed, also where this stage is reused.
+    """
     if "out_of_fold.csv" not in run.require_record("baseline").outputs:
         return  # its features had no room in the cache
     table = pd.read_csv(run.input("baseline", "out_of_fold.csv"), dtype={"file_name": "str"}, keep_default_na=False)
-    issues = rank_by_label_error(table).head(LABELS_TO_LOOK_AT)
+    ranked, confirmed = rank_by_label_error(table), confirmed_labels(run.store)
+    is_open = [label_key(*label) not in confirmed for label in zip(ranked["sha256"], ranked["real_age"], strict=True)]
+    issues = ranked[is_open].head(LABELS_TO_LOOK_AT)
     (run.output_dir / "labels_to_look_at.csv").write_text(as_csv(issues))
+    (run.output_dir / "labels_to_look_at.json").write_bytes(_label_issues(issues, run, folder).to_bytes())
     faces = _faces(first_label_issues(issues), folder, "other_age", "{real:g}, or {other:.0f}?")
     sheet = figures.face_sheet(faces, title="Labels to look at: label, or other age?")
     figures.save(sheet, run.output_dir / "labels_to_look_at.png")
+
+
+def _label_issues(issues: pd.DataFrame, run: Workspace, folder: ImageFolder) -> LabelIssues:
+    """The rows for the page, with lines and images, and what is new since the run before."""
+    accepted = pd.read_csv(run.input("validate", "accepted.csv"), dtype={"file_name": "str"}, keep_default_na=False)
+    lines = dict(zip(accepted["file_name"], accepted["line"], strict=True))
+    known, previous = set(), previous_run(run, "evaluate")
+    if previous and "labels_to_look_at.json" in previous.require_record("evaluate").outputs:
+        file = previous.input("evaluate", "labels_to_look_at.json")
+        known = {issue.label for issue in LabelIssues.parse(file.read_bytes(), str(file)).issues}
+    else:
+        previous = None
+    columns = (issues[name] for name in ("file_name", "sha256", "real_age", "other_age", "relative_error"))
+    rows = [
+        LabelIssue(
+            file_name=name,
+            line=lines[name],
+            sha256=sha256,
+            real_age=age,
+            other_age=other_age,
+            relative_error=error,
+            new=label_key(sha256, age) not in known,
+            image=thumbnail(name, folder, LABEL_ISSUE_PIXELS),
+        )
+        for name, sha256, age, other_age, error in zip(*columns, strict=True)
+    ]
+    return LabelIssues(issues=rows, previous_run=previous.key if previous else "")
 
 
 def _faces(rows: pd.DataFrame, folder: ImageFolder, other: str, caption: str) -> list[tuple[np.ndarray, str]]:

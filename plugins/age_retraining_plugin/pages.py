@@ -4,21 +4,29 @@ People who may see the runs of the DAG `age_retraining` may see the pages. These
 and are served from the origin of the API. So no script runs on them, and they load nothing from elsewhere.
 """
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
 from typing import Annotated
 
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
-from airflow.api_fastapi.core_api.security import requires_access_dag
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.base import RequestResponseEndpoint
 
+from age_retraining_plugin import label_issues
+from age_retraining_plugin.forms import form_of, require_own_form, token_for
+from age_retraining_plugin.run_progress import progress, step
+from age_retraining_plugin.run_state import RunState, run_state
 from age_tasks.environment import Locations
-from age_tasks.errors import NotFoundError, SettingsError, StoreError
+from age_tasks.errors import DamagedError, MissingInputError, NotFoundError, SettingsError, StoreError
 from age_tasks.pipeline import STAGES
 from age_tasks.reports.html import render
+from age_tasks.reports.label_issues_page import ORDERS, SHOWN, label_issues_page
 from age_tasks.reports.models_page import models_page
 from age_tasks.reports.run_summary import results
 from age_tasks.runs.run import StoredRun, find_run
@@ -31,6 +39,12 @@ REPORT = (("publish", "report.html"), ("evaluate", "report.html"))
 VALIDATION = (("validate", "index.html"),)
 SERVED = frozenset(stage for stage, _ in (*REPORT, *VALIDATION))
 PAGE_OF = {"validate": "validation", "evaluate": "report", "gate": "report", "publish": "report"}
+TASKS = (*STAGES[:-1], "approve", STAGES[-1])
+# The DAGs beside it, and what a run of them does.
+OTHERS = {
+    "age_rollback": "makes an earlier version the champion again; it trains no model and validates no labels",
+    "age_score_batch": "predicts the ages of new images with the champion; it trains no model and validates no labels",
+}
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".csv": "text/csv; charset=utf-8",
@@ -45,10 +59,21 @@ HEADERS = {
     "Cache-Control": "private, no-store",
     "Referrer-Policy": "no-referrer",
 }
+WITH_FORMS = {
+    "Content-Security-Policy": HEADERS["Content-Security-Policy"].replace("form-action 'none'", "form-action 'self'")
+}
 REFRESH = {"Refresh": "15"}  # seconds
+NO_LABEL_ISSUES = (
+    "No labels to look at",
+    "This run has no list: an earlier version wrote it, or its features had no room in the cache.",
+)
 MESSAGES = {
     401: ("Not logged in", "Log in to Airflow, then open this page again."),
-    403: ("Not allowed", f"These pages are for people who may see the runs of the DAG {DAG}."),
+    403: (
+        "Not allowed",
+        f"These pages are for people who may see the runs of the DAG {DAG}; to confirm labels, "
+        "a person must be allowed to start them.",
+    ),
     404: ("Not found", f"There is no such page. Pages exist for runs of the DAG {DAG}, summaries for its stages."),
 }
 
@@ -64,7 +89,8 @@ app = FastAPI(
 async def guarded(request: Request, call_next: RequestResponseEndpoint) -> Response:
     """Add the headers that make hostile content harmless to every response, errors too."""
     response = await call_next(request)
-    response.headers.update(HEADERS)
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
     return response
 
 
@@ -88,6 +114,37 @@ def wrong_settings(_: Request, error: SettingsError) -> HTMLResponse:
     return _message(503, "Invalid settings of the API server", str(error))
 
 
+MaySeeRuns = Annotated[None, Depends(requires_access_dag("GET", DagAccessEntity.RUN))]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The run that a path names, and who asks for it."""
+
+    dag: str
+    run_id: str
+    user: BaseUser
+
+    def state(self, run_id: str = "") -> RunState | None:
+        """The state of the run in Airflow; None if Airflow has no such run.
+
+        Args:
+            run_id: another id under which the run may be known.
+        """
+        details = DagDetails(id=self.dag)
+        logs = get_auth_manager().is_authorized_dag(
+            method="GET", access_entity=DagAccessEntity.TASK_LOGS, details=details, user=self.user
+        )
+        found = run_state(self.dag, self.run_id, TASKS, logs)
+        return found or (run_state(self.dag, run_id, TASKS, logs) if run_id else None)
+
+    def may_start_runs(self) -> bool:
+        """Whether the person may start runs of the DAG, and so say which labels are right."""
+        return get_auth_manager().is_authorized_dag(
+            method="POST", access_entity=DagAccessEntity.RUN, details=DagDetails(id=DAG), user=self.user
+        )
+
+
 def the_run(dag_id: str, run_id: str) -> StoredRun:
     """The run that a path names; 404 if it names none of this DAG."""
     if dag_id != DAG:
@@ -99,7 +156,14 @@ def the_run(dag_id: str, run_id: str) -> StoredRun:
         raise HTTPException(404) from None
 
 
+def asked(dag_id: str, run_id: str, user: GetUserDep, _: MaySeeRuns) -> Asked:
+    """What a tab of a run asks for, if the person may see the runs of its DAG."""
+    return Asked(dag_id, run_id, user)
+
+
 RunOfPath = Annotated[StoredRun, Depends(the_run)]
+FormOfRequest = Annotated[dict[str, str], Depends(form_of)]
+AskedByPath = Annotated[Asked, Depends(asked)]
 
 
 @app.get("/models")
@@ -108,22 +172,67 @@ def models() -> HTMLResponse:
 
 
 @app.get("/{dag_id}/{run_id}/report")
-def report(run: RunOfPath) -> Response:
-    return _page_of(run, "model report", REPORT)
+def report(asked: AskedByPath) -> Response:
+    return _tab(asked, "model report", REPORT)
 
 
 @app.get("/{dag_id}/{run_id}/validation")
-def validation(run: RunOfPath) -> Response:
-    return _page_of(run, "label validation", VALIDATION)
+def validation(asked: AskedByPath) -> Response:
+    return _tab(asked, "label validation", VALIDATION)
+
+
+@app.get("/{dag_id}/{run_id}/labels")
+def labels(asked: AskedByPath, show: str = "open", order: str = "suspicion") -> Response:
+    if show not in SHOWN or order not in ORDERS:
+        raise HTTPException(404)
+    if asked.dag != DAG:
+        return _of_another_dag(asked, "This run has no labels to look at", "../../")
+    run = the_run(asked.dag, asked.run_id)
+    record = run.record(label_issues.STAGE)
+    if record is None or not record.done:
+        return _tab(asked, "list of labels to look at", ((label_issues.STAGE, label_issues.FILE),))
+    if label_issues.FILE not in record.outputs:
+        return _message(200, *NO_LABEL_ISSUES)
+    found = label_issues.label_issues(run)
+    confirmed = label_issues.confirmations_of(found, run.store)
+    token = token_for(asked.user) if asked.may_start_runs() else ""
+    page = label_issues_page(run.key, found, confirmed, show, order, token)
+    return HTMLResponse(page, headers=WITH_FORMS)
+
+
+@app.post("/{dag_id}/{run_id}/labels", dependencies=[Depends(requires_access_dag("POST", DagAccessEntity.RUN, DAG))])
+def confirm_label(asked: AskedByPath, request: Request, form: FormOfRequest) -> Response:
+    """Keep what a person says about a label, and show the list again."""
+    require_own_form(request, form, asked.user)
+    run = the_run(asked.dag, asked.run_id)
+    sha256, show, order = form.get("sha256", ""), form.get("show", ""), form.get("order", "")
+    if show not in SHOWN or order not in ORDERS:
+        raise HTTPException(404)
+    label_issues.confirm(run, sha256, form.get("age", ""), form.get("right") == "yes", asked.user.get_name())
+    return RedirectResponse(f"labels?show={show}&order={order}", 303)
 
 
 @app.get("/{dag_id}/{run_id}/tasks/{stage}")
-def summary(run: RunOfPath, stage: str) -> HTMLResponse:
+def summary(asked: AskedByPath, stage: str) -> HTMLResponse:
+    if asked.dag != DAG:
+        return _of_another_dag(asked, f"Summary of {stage}", "../../../")
+    run = the_run(asked.dag, asked.run_id)
     if stage not in STAGES:
         raise HTTPException(404)
     record = run.record(stage)
-    page = render("stage_summary.html.j2", run_key=run.key, stage=stage, record=record, page=PAGE_OF.get(stage))
-    return HTMLResponse(page, headers=None if record else REFRESH)
+    state = _state_of(asked, run)
+    task = state.tasks.get(stage) if state else None
+    page = render(
+        "stage_summary.html.j2",
+        run_key=run.key,
+        stage=stage,
+        record=record,
+        step=step(stage, record, task),
+        again=bool(record and task and (task.active or task.retrying)),
+        page=PAGE_OF.get(stage),
+    )
+    ended = state.over if state else record is not None
+    return HTMLResponse(page, headers=None if ended else REFRESH)
 
 
 @app.get("/{dag_id}/{run_id}/{stage}/{name:path}")
@@ -135,24 +244,54 @@ def file(run: RunOfPath, stage: str, name: str) -> Response:
     return Response(run.read(stage, name), media_type=kind)
 
 
-def _page_of(run: StoredRun, wanted: str, places: tuple[tuple[str, str], ...]) -> Response:
-    """A redirect to the page, or the progress of the run while it has none."""
+def _tab(asked: Asked, wanted: str, places: tuple[tuple[str, str], ...]) -> Response:
+    """A redirect to the page, or the state of the run while it has none."""
+    if asked.dag != DAG:
+        return _of_another_dag(asked, f"This run has no {wanted}", "../../")
+    run = the_run(asked.dag, asked.run_id)
     records = {stage: record for stage in STAGES if (record := run.record(stage))}
     for stage, name in places:
         if name in (records[stage].outputs if stage in records else ()):
             return RedirectResponse(f"{stage}/{name}")
-    failed = next((record for record in records.values() if not record.done), None)
+    state = _state_of(asked, run)
+    if not (state or records or run.started()):
+        return _message(404, *MESSAGES[404])
+    found = progress(wanted, places[-1][0], STAGES, records, state)
     page = render(
-        "run_progress.html.j2",
-        run_key=run.key,
-        wanted=wanted,
-        comes_with=places[-1][0],
-        stages=STAGES,
-        records=records,
-        failed=failed,
-        results=list(results(records)),
+        "run_progress.html.j2", run_key=run.key, wanted=wanted, progress=found, results=list(results(records))
     )
-    return HTMLResponse(page, headers=None if failed else REFRESH)
+    return HTMLResponse(page, headers=REFRESH if found.goes_on else None)
+
+
+def _state_of(asked: Asked, run: StoredRun) -> RunState | None:
+    """The state of a run in Airflow; a link may name it by the key of its folder."""
+    try:
+        return asked.state(run.settings().id)
+    except (MissingInputError, DamagedError):
+        return asked.state()
+
+
+def _of_another_dag(asked: Asked, headline: str, up: str) -> HTMLResponse:
+    """What a run of another DAG did: Airflow shows the tabs of a plugin on the runs of every DAG.
+
+    Args:
+        up: the relative address of the folder of all pages.
+    """
+    state = asked.state() if asked.dag in OTHERS else None
+    if state is None:
+        return _message(404, *MESSAGES[404])
+    headers = None if state.over else REFRESH
+    page = render(
+        "other_run.html.j2",
+        dag=asked.dag,
+        run_id=asked.run_id,
+        headline=headline,
+        up=up,
+        does=OTHERS[asked.dag],
+        steps=[step(task.task, None, task) for task in state.tasks.values()],
+        results={name: task.result for name, task in state.tasks.items() if task.result is not None},
+    )
+    return HTMLResponse(page, headers=headers)
 
 
 def _message(status: int, headline: str, text: str) -> HTMLResponse:

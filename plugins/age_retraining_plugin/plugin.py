@@ -26,6 +26,12 @@ class AgeRetrainingPlugin(AirflowPlugin):
             "url_route": "label-validation",
             "href": f"{RUN}/validation",
         },
+        {
+            "name": "Labels to look at",
+            "destination": "dag_run",
+            "url_route": "labels-to-look-at",
+            "href": f"{RUN}/labels",
+        },
         {"name": "Summary", "destination": "task_instance", "url_route": "summary", "href": f"{RUN}/tasks/{{TASK_ID}}"},
     ]
 

@@ -240,6 +240,16 @@ def test_a_mention_in_the_reason_of_an_acceptance_is_removed(tmp_path: Path):
     assert rewritten(tmp_path, key, before, "1.jpg") == before.replace("1.jpg", "(forgotten)")
 
 
+def test_a_label_to_look_at_is_removed_with_its_image_and_a_confirmation_names_it_no_more(tmp_path: Path):
+    issues = [{"file_name": name, "image": f"data:{name}"} for name in ("1.jpg", "b.jpg")]
+    before = json.dumps({"issues": issues, "previous_run": "x"})
+    after = json.loads(rewritten(tmp_path, "runs/x/evaluate/labels_to_look_at.json", before, "1.jpg"))
+    assert after == {"issues": issues[1:], "previous_run": "x"}
+    before = '{\n  "file_name": "1.jpg",\n  "who": "ann"\n}\n'
+    key = f"labels/confirmed/{'0' * 64}__30__20260101-ab__right.json"
+    assert rewritten(tmp_path, key, before, "1.jpg") == before.replace("1.jpg", "(forgotten)")
+
+
 def test_frozen_labels_keep_their_line_numbers(tmp_path: Path):
     before = 'file_name,real_age\n1.jpg,3\n"2\n.jpg",4\n3.jpg,5\n'
     assert (

@@ -4,21 +4,26 @@ import json
 import re
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
+from bs4 import BeautifulSoup
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from age_tasks.environment import PROJECT
 from age_tasks.registry.promotions import promote, rollback
+from age_tasks.reports.label_issues_page import LabelIssue, LabelIssues
 from age_tasks.runs.keys import safe_run_key
 from age_tasks.runs.run import Workspace
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
+from tests.support.airflow_runs import add_run
 from tests.support.builders import promoted
 from tests.support.records import put_record
 
@@ -66,6 +71,7 @@ def test_tabs_and_navigation_lead_to_the_pages(client: Client, finished: Workspa
         "age-models": "nav",
         "model-report": "dag_run",
         "label-validation": "dag_run",
+        "labels-to-look-at": "dag_run",
         "summary": "task_instance",
     }
     parts = {"{DAG_ID}": "age_retraining", "{RUN_ID}": "finished", "{TASK_ID}": "evaluate"}
@@ -229,6 +235,9 @@ def test_a_run_without_report_shows_its_progress(client: Client, tmp_path: Path)
     store = FileStore(tmp_path)
     reader = client(store)
     page = reader.get(f"/age/age_retraining/{RUN_ID}/report")
+    assert page.status_code == 404  # nobody started it
+    store.put(f"runs/{KEY}/run.json", json.dumps({"config": {}, "labels": "", "images": "", "created": ""}).encode())
+    page = reader.get(f"/age/age_retraining/{RUN_ID}/report")
     assert page.status_code == 200
     assert "No stage of this run has finished" in page.text
     record(store, "snapshot")
@@ -241,7 +250,54 @@ def test_a_run_without_report_shows_its_progress(client: Client, tmp_path: Path)
     page = reader.get(f"/age/age_retraining/{RUN_ID}/report")
     assert "too few labels for 10 age bins" in page.text
     assert "refresh" not in page.headers
-    assert "has not finished in this run" in reader.get(f"/age/age_retraining/{RUN_ID}/tasks/gate").text
+    assert "Not finished." in reader.get(f"/age/age_retraining/{RUN_ID}/tasks/gate").text
+
+
+@pytest.mark.parametrize(
+    ("state", "tasks", "results", "said"),
+    [
+        ("failed", {"snapshot": "failed"}, {}, "Failed in snapshot."),
+        ("success", {"split": "skipped"}, {"split": {"skipped": "2 new labels"}}, "Skipped by split. <span>2 new"),
+    ],
+)
+def test_a_run_that_stopped_without_a_record_says_so_and_is_not_loaded_again(
+    client: Client, tmp_path: Path, state: str, tasks: dict[str, str], results: dict[str, Any], said: str
+):
+    run_id = f"manual-{uuid.uuid4().hex}"
+    add_run(run_id, state, tasks, results)
+    reader = client(FileStore(tmp_path))
+    for path in ("report", "validation"):
+        page = reader.get(f"/age/age_retraining/{run_id}/{path}")
+        assert said in page.text
+        assert "refresh" not in page.headers
+    (task,) = tasks
+    page = reader.get(f"/age/age_retraining/{run_id}/tasks/{task}")
+    assert tasks[task].capitalize() in page.text
+    assert "refresh" not in page.headers
+
+
+def test_a_stage_that_runs_again_is_not_shown_as_failed_for_good(client: Client, tmp_path: Path):
+    run_id, store = f"manual-{uuid.uuid4().hex}", FileStore(tmp_path)
+    add_run(run_id, "running", {"snapshot": "queued"})
+    record(store, "snapshot", run_id, status="failed", error="no such file")
+    page = client(store).get(f"/age/age_retraining/{run_id}/report")
+    assert "snapshot is queued" in page.text
+    assert page.headers["refresh"] == "15"
+    assert "an earlier attempt" in client(store).get(f"/age/age_retraining/{run_id}/tasks/snapshot").text
+
+
+@pytest.mark.parametrize("path", ["report", "validation", "tasks/rollback"])
+def test_the_tabs_of_a_run_of_another_dag_of_ours_say_what_it_did(client: Client, tmp_path: Path, path: str):
+    run_id = f"manual-{uuid.uuid4().hex}"
+    add_run(run_id, "success", {"rollback": "success"}, {"rollback": "v1 is in <use>"}, dag="age_rollback")
+    page = client(FileStore(tmp_path)).get(f"/age/age_rollback/{run_id}/{path}")
+    assert page.status_code == 200
+    assert "makes an earlier version the champion again" in page.text
+    assert "v1 is in &lt;use&gt;" in page.text
+    models = re.search(r'href="([./]+models)"', page.text)
+    assert models
+    assert client(FileStore(tmp_path)).get(str(page.url.join(models[1]))).url.path == "/age/models"
+    assert client(FileStore(tmp_path), role=None).get(f"/age/age_rollback/{run_id}/{path}").status_code == 403
 
 
 def test_before_publish_the_report_is_that_of_evaluate(client: Client, tmp_path: Path):
@@ -336,3 +392,109 @@ def test_the_pages_import_no_heavy_module():
         "scipy",
         "sklearn",
     }
+
+
+ISSUES = [
+    LabelIssue(
+        file_name=f"{name}.jpg",
+        line=line,
+        sha256=name * 64,
+        real_age=30.5,
+        other_age=52,
+        relative_error=error,
+        new=name == "b",
+        image=None,
+    )
+    for name, line, error in (("a", 2, 6.0), ("b", 3, 4.0), ("c", 4, 5.0))
+]
+LABELS_PAGE = f"/age/age_retraining/{RUN_ID}/labels"
+
+
+@pytest.fixture
+def labels_store(tmp_path: Path) -> FileStore:
+    """A store with a run that has three labels to look at."""
+    store = FileStore(tmp_path)
+    found = LabelIssues(issues=ISSUES, previous_run="sunday").to_bytes()
+    store.put(f"runs/{KEY}/evaluate/labels_to_look_at.json", found)
+    record(store, "evaluate", outputs={"labels_to_look_at.json": OUTPUT})
+    return store
+
+
+def form_of(page: str, name: str) -> dict[str, str]:
+    """The fields of the form beside a label, with the value of its button."""
+    (item,) = [each for each in BeautifulSoup(page, "html.parser").select("ol.faces li") if name in each.text]
+    fields = {field["name"]: field["value"] for field in item.select("input, button")}
+    assert fields["token"]
+    return {str(name): str(value) for name, value in fields.items()}
+
+
+def names_on(page: str) -> list[str]:
+    return re.findall(r"<br>(\w+\.jpg)<", page)
+
+
+def test_labels_to_look_at_have_names_lines_and_orders(client: Client, labels_store: FileStore):
+    reader = client(labels_store)
+    page = reader.get(LABELS_PAGE)
+    assert names_on(page.text) == ["a.jpg", "c.jpg", "b.jpg"]
+    assert "line 3" in page.text
+    assert "This label is right" not in page.text  # a viewer
+    assert names_on(reader.get(f"{LABELS_PAGE}?show=all&order=line").text) == ["a.jpg", "b.jpg", "c.jpg"]
+    assert names_on(reader.get(f"{LABELS_PAGE}?show=new").text) == ["b.jpg"]
+    assert reader.get(f"{LABELS_PAGE}?show=other").status_code == 404
+    assert reader.get(f"{LABELS_PAGE}?order=other").status_code == 404
+
+
+def test_a_label_that_a_person_confirms_does_not_come_back(client: Client, labels_store: FileStore):
+    labeller = client(labels_store, "user")
+    page = labeller.get(LABELS_PAGE)
+    assert "form-action 'self'" in page.headers["content-security-policy"]
+    answer = labeller.post(LABELS_PAGE, data=form_of(page.text, "a.jpg"))
+    assert answer.url.path.endswith("/labels")
+    assert names_on(answer.text) == ["c.jpg", "b.jpg"]
+    (key,) = labels_store.list("labels/confirmed/")
+    entry = json.loads(labels_store.get(key))
+    assert (entry["who"], entry["file_name"], entry["real_age"], entry["right"]) == ("ann", "a.jpg", 30.5, True)
+    page = labeller.get(f"{LABELS_PAGE}?show=confirmed")
+    assert "Confirmed by ann" in page.text
+    labeller.post(LABELS_PAGE, data=form_of(page.text, "a.jpg"))  # taken back
+    assert names_on(labeller.get(LABELS_PAGE).text) == ["a.jpg", "c.jpg", "b.jpg"]
+    assert len(labels_store.list("labels/confirmed/")) == 2  # nothing is overwritten
+
+
+@pytest.mark.parametrize(
+    ("changed", "headers", "status"),
+    [
+        ({"token": ""}, {}, 400),
+        ({"token": "forged"}, {}, 400),
+        ({}, {"Sec-Fetch-Site": "cross-site"}, 400),
+        ({}, {"Sec-Fetch-Site": "same-site"}, 400),
+        ({"age": "31"}, {}, 404),
+        ({"sha256": "d" * 64}, {}, 404),
+        ({"show": "//elsewhere.example"}, {}, 404),
+        ({"show": "x" * 9000}, {}, 413),
+        ({}, {"Sec-Fetch-Site": "same-origin"}, 303),
+    ],
+)
+def test_only_a_form_of_our_page_confirms_a_label(
+    client: Client, labels_store: FileStore, changed: dict[str, str], headers: dict[str, str], status: int
+):
+    labeller = client(labels_store, "user")
+    form = form_of(labeller.get(LABELS_PAGE).text, "a.jpg") | changed
+    assert labeller.post(LABELS_PAGE, data=form, headers=headers, follow_redirects=False).status_code == status
+    assert len(labels_store.list("labels/confirmed/")) == (1 if status == 303 else 0)
+
+
+def test_who_may_not_start_runs_may_not_confirm_labels(client: Client, labels_store: FileStore):
+    form = form_of(client(labels_store, "user").get(LABELS_PAGE).text, "a.jpg")
+    for role, status in (("viewer", 403), (None, 403)):
+        assert client(labels_store, role).post(LABELS_PAGE, data=form).status_code == status
+    assert client(labels_store, anonymous=True).post(LABELS_PAGE, data=form).status_code == 401
+    assert labels_store.list("labels/confirmed/") == []
+
+
+def test_a_run_without_a_list_of_labels_says_so(client: Client, tmp_path: Path):
+    store = FileStore(tmp_path)
+    record(store, "evaluate")
+    assert "This run has no list" in client(store).get(LABELS_PAGE).text
+    record(store, "evaluate", status="failed", error="out of memory")
+    assert "Stage evaluate failed." in client(store).get(LABELS_PAGE).text
