@@ -178,7 +178,7 @@ def test_a_second_machine_joins_with_three_variables(stack: Stack, tmp_path: Pat
     """Its worker takes the training when the first machine's GPU worker is away."""
     env = {"STACK_HOST": stack.host, "JWT_SECRET": stack.env["JWT_SECRET"], "S3_SECRET_KEY": stack.env["S3_SECRET_KEY"]}
     env |= {"AWS_ACCESS_KEY_ID": "age:age", "AGE_DATA": stack.env["AGE_DATA"], "AGE_RECIPE": "demo"}
-    env |= {"AGE_PORT": stack.env["AGE_PORT"]}
+    env |= {"STACK_PORT": stack.env["AGE_PORT"]}
     other = Stack("agesecond", env, tmp_path, stack.host)
     files = ("docker/worker.yaml", "docker/cpu.yaml")
     docker("stop", "--time", "5", stack.container("gpu-worker"))

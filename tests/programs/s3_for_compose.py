@@ -20,7 +20,7 @@ def main(folder: Path) -> int:
         subprocess.Popen([*command, str(folder / f"{name}.conf"), f"{name}-server"]) for name in (*SERVICES, "proxy")
     ]
     variables = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_DEFAULT_REGION": "us-east-1"}
-    make_bucket(variables | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{PORT}"}, servers, folder / "log")
+    make_bucket(variables | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{PORT}"}, servers)
     while all(server.poll() is None for server in servers):
         time.sleep(0.5)
     return 1

@@ -129,7 +129,7 @@ def _require_xattr(folder: Path) -> None:
             ) from error
 
 
-def make_bucket(variables: dict[str, str], servers: list[subprocess.Popen], log: Path) -> None:
+def make_bucket(variables: dict[str, str], servers: list[subprocess.Popen], log: Path | None = None) -> None:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
@@ -147,9 +147,12 @@ def make_bucket(variables: dict[str, str], servers: list[subprocess.Popen], log:
         try:
             client.create_bucket(Bucket=BUCKET)
             return
+        except client.exceptions.BucketAlreadyOwnedByYou:
+            return  # the servers have been restarted
         except (BotoCoreError, ClientError) as error:
             if time.monotonic() > deadline or any(server.poll() is not None for server in servers):
-                raise RuntimeError(f"the S3 server does not answer ({error}):\n{log.read_text()[-3000:]}") from error
+                said = log.read_text()[-3000:] if log else ""
+                raise RuntimeError(f"the S3 server does not answer ({error}):\n{said}") from error
             time.sleep(0.5)
 
 
