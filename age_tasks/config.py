@@ -1,12 +1,12 @@
 """Settings: typed and frozen; unknown keys are refused. A recipe is a YAML file that sets some of them."""
 
 import difflib
+import itertools
 import json
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,13 +14,19 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from age_tasks.backbones import BACKBONES
 from age_tasks.errors import SettingsError
 
+MANY = 10  # choices that a text no longer lists
 RECIPES = Path(__file__).parent / "recipes"
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Years = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Years = Annotated[float, Field(gt=0, le=120)]
+Difference = Annotated[float, Field(ge=0, le=120)]  # years
+Edges = tuple[Annotated[float, Field(ge=0, le=150)], ...]  # years
+Epochs = Annotated[int, Field(ge=1, le=10_000)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Batch = Annotated[int, Field(ge=1, le=4096)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy takes
 
 # Settings of earlier versions, and what to write today. `config_from_stored` reads them; people are told.
@@ -34,6 +40,14 @@ FORMER = {
 
 _SHOWN = reprlib.Repr()
 _SHOWN.maxlevel = 2
+# Of JSON schema, in words.
+_KINDS = {"boolean": "true or false", "string": "text", "array": "a list of numbers"}
+_BOUNDS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "above {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "below {}",
+}
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -85,7 +99,7 @@ class Settings(BaseModel):
         if isinstance(value, (set, frozenset)):
             raise PydanticCustomError("list", "Input should be a list: a set has no order")
         kind = cls.model_fields[str(info.field_name)].annotation
-        if kind in (int, float, tuple[float, ...]):
+        if kind in (int, float, Edges):
             wanted = "integer, such as 3" if kind is int else "number, such as 0.5"
             for each in value if isinstance(value, (list, tuple)) else [value]:
                 if isinstance(each, bool) or (isinstance(each, str) and not _NUMBER.fullmatch(each)):
@@ -110,7 +124,9 @@ class ValidateSettings(Settings):
     max_quarantine_fraction: float = Field(
         0.02, ge=0, lt=1, description="fraction of rows that may be quarantined before the run stops"
     )
-    min_rows: Count = Field(100, description="least number of accepted rows; with fewer the run stops")
+    min_rows: int = Field(
+        100, ge=1, le=1_000_000, description="least number of accepted rows; with fewer the run stops"
+    )
     max_age_shift: float = Field(
         0.15,
         ge=0,
@@ -144,7 +160,11 @@ class SplitSettings(Settings):
 class ModelSettings(Settings):
     """The network: a pretrained backbone and a head."""
 
-    backbone: str = Field("resnet50", description="a keras.applications name, or efficientnet_lite0")
+    backbone: str = Field(
+        "resnet50",
+        description="a keras.applications name in lower case, such as resnet50, or efficientnet_lite0",
+        json_schema_extra={"enum": list(BACKBONES)},
+    )
     weights: str = Field("imagenet", description="'imagenet', or the path of a weights file")
     image_size: int = Field(224, ge=32, le=1024, description="side of the square input in pixels")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout before and after the dense layer")
@@ -152,6 +172,24 @@ class ModelSettings(Settings):
     head: Literal["regression", "expected_value"] = Field(
         "regression", description="one number, or the expected value of an age distribution over 0 to 100 years"
     )
+
+    @field_validator("backbone")
+    @classmethod
+    def _known_backbone(cls, name: str) -> str:
+        if name not in BACKBONES:
+            raise PydanticCustomError(
+                "backbone", f"no such backbone.{did_you_mean(name, BACKBONES)} Choose one of {', '.join(BACKBONES)}"
+            )
+        return name
+
+    @model_validator(mode="after")
+    def _large_enough(self) -> "ModelSettings":
+        least = BACKBONES[self.backbone].least_size
+        if self.image_size < least:
+            raise PydanticCustomError(
+                "size", f"image_size {self.image_size} is too small for {self.backbone}; give at least {least}"
+            )
+        return self
 
 
 class AugmentationSettings(Settings):
@@ -166,31 +204,38 @@ class AugmentationSettings(Settings):
 class TrainingSettings(Settings):
     """One training: optimiser, length and callbacks."""
 
-    epochs: Count = Field(8, description="at most this many passes over the training set")
-    learning_rate: float = Field(1e-3, gt=0, description="Adam's initial learning rate")
-    batch_size: Count = Field(32, description="images per step")
-    early_stopping_patience: Count = Field(5, description="epochs without a better val_mae before stopping")
-    reduce_lr_patience: Count = Field(5, description="epochs without a better val_mae before reducing the rate")
+    epochs: Epochs = Field(8, description="at most this many passes over the training set")
+    learning_rate: Rate = Field(1e-3, description="Adam's initial learning rate")
+    batch_size: Batch = Field(32, description="images per step")
+    early_stopping_patience: Epochs = Field(5, description="epochs without a better val_mae before stopping")
+    reduce_lr_patience: Epochs = Field(5, description="epochs without a better val_mae before reducing the rate")
     reduce_lr_factor: Fraction = Field(0.5, description="factor applied to the learning rate at a plateau")
     schedule: Literal["plateau", "cosine"] = Field(
         "plateau",
         description="learning rate: reduced at plateaus of val_mae, or a cosine after a short warm-up",
     )
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of Adam (AdamW)")
+    weight_decay: float = Field(0.0, ge=0, le=1, description="decoupled weight decay of Adam (AdamW)")
     ema_momentum: float = Field(0.0, ge=0, lt=1, description="momentum of the averaged weights (EMA); 0: off")
     label_sigma: Years = Field(2.5, description="standard deviation in years of the age distribution to learn")
-    mae_weight: float = Field(0.1, ge=0, description="weight of the MAE beside the age distribution's cross-entropy")
+    mae_weight: float = Field(
+        0.1, ge=0, le=1000, description="weight of the MAE beside the age distribution's cross-entropy"
+    )
     seed: Seed = Field(42, description="seed of weight initialisation, dropout and batch order")
 
 
 class FinetuneSettings(TrainingSettings):
     """Fine-tuning: as `TrainingSettings`, for the last layers of the backbone."""
 
-    epochs: Count = Field(12, description="at most this many passes over the training set")
-    learning_rate: float = Field(5e-5, gt=0, description="Adam's initial learning rate")
-    early_stopping_patience: Count = Field(4, description="epochs without a better val_mae before stopping")
-    reduce_lr_patience: Count = Field(2, description="epochs without a better val_mae before reducing the rate")
-    last_layers: Count = Field(30, description="layers of the backbone to train, counted from its end")
+    epochs: Epochs = Field(12, description="at most this many passes over the training set")
+    learning_rate: Rate = Field(5e-5, description="Adam's initial learning rate")
+    early_stopping_patience: Epochs = Field(4, description="epochs without a better val_mae before stopping")
+    reduce_lr_patience: Epochs = Field(2, description="epochs without a better val_mae before reducing the rate")
+    last_layers: int = Field(
+        30,
+        ge=1,
+        le=max(backbone.layers for backbone in BACKBONES.values()),
+        description="layers of the backbone to train, counted from its end",
+    )
     start_from: Literal["baseline", "champion"] = Field(
         "baseline", description="initial weights: those of this run's baseline, or of the champion"
     )
@@ -200,7 +245,7 @@ class ComputeSettings(Settings):
     """Use of the machine; results change by rounding only."""
 
     cache_budget_gb: float = Field(
-        50.0, ge=0, description="disk for cached features; without room, images are streamed"
+        50.0, ge=0, le=1_000_000, description="disk for cached features; without room, images are streamed"
     )
     xla: Literal["auto", "always", "never"] = Field("auto", description="compile with XLA; auto: on a GPU")
     mixed_precision: Literal["auto", "always", "never"] = Field(
@@ -216,17 +261,18 @@ class EvaluateSettings(Settings):
     comparison_samples: int = Field(
         10_000, ge=1000, le=1_000_000, description="resamples for the difference to the champion"
     )
-    bin_edges: tuple[float, ...] = Field(
+    bin_edges: Edges = Field(
         (0, 10, 20, 30, 40, 50, 60, 70, 120),
         min_length=2,
+        max_length=50,
         description="edges of the age bins in years, ascending",
     )
     seed: Seed = Field(42, description="seed of the bootstrap")
 
     @field_validator("bin_edges")
     @classmethod
-    def _ascending(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
-        if not all(low < high for low, high in pairwise(edges)):
+    def _ascending(cls, edges: Edges) -> Edges:
+        if not all(low < high for low, high in itertools.pairwise(edges)):
             raise ValueError("each edge must be above the one before it; sort them, each once")
         return edges
 
@@ -241,12 +287,15 @@ class GateSettings(Settings):
     tolerance_years: Years = Field(
         0.25, description="upper end of the 95 % interval of the MAE difference to the champion must be below this"
     )
-    min_gain_years: float = Field(0.1, ge=0, description="least reduction of the MAE that counts as better")
-    max_bin_regression_years: float = Field(
-        1.0, ge=0, description="highest lower end of a 95 % interval by which an age bin's MAE may be worse"
+    min_gain_years: Difference = Field(0.1, description="least reduction of the MAE that counts as better")
+    max_bin_regression_years: Difference = Field(
+        1.0, description="highest lower end of a 95 % interval by which an age bin's MAE may be worse"
     )
     max_drift: float = Field(
-        0.25, gt=0, description="population stability index of ages against the champion's data; 0.1 little, 0.25 much"
+        0.25,
+        gt=0,
+        le=100,
+        description="population stability index of ages against the champion's data; 0.1 little, 0.25 much",
     )
 
 
@@ -281,6 +330,16 @@ class Config(Settings):
     gate: GateSettings = GateSettings()
     card: CardSettings = CardSettings()
     compute: ComputeSettings = ComputeSettings()
+
+    @model_validator(mode="after")
+    def _layers_exist(self) -> "Config":
+        wanted, layers = self.finetune.last_layers, BACKBONES[self.model.backbone].layers
+        if wanted > layers:
+            raise PydanticCustomError(
+                "layers",
+                f"finetune.last_layers = {wanted}: {self.model.backbone} has {layers} layers; give at most that",
+            )
+        return self
 
     def with_overrides(self, overrides: Mapping[str, object], source: str = "--set") -> "Config":
         """A copy with dotted settings replaced, such as `{"finetune.epochs": 3}`.
@@ -408,13 +467,7 @@ def load_recipe(name: str) -> Config:
     Raises:
         SettingsError: no such recipe, broken YAML, or invalid settings.
     """
-    path = RECIPES / f"{name}.yaml" if name in recipe_names() else Path(name)
-    try:
-        content = path.read_bytes() if path.suffix in {".yaml", ".yml"} and path.is_file() else None
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}; check the path and its permissions") from None
-    if content is None:
-        raise SettingsError(f"no recipe '{name}'; choose {', '.join(recipe_names())}, or give a .yaml file's path")
+    path, content = _recipe_file(name)
     values = _parse_yaml(content, str(path)) or {}
     if not isinstance(values, dict):
         raise SettingsError(
@@ -443,18 +496,41 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, object]:
 
 def describe_settings() -> list[tuple[str, str, str]]:
     """(dotted name, default, description) of every setting, for documentation, help and trigger form."""
-    rows = []
-    for section, field in Config.model_fields.items():
-        if isinstance(field.default, Settings):
-            rows += [
-                (
-                    f"{field.alias or section}.{name}",
-                    json.dumps(_plain(inner.default)),
-                    inner.description or "",
-                )
-                for name, inner in type(field.default).model_fields.items()
-            ]
-    return rows
+    return [
+        (f"{section}.{name}", json.dumps(_plain(field.default)), field.description or "")
+        for section, settings in _sections().items()
+        for name, field in settings.model_fields.items()
+    ]
+
+
+def setting_schema(name: str) -> dict[str, Any]:
+    """The JSON schema of a setting, such as `finetune.epochs`: its type, bounds, choices and description."""
+    section, _, field = name.partition(".")
+    return dict(_schemas()[section][field])
+
+
+def allowed_values(name: str) -> str:
+    """What a setting may be, for people: `1 to 16`, `above 0, at most 1`, `better, not_worse`."""
+    schema = setting_schema(name)
+    if choices := schema.get("enum"):
+        return ", ".join(choices) if len(choices) < MANY else f"one of {len(choices)} names"
+    if schema["type"] in _KINDS:
+        return _KINDS[schema["type"]]
+    if {"minimum", "maximum"} <= schema.keys():
+        return f"{schema['minimum']:,} to {schema['maximum']:,}"
+    return ", ".join(text.format(f"{schema[bound]:,}") for bound, text in _BOUNDS.items() if bound in schema)
+
+
+def describe_recipe(name: str) -> str:
+    """What a recipe is for: the comment at the beginning of its file, as one text.
+
+    Raises:
+        SettingsError: no such recipe.
+    """
+    lines = itertools.takewhile(
+        lambda line: line.startswith("#"), _recipe_file(name)[1].decode(errors="replace").splitlines()
+    )
+    return " ".join(line.lstrip("# ") for line in lines)
 
 
 def similar_names(name: str, choices: Iterable[str]) -> list[str]:
@@ -473,6 +549,21 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """` Did you mean …?`, or nothing."""
     found = similar_names(name, choices)
     return f" Did you mean {' or '.join(found)}?" if found else ""
+
+
+def _recipe_file(name: str) -> tuple[Path, bytes]:
+    """The path and content of a recipe."""
+    path = RECIPES / f"{name}.yaml" if name in recipe_names() else Path(name)
+    try:
+        content = path.read_bytes() if path.suffix in {".yaml", ".yml"} and path.is_file() else None
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}; check the path and its permissions") from None
+    if content is None:
+        raise SettingsError(
+            f"no recipe '{name}'; choose {', '.join(recipe_names())}, or give a .yaml file's path."
+            f"{did_you_mean(name, recipe_names())}"
+        )
+    return path, content
 
 
 def _parse_yaml(text: str | bytes, name: str) -> object:
@@ -523,16 +614,20 @@ def _plain(value: object) -> object:
 
 def known_settings() -> list[str]:
     """The dotted name of every setting."""
-    return [f"{section}.{field}" for section, fields in _known().items() for field in fields]
+    return [name for name, _, _ in describe_settings()]
 
 
 @cache
-def _known() -> dict[str, list[str]]:
-    known: dict[str, list[str]] = {}
-    for name, _, _ in describe_settings():
-        section, _, field = name.partition(".")
-        known.setdefault(section, []).append(field)
-    return known
+def _sections() -> dict[str, type[Settings]]:
+    """The class of each section's settings."""
+    fields = Config.model_fields.items()
+    return {field.alias or name: type(field.default) for name, field in fields if isinstance(field.default, Settings)}
+
+
+@cache
+def _schemas() -> dict[str, dict[str, dict[str, Any]]]:
+    """The JSON schema of each setting, by section."""
+    return {section: settings.model_json_schema()["properties"] for section, settings in _sections().items()}
 
 
 def _unknown(name: str) -> str:
@@ -543,15 +638,17 @@ def _unknown(name: str) -> str:
 
 
 def _choices(section: str) -> str:
-    if section in _known():
-        return f"'{section}' has: {', '.join(_known()[section])}"
-    return f"Sections: {', '.join(_known())}"
+    if section in _sections():
+        return f"'{section}' has: {', '.join(_sections()[section].model_fields)}"
+    return f"Sections: {', '.join(_sections())}"
 
 
 def _explain(problem: ErrorDetails) -> str:
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return _unknown(name)
+    if not name:
+        return problem["msg"]  # of several sections; it names them
     return f"{name} = {_shown(problem['input'])}: {problem['msg']}"
 
 

@@ -104,15 +104,21 @@ def _enough_new_labels(run: Workspace, config: Config) -> None:
     preconditions.require_new_labels(run, config.data.min_new_labels)
 
 
+def _usable_settings(run: Workspace, config: Config) -> None:
+    preconditions = importlib.import_module("age_tasks.stages.preconditions")
+    preconditions.require_usable_settings(run, config)
+
+
 # Rooms and files whose code shapes a result, relative to age_tasks/. Pages and plots of `validate` and of the trainings
 # are no input of later stages: a change of their looks must not train anything again.
 _LABELS = ("data", "expectations", "stages/_inputs.py")
-_TRAINING = ("data", "training", "evaluation/label_issues.py", "stages/_inputs.py", "stages/_train.py")
-_EVALUATION = ("data", "training", "evaluation", "reports", "serving", "stages/_inputs.py")
+_NETWORK = ("backbones.py", "backbones.csv", "training")
+_TRAINING = ("data", *_NETWORK, "evaluation/label_issues.py", "stages/_inputs.py", "stages/_train.py")
+_EVALUATION = ("data", *_NETWORK, "evaluation", "reports", "serving", "stages/_inputs.py")
 
 PIPELINE: dict[str, Stage] = {
     "snapshot": Stage(
-        Needs(code=("data", "stages/_inputs.py", "stages/snapshot.py")),
+        Needs(code=("data", "stages/_inputs.py", "stages/snapshot.py"), check=_usable_settings),
         does="freezes the labels and reads every image once",
         writes=("labels.csv", "snapshot.csv"),
         when_it_fails="the log names the file and line to correct",

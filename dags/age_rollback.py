@@ -3,9 +3,10 @@
 from datetime import datetime, timedelta
 
 from age_retraining_plugin.assets import CHAMPION, emit_rollback_event
+from age_retraining_plugin.form import number_schema
 from age_retraining_plugin.runtimes.process import CommandOperator
 from age_retraining_plugin.stage_task import WHO_ENV
-from age_retraining_plugin.trigger_conf import refuse_unknown
+from age_retraining_plugin.trigger_conf import refuse_invalid
 from airflow.sdk import DAG, Param
 
 DOCUMENTATION = """
@@ -15,13 +16,13 @@ the rollback itself can be undone in the same way. The asset `age_champion` is u
 The version numbers are those of the page *Age models*, of the model report and of `age-tasks history`.
 """
 
+VERSION = number_schema("integer", "at least 1", minimum=1, maximum=10**9, examples=["1", "2"])
 FORM = {
     "to": Param(
         None,
-        type=["null", "integer"],
-        minimum=1,
         title="Version",
         description="The number of the version to go back to, such as 12. Empty: the one before the champion.",
+        **VERSION | {"type": ["null", *VERSION["type"]]},
     ),
     "reason": Param(
         "",
@@ -48,7 +49,7 @@ with DAG(
         command='rollback --reason="$REASON" ${VERSION:+--to="$VERSION"}',
         env={**WHO_ENV, "REASON": "{{ params.reason }}", "VERSION": "{{ params.to or '' }}"},
         outlets=[CHAMPION],
-        pre_execute=refuse_unknown,
+        pre_execute=refuse_invalid,
         post_execute=emit_rollback_event,
         retries=0,
         execution_timeout=timedelta(minutes=10),

@@ -12,7 +12,15 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from age_tasks.cli.app import PROGRAM, app
-from age_tasks.config import Config, Settings, describe_settings, load_recipe, recipe_names
+from age_tasks.config import (
+    Config,
+    Settings,
+    allowed_values,
+    describe_recipe,
+    describe_settings,
+    load_recipe,
+    recipe_names,
+)
 from age_tasks.environment import GROUPS, Variable, Variables, describe_environment, inherited_variables
 from age_tasks.errors import AgeTasksError
 from age_tasks.pipeline import PIPELINE, Stage
@@ -67,19 +75,7 @@ def settings_page() -> str:
         "## Recipes",
         _table(
             ("recipe", "what it is"),
-            [
-                (
-                    "`reference`",
-                    "the published one: ResNet50, 8 epochs of a new head at 1e-3, then the last 30 layers "
-                    "for 12 epochs at 5e-5",
-                ),
-                (
-                    "`strong`",
-                    "EfficientNet-Lite0, everything behind the 28 × 28 feature map is trained, a 101-class age "
-                    "distribution, eight cached augmentations, weight averaging (EMA), test-time augmentation",
-                ),
-                ("`demo`", "small images, few epochs"),
-            ],
+            [(f"`{name}`", describe_recipe(name)) for name in recipe_names()],
         ),
         "What a recipe sets differently from the defaults:",
         _table(("setting", "default", *(f"`{name}`" for name in recipe_names())), list(_recipe_rows())),
@@ -272,38 +268,16 @@ def _heading(group: type[Variables]) -> str:
 def _by_section() -> dict[str, list[tuple[str, ...]]]:
     sections: dict[str, list[tuple[str, ...]]] = {}
     for name, default, description in describe_settings():
-        section, _, field = name.partition(".")
-        row = (f"`{name}`", _default(default), _allowed(_schema(section)["properties"][field]), description)
+        section = name.partition(".")[0]
+        row = (f"`{name}`", _default(default), allowed_values(name), description)
         sections.setdefault(section, []).append(row)
     return sections
-
-
-def _schema(section: str) -> dict[str, Any]:
-    return type(_default_of(section)).model_json_schema()
 
 
 def _default_of(section: str) -> Settings:
     (field,) = (field for name, field in Config.model_fields.items() if section in {name, field.alias})
     default: Settings = field.default
     return default
-
-
-def _allowed(schema: dict[str, Any]) -> str:
-    """The values that a field of a JSON schema takes, such as `1 to 16`."""
-    if "enum" in schema:
-        return ", ".join(f"`{choice}`" for choice in schema["enum"])
-    if schema["type"] == "boolean":
-        return "`true`, `false`"
-    bounds = {
-        "minimum": "at least {}",
-        "exclusiveMinimum": "above {}",
-        "maximum": "at most {}",
-        "exclusiveMaximum": "below {}",
-    }
-    if {"minimum", "maximum"} <= schema.keys():
-        return f"{schema['minimum']:,} to {schema['maximum']:,}"
-    said = [text.format(f"{schema[bound]:,}") for bound, text in bounds.items() if bound in schema]
-    return ", ".join(said) or {"string": "text", "array": "a list of numbers"}.get(schema["type"], schema["type"])
 
 
 def _section_text(section: str) -> str:

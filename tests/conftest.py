@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from age_tasks.backbones import BACKBONES
 from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.environment import Locations
 from age_tasks.runs.run import Workspace, open_run
@@ -50,6 +51,17 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def downloaded(shared: Path) -> Iterator[None]:
+    """As if Keras had downloaded the weights of the default backbone: stages that train nothing need no network."""
+    file = shared / "keras" / "models" / BACKBONES["resnet50"].weights_file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERAS_HOME", str(shared / "keras"))
+        yield
 
 
 @pytest.fixture(scope="session")

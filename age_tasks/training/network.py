@@ -5,30 +5,15 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from age_tasks.backbones import BACKBONES
 from age_tasks.config import ModelSettings
-from age_tasks.errors import SettingsError, WeightsError
+from age_tasks.errors import WeightsError
 from age_tasks.training.efficientnet_lite0 import efficientnet_lite0
+from age_tasks.training.pretrained import not_downloaded, weights_file
 
 POOL = "pooled"
 YEARS, AGE_DISTRIBUTION, EXPECTED_AGE = "years", "age_shares", "expected_age"  # in saved models
 AGES = np.arange(101, dtype="float32")  # years, one class each
-
-# What keras.applications' own preprocess_input does for each family, by the name of its mode there.
-_MODES = {
-    "caffe": ("ResNet50 ResNet101 ResNet152 VGG16 VGG19"),
-    "tf": (
-        "ResNet50V2 ResNet101V2 ResNet152V2 MobileNet MobileNetV2 Xception InceptionV3 InceptionResNetV2"
-        " NASNetMobile NASNetLarge"
-    ),
-    "torch": "DenseNet121 DenseNet169 DenseNet201",
-    "inside": (
-        "EfficientNetB0 EfficientNetB1 EfficientNetB2 EfficientNetB3 EfficientNetB4 EfficientNetB5 EfficientNetB6"
-        " EfficientNetB7 EfficientNetV2B0 EfficientNetV2B1 EfficientNetV2B2 EfficientNetV2B3 EfficientNetV2S"
-        " EfficientNetV2M EfficientNetV2L MobileNetV3Small MobileNetV3Large ConvNeXtTiny ConvNeXtSmall ConvNeXtBase"
-    ),
-}
-_APPLICATIONS = {name.lower(): (name, mode) for mode, names in _MODES.items() for name in names.split()}
-BACKBONES = ("efficientnet_lite0", *sorted(_APPLICATIONS))
 
 
 def build_model(settings: ModelSettings, seed: int) -> keras.Model:
@@ -45,7 +30,6 @@ def build_model(settings: ModelSettings, seed: int) -> keras.Model:
         Input float32 (batch, image_size, image_size, 3), RGB values 0–255; output float32 (batch, 1), years.
 
     Raises:
-        SettingsError: an unknown backbone.
         WeightsError: its weights can't be loaded.
     """
     pixels = keras.Input((settings.image_size, settings.image_size, 3), name="pixels")
@@ -150,10 +134,8 @@ def _backbone(settings: ModelSettings, pixels: keras.KerasTensor) -> keras.Keras
     """The last feature map of the preprocessed pixels."""
     if settings.backbone == "efficientnet_lite0":
         return _lite0(settings, keras.layers.Rescaling(1 / 128, -127 / 128, name="preprocess")(pixels))
-    if settings.backbone not in _APPLICATIONS:
-        raise SettingsError(f"model.backbone = {settings.backbone!r}: choose one of {', '.join(BACKBONES)}")
-    name, mode = _APPLICATIONS[settings.backbone]
-    return _application(name, settings, _preprocess(pixels, mode))
+    backbone = BACKBONES[settings.backbone]
+    return _application(backbone.constructor, settings, _preprocess(pixels, backbone.preprocessing))
 
 
 def _preprocess(pixels: keras.KerasTensor, mode: str) -> keras.KerasTensor:
@@ -191,19 +173,11 @@ def _application(name: str, settings: ModelSettings, scaled: keras.KerasTensor) 
     try:
         return constructor(include_top=False, weights="imagenet", input_tensor=scaled).output
     except Exception as error:  # Keras raises a bare Exception when a download fails
-        raise WeightsError(
-            f"the ImageNet weights of {settings.backbone} can't be downloaded ({error}). Download the 'notop' file "
-            "on another machine and give it with --set model.weights=/path/to/weights.h5; or use "
-            "--set model.backbone=efficientnet_lite0, whose weights come with a Python package"
-        ) from None
+        raise not_downloaded(settings.backbone, error) from None
 
 
 def _load_file(base: keras.Model, settings: ModelSettings) -> None:
-    path = Path(settings.weights).expanduser()
-    if not path.is_file():
-        raise WeightsError(
-            f"model.weights = {settings.weights!r}: no such file; give 'imagenet' or a weights file's path"
-        )
+    path = weights_file(settings)
     try:
         base.load_weights(path)
     except (ValueError, OSError, KeyError) as error:

@@ -45,7 +45,7 @@ class PromotionApproval(ApprovalOperator):
         self.body = question(
             judged, report_page(run.dag_id, run.run_id), _facts(run.run_id), _files(run.dag_id, run.run_id)
         )
-        self.response_timeout = timedelta(hours=params["approval_hours"])
+        self.response_timeout = timedelta(hours=float(params["approval_hours"]))
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:

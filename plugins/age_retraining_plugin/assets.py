@@ -5,7 +5,7 @@ from typing import Any
 from airflow.sdk import Asset, AssetAlias, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from age_retraining_plugin.trigger_conf import refuse_unknown
+from age_retraining_plugin.trigger_conf import refuse_invalid
 from age_tasks.environment import Locations
 from age_tasks.registry.promotions import champion, manifest
 from age_tasks.store import open_store
@@ -50,7 +50,7 @@ def skip_without_images(context: Context) -> None:
         AirflowSkipException: names the variables to set.
         AirflowFailException: the conf has a name that nothing reads, such as a misspelt one of these.
     """
-    refuse_unknown(context)
+    refuse_invalid(context)
     params = context["params"]
     missing = [
         variable for variable, name in (("AGE_SCORE_IMAGES", "images"), ("AGE_SCORE_OUT", "out")) if not params[name]

@@ -9,7 +9,7 @@ from airflow.sdk import BaseOperator
 
 from age_retraining_plugin.form import FORM_ENV
 from age_retraining_plugin.runtimes.process import CommandOperator
-from age_retraining_plugin.trigger_conf import refuse_unknown
+from age_retraining_plugin.trigger_conf import refuse_invalid
 from age_tasks.environment import RuntimeVariables
 from age_tasks.pipeline import PIPELINE
 
@@ -44,7 +44,7 @@ def stage_task(
     """
     form = FORM_ENV if from_form else _NO_FORM_ENV
     env = {"AGE_RUN": _RUN, "AGE_AGAIN": _AGAIN, **WHO_ENV, **form, **(env or {})}
-    options |= {"pre_execute": refuse_unknown} if from_form else {}
+    options |= {"pre_execute": refuse_invalid} if from_form else {}
     return command_task(stage, gpu=PIPELINE[stage].gpu, env=env, doc_md=_documentation(stage), **options)
 
 

@@ -1,15 +1,16 @@
 """What somebody gives a run of a DAG: the fields of its form and, for the retraining, any setting by its name.
 
-Airflow keeps names in the conf that it does not know, and no task would look at them. So the first task refuses them.
+Airflow keeps names in the conf that it does not know, and no task would look at them; and it knows no bounds of numbers
+that are typed as text. So the first task refuses both.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
 
-from age_tasks.config import FORMER, did_you_mean, known_settings
+from age_tasks.config import FORMER, did_you_mean, known_settings, load_recipe
 from age_tasks.errors import SettingsError
 
 OF_AIRFLOW = frozenset({"openlineage"})  # what Airflow's own operators add to the conf of a run that they trigger
@@ -18,11 +19,12 @@ LISTS = " The trigger form shows the fields, `age-tasks settings` the settings"
 WAY_OUT = "nothing was computed; correct the conf and trigger the run again"
 
 
-def refuse_unknown(context: Context) -> None:
-    """Fail the first task of a run whose conf has names that nothing reads; its `pre_execute`.
+def refuse_invalid(context: Context) -> None:
+    """Fail the first task of a run whose conf can't be applied; its `pre_execute`.
 
     Raises:
-        AirflowFailException: names each, what it may have meant, and what else there is.
+        AirflowFailException: names each unknown name and what it may have meant, else each value that is out of its
+            bounds.
     """
     params, form = context["params"], context["dag"].params
     dag_run = context.get("dag_run")
@@ -34,8 +36,44 @@ def refuse_unknown(context: Context) -> None:
             "Airflow; switch it on, or trigger the run without a conf"
         )
     titles = {name: str(form.get_param(name).schema.get("title", "")) for name in form}
-    if problems := unknown_names(params, titles):
+    schemas = {name: form.get_param(name).schema for name in form}
+    if problems := unknown_names(params, titles) or [*numbers_out_of_bounds(params, schemas), *wrong_settings(params)]:
         raise _refusal(f"{'; '.join(problems)}; {WAY_OUT}")
+
+
+def numbers_out_of_bounds(params: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What is wrong with numbers that were typed as text into fields that are no settings, a text each.
+
+    Args:
+        params: the conf over the defaults of the form.
+        schemas: of the fields of the form, by name.
+    """
+    for name, schema in schemas.items():
+        typed = params[name]
+        if not isinstance(typed, str) or not {"number", "integer"} & {*schema["type"]} or name in known_settings():
+            continue
+        low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema["maximum"]
+        if not low <= float(typed) <= high or float(typed) == schema.get("exclusiveMinimum"):
+            yield f"{name} = {typed!r}: must be {'at least' if 'minimum' in schema else 'above'} {low}, at most {high}"
+
+
+def wrong_settings(params: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the settings in a conf, a text each; nothing where the recipe can't be read here.
+
+    Args:
+        params: the conf over the defaults of the form.
+    """
+    if SETTINGS not in params:
+        return []
+    try:
+        recipe = load_recipe(params["recipe"])
+    except SettingsError:
+        return []  # the first stage says so, where it is executed
+    try:
+        recipe.with_overrides(changed_settings(params), source="")
+    except SettingsError as error:
+        return [problem.strip() for problem in error.args]
+    return []
 
 
 def unknown_names(params: Mapping[str, Any], titles: Mapping[str, str]) -> list[str]:

@@ -70,8 +70,8 @@ def airflow(
 def asked(browser: Chrome, airflow: Standalone, labels: str) -> str:
     """The page of a run that was started with the form, and has come to the question whether to promote."""
     form = {
-        "Data": {"labels": labels},
-        TRAINING: {"recipe": "demo", **SMALL, "baseline.epochs": "1", "finetune.epochs": "1"},
+        "Run Parameters": {"labels": labels, "recipe": "demo"},
+        TRAINING: {**SMALL, "baseline.epochs": "1", "finetune.epochs": "1"},
         PROMOTION: {"require_approval": True, **LENIENT},
     }
     page = start_run(browser, airflow.url, "age_retraining", form, lambda: screenshot(browser, "page-form", 1600))
@@ -96,8 +96,8 @@ def approved(browser: Chrome, asked: str) -> str:
 def replaced(browser: Chrome, airflow: Standalone, labels: str, approved: str) -> str:
     """The page of a second run that trained for longer; its model has replaced the first, and nobody was asked."""
     form = {
-        "Data": {"labels": labels},
-        TRAINING: {"recipe": "demo", **SMALL, "baseline.epochs": "1"},
+        "Run Parameters": {"labels": labels, "recipe": "demo"},
+        TRAINING: {**SMALL, "baseline.epochs": "1"},
         PROMOTION: LENIENT,
     }
     page = start_run(browser, airflow.url, "age_retraining", form)
@@ -136,7 +136,8 @@ def test_a_run_started_with_the_form_has_its_settings(airflow: Standalone, asked
     given = {name: value for name, value in run["conf"].items() if value not in (None, "", {})}
     assert given["labels"] == labels
     assert (given["recipe"], given["require_approval"]) == ("demo", True)
-    assert (given["baseline.epochs"], given["finetune.epochs"], given["gate.max_test_mae"]) == (1, 1, 40)
+    typed = {name: given[name] for name in ("baseline.epochs", "finetune.epochs", "gate.max_test_mae")}
+    assert typed == {"baseline.epochs": "1", "finetune.epochs": "1", "gate.max_test_mae": "40"}
 
 
 def test_the_question_is_among_the_required_actions(browser: Chrome, airflow: Standalone, asked: str):

@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 import pytest
-from age_retraining_plugin.trigger_conf import changed_settings, refuse_unknown
+from age_retraining_plugin.trigger_conf import changed_settings, refuse_invalid
 from airflow.sdk.exceptions import AirflowFailException
 
 from age_tasks.config import Config, known_settings
@@ -13,7 +13,7 @@ from tests.support.trigger_conf import applied, context
 @pytest.mark.parametrize("conf", [None, {}, {"openlineage": {"parentRunId": "x"}}, {"labels": "x.csv", "again": True}])
 def test_runs_without_settings_start(conf: dict[str, Any] | None):
     """Also those that Airflow starts by schedule or for an asset."""
-    refuse_unknown(context(conf))
+    refuse_invalid(context(conf))
     assert changed_settings(context(conf)["params"]) == {}
 
 
@@ -79,4 +79,4 @@ def test_a_conf_that_airflow_does_not_apply_is_refused():
     """`core.dag_run_conf_overrides_params` is off: the params are those of the form."""
     params = context(None)["params"]
     with pytest.raises(AirflowFailException, match=r"^conf: 'finetune.epochs' would be ignored: .* switch it on"):
-        refuse_unknown(context({"finetune.epochs": 3}, cast(dict[str, Any], params)))
+        refuse_invalid(context({"finetune.epochs": 3}, cast(dict[str, Any], params)))

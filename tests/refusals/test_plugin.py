@@ -117,7 +117,7 @@ def test_a_template_of_a_pod(refused: Walk, tmp_path: Path, text: str | None, sa
     ("wrong", "says", "right"),
     [
         pytest.param({"epocs": 3}, "correct the conf and trigger the run again", {"finetune": {"epochs": 3}},
-                     marks=walks(CONF, "refuse_unknown: {}; {}")),
+                     marks=walks(CONF, "refuse_invalid: {}; {}")),
         pytest.param({"finetune.seed": 7, "finetune": {"seed": 8}}, "'finetune.seed' is given twice, as 7 and as 8",
                      {"finetune.seed": 7},
                      marks=[walks(CONF, "is given twice, {}"), walks(CONF, "_refusal: {}"),
@@ -133,15 +133,15 @@ def test_a_conf_that_is_corrected(refused: Walk, wrong: dict[str, Any], says: st
 
 @walks(CONF, "would be ignored: dag_run_conf_overrides_params is off")
 def test_a_conf_that_airflow_does_not_apply(refused: Walk):
-    from age_retraining_plugin.trigger_conf import refuse_unknown
+    from age_retraining_plugin.trigger_conf import refuse_invalid
 
     from tests.support.trigger_conf import context
 
     conf = {"finetune.epochs": 3}
     plain = context(None)["params"]
-    again = refused(of_airflow(lambda: refuse_unknown(context(conf, plain))), "'finetune.epochs'", "switch it on")
-    again(lambda: refuse_unknown(context(conf)))  # switched on
-    again(lambda: refuse_unknown(context(None, plain)))  # without a conf
+    again = refused(of_airflow(lambda: refuse_invalid(context(conf, plain))), "'finetune.epochs'", "switch it on")
+    again(lambda: refuse_invalid(context(conf)))  # switched on
+    again(lambda: refuse_invalid(context(None, plain)))  # without a conf
 
 
 @pytest.mark.parametrize(

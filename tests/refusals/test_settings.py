@@ -53,6 +53,7 @@ def out_of_bounds() -> Iterator[tuple[str, object, object, str]]:
 
 
 BOUNDS = list(out_of_bounds())
+FITTING = {"finetune.last_layers": {"model.backbone": "nasnetlarge"}}  # which has as many
 
 
 @walks(CONFIG, "config_from_dict: {}")
@@ -60,7 +61,7 @@ BOUNDS = list(out_of_bounds())
 @pytest.mark.parametrize(("name", "wrong", "right", "says"), BOUNDS, ids=lambda value: str(value)[:40])
 def test_a_setting_out_of_its_bounds(refused: Walk, name: str, wrong: object, right: object, says: str):
     again = refused(lambda: Config().with_overrides({name: wrong}), f"--set {name} =", wrong, says)
-    again(lambda: Config().with_overrides({name: right}))
+    again(lambda: Config().with_overrides({name: right, **FITTING.get(name, {})}))
 
 
 def test_the_bounds_of_every_setting_are_walked():
@@ -79,6 +80,15 @@ def test_the_bounds_of_every_setting_are_walked():
         pytest.param({"split.test_fraction": 0.5, "split.val_fraction": 0.5}, ["split =", "lower one"],
                      {"split.test_fraction": 0.5, "split.val_fraction": 0.4},
                      marks=walks(CONFIG, "leave nothing to train on")),
+        pytest.param({"model.backbone": "resnet"}, ["model.backbone = 'resnet'", "Did you mean resnet50 or "],
+                     {"model.backbone": "resnet50"}, marks=walks(CONFIG, "no such backbone.{} Choose one of")),
+        pytest.param({"model.backbone": "inceptionv3", "model.image_size": 64},
+                     ["image_size 64 is too small for inceptionv3", "give at least 75"],
+                     {"model.backbone": "inceptionv3", "model.image_size": 75},
+                     marks=walks(CONFIG, "is too small for {}; give at least {}")),
+        pytest.param({"model.backbone": "vgg16"}, ["finetune.last_layers = 30: vgg16 has 18 layers"],
+                     {"model.backbone": "vgg16", "finetune.last_layers": 18},
+                     marks=walks(CONFIG, "has {} layers; give at most that")),
         pytest.param({"evaluate.bin_edges": [30, 20]}, ["evaluate.bin_edges = [30, 20]", "sort them"],
                      {"evaluate.bin_edges": [20, 30]}, marks=walks(CONFIG, "each edge must be above")),
         pytest.param({"finetune.epochs": True}, ["finetune.epochs = True", "integer, such as 3"],

@@ -48,9 +48,16 @@ def test_a_warm_start_begins_with_the_champion_s_weights_and_is_compared_with_it
 
 
 def test_a_warm_start_from_another_network_is_refused(copied: Locations, capsys: pytest.CaptureFixture[str]):
-    settings = QUICK | {"finetune.start_from": "champion", "model.dense_units": 8, "baseline.epochs": 1}
+    settings, warm = QUICK | {"model.dense_units": 8, "baseline.epochs": 1}, {"finetune.start_from": "champion"}
+    assert main(["snapshot", "--run", "other", "--recipe", "demo", *overrides(settings | warm)]) == 64
+    said = "the champion v1 is another network: model.dense_units is 128 there, 8 here; start from the baseline"
+    assert said in capsys.readouterr().err
+    with open_run("other", copied) as run:
+        record = run.record("snapshot")
+        assert record
+        assert said in (record.error or "")
     for stage in ("snapshot", "validate", "split", "baseline"):
         given = ["--recipe", "demo", *overrides(settings)] if stage == "snapshot" else []
         assert main([stage, "--run", "other", *given]) == 0
-    assert main(["finetune", "--run", "other"]) == 64
-    assert "the champion v1 is another network" in capsys.readouterr().err
+    assert main(["finetune", "--run", "other", *overrides(warm)]) == 64
+    assert "the champion v1 is another network (" in capsys.readouterr().err

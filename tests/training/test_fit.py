@@ -48,7 +48,7 @@ class CutOff(FeatureBatches):
     [
         TrainingSettings(epochs=5, learning_rate=0.05, batch_size=8),
         TrainingSettings(epochs=5, learning_rate=0.05, batch_size=8, schedule="cosine", ema_momentum=0.9),
-        TrainingSettings(epochs=9, learning_rate=5.0, batch_size=8, early_stopping_patience=3, reduce_lr_patience=1),
+        TrainingSettings(epochs=9, learning_rate=1.0, batch_size=8, early_stopping_patience=3, reduce_lr_patience=1),
     ],
     ids=["plain", "cosine and averaged", "stopped early"],
 )
