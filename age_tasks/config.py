@@ -401,7 +401,7 @@ def changed_settings(config: Config, recipe: Config) -> tuple[SettingChange, ...
     """The settings of a run that differ from those of its recipe, in the order of the sections."""
     return tuple(
         SettingChange(name=f"{section}.{field}", value=value, recipe=recipe.section(section)[field])
-        for section in _known()
+        for section in _sections()
         for field, value in config.section(section).items()
         if value != recipe.section(section)[field]
     )
