@@ -46,11 +46,13 @@ with DAG(
 ):
     CommandOperator(
         task_id="rollback",
-        command='rollback --reason="$REASON" ${VERSION:+--to="$VERSION"}',
-        env={**WHO_ENV, "REASON": "{{ params.reason }}", "VERSION": "{{ params.to or '' }}"},
+        command='rollback --reason="$REASON" ${VERSION:+--to="$VERSION"} --once="$REQUEST"',
+        env={**WHO_ENV, "REQUEST": "{{ run_id }}", "REASON": "{{ params.reason }}", "VERSION": "{{ params.to or '' }}"},
         outlets=[CHAMPION],
         pre_execute=refuse_invalid,
         post_execute=emit_rollback_event,
-        retries=0,
+        retries=4,
+        retry_delay=timedelta(seconds=30),
+        retry_exponential_backoff=True,
         execution_timeout=timedelta(minutes=10),
     )

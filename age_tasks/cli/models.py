@@ -93,13 +93,19 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option(metavar="N", help="The version's number in `history`; default: the one before the champion."),
         ] = None,
+        once: Annotated[
+            str | None,
+            typer.Option(
+                metavar="KEY", help="Name this request, so that repeating it after a failure does not go back twice."
+            ),
+        ] = None,
     ) -> int:
         """Make an earlier version the champion again: one more entry in the promotion log, nothing is deleted."""
         from age_tasks.registry import promotions
         from age_tasks.reports.history_text import describe_champion
 
         store = open_store(Locations.from_env().store)
-        entry = promotions.rollback(store, reason, to)
+        entry = promotions.rollback(store, reason, to, once)
         if MLflowVariables.from_env().uri:
             from age_tasks.registry.mlflow_mirror import log_champion
 

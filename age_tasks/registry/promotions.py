@@ -62,7 +62,7 @@ class PromotionEntry(Document):
     """An entry of the promotion log as it is stored.
 
     `run` is None where a person promoted; `replaces` is the entry before; `changed` are the settings of the run that
-    differ from its recipe's.
+    differ from its recipe's; `once` is the key of a request that may be repeated.
     """
 
     if_lost: ClassVar[str] = "remove it: the log then goes without this entry"
@@ -74,6 +74,7 @@ class PromotionEntry(Document):
     run: str | None
     replaces: str | None
     changed: tuple[SettingChange, ...] = ()
+    once: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class Promotion:
     raced: bool  # another entry was written after the one that this entry replaces
     back: bool = False  # a person promoted a version older than the champion
     changed: tuple[SettingChange, ...] = ()  # settings of the run that differ from its recipe's
+    once: str | None = None  # the key of the request, which may be repeated
 
     @property
     def name(self) -> str:
@@ -182,6 +184,7 @@ def history(store: Store) -> list[Promotion]:
                 raced=entry.replaces != before[key],
                 back=entry.run is None and bool(promotions) and number < promotions[-1].number,
                 changed=entry.changed,
+                once=entry.once,
             )
         )
     return promotions
@@ -216,6 +219,7 @@ def promote(
     who: str | None = None,
     seen: Sequence[Promotion] | None = None,
     changed: Sequence[SettingChange] = (),
+    once: str | None = None,
 ) -> Promotion:
     """Append an entry that makes `version` the champion.
 
@@ -226,6 +230,7 @@ def promote(
         seen: the log that the decision was based on; an entry written since then counts as a race. None: the log as it
             is now.
         changed: the settings of the run that differ from its recipe's.
+        once: the key of the request, kept in the entry.
 
     Raises:
         NotFoundError: the version was never published.
@@ -245,6 +250,7 @@ def promote(
         run=run,
         replaces=keys[-1] if keys else None,
         changed=tuple(changed),
+        once=once,
     )
     store.put(key, entry.to_bytes())
     promotions = _log_with(store, key)
@@ -253,11 +259,12 @@ def promote(
     return next(each for each in promotions if each.key == key)
 
 
-def rollback(store: Store, why: str, to: str | None = None) -> Promotion:
+def rollback(store: Store, why: str, to: str | None = None, once: str | None = None) -> Promotion:
     """Append an entry that makes an earlier version the champion again.
 
     Args:
         to: a version's number (`v12` or `12`); None: the version before the champion.
+        once: the key of the request; a request that is repeated with its key finds its entry and appends none.
 
     Raises:
         SettingsError: no such number, or no earlier version.
@@ -265,6 +272,9 @@ def rollback(store: Store, why: str, to: str | None = None) -> Promotion:
     promotions = history(store)
     if not promotions:
         raise SettingsError(f"no model has been promoted in {store.url}; `python -m age_tasks run` trains one")
+    if once and (done := next((entry for entry in promotions if entry.once == once), None)):
+        log.info("%s was made the champion by an earlier attempt of this request", done.name)
+        return done
     now = promotions[-1]
     if to is not None:
         wanted = find(promotions, to)
@@ -277,7 +287,7 @@ def rollback(store: Store, why: str, to: str | None = None) -> Promotion:
         )
     if wanted.version == now.version:
         raise SettingsError(f"{now.name} is the champion already; name another with --to ({_names(promotions)})")
-    return promote(store, wanted.version, why, seen=promotions)
+    return promote(store, wanted.version, why, seen=promotions, once=once)
 
 
 def find(promotions: Sequence[Promotion], name: str) -> Promotion:

@@ -89,6 +89,14 @@ def test_an_impossible_rollback_is_refused_with_the_reason(store: Store, tmp_pat
     assert len(history(store)) == 1
 
 
+def test_a_rollback_that_is_repeated_after_a_failure_goes_back_once(store: Store, tmp_path: Path):
+    promoted(store, tmp_path, "one", "two", "three")
+    first = rollback(store, "three fails on children", once="manual__1")
+    assert rollback(store, "three fails on children", once="manual__1") == first
+    assert [entry.name for entry in history(store)] == ["v1", "v2", "v3", "v2"]
+    assert rollback(store, "two as well", once="manual__2").name == "v1"
+
+
 @pytest.mark.slow
 def test_ten_promotions_at_once_all_stay_in_the_history_and_one_is_the_champion(store: Store, tmp_path: Path):
     versions = promote_at_once(store, tmp_path, 10)
