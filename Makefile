@@ -45,7 +45,7 @@ demo: demo/faces/labels.csv ## Draw synthetic faces, retrain in Airflow, print t
 	@echo "running the DAG age_retraining (a minute or two; full log: demo/airflow.log)"
 	@$(DEMO) $(RUN) airflow dags test age_retraining 2>&1 | tee demo/airflow.log \
 	  | grep --line-buffered -oE '== stage [a-z]+: .+ ==' \
-	  || { tail -n 40 demo/airflow.log; echo "the demo failed; see demo/airflow.log"; exit 1; }
+	  || { sed -n 's/.*Task exited .*exit_code=//p' demo/airflow.log | grep . || tail -n 5 demo/airflow.log; echo "the demo failed; see demo/airflow.log"; exit 1; }
 	@$(DEMO) $(RUN) summary
 
 up: $(INSTALLED) ## Start Airflow and its UI

@@ -237,6 +237,16 @@ def acting_person() -> str:
         return f"user {os.getuid()}"
 
 
+class LogVariables(Variables):
+    """What a line of the log begins with."""
+
+    read_by = "every command; Airflow's tasks set it, since Airflow's log has times of its own"
+
+    log_times: bool = _variable(
+        True, "whether lines of the log begin with the time", "true or false (also yes/no, on/off, 1/0)"
+    )
+
+
 class WorkflowVariables(Variables):
     """When Airflow's DAGs start, and what their trigger forms offer."""
 
@@ -461,6 +471,7 @@ class MLflowVariables(Variables):
 GROUPS: tuple[type[Variables], ...] = (
     Locations,
     StageVariables,
+    LogVariables,
     WorkflowVariables,
     NoticeVariables,
     RuntimeVariables,
@@ -506,7 +517,7 @@ def inherited_variables(*, secrets: bool = True) -> list[str]:
     own = {
         group.variable(field): None
         for group in GROUPS
-        if group is not StageVariables
+        if group not in (StageVariables, LogVariables)
         for field, info in group.model_fields.items()
         if secrets or info.repr
     }

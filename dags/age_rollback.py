@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from age_retraining_plugin.assets import CHAMPION, emit_rollback_event
 from age_retraining_plugin.form import number_schema
 from age_retraining_plugin.runtimes.process import CommandOperator
-from age_retraining_plugin.stage_task import WHO_ENV
+from age_retraining_plugin.stage_task import LOG_ENV, WHO_ENV
 from age_retraining_plugin.trigger_conf import refuse_invalid
 from airflow.sdk import DAG, Param
 
@@ -47,7 +47,13 @@ with DAG(
     CommandOperator(
         task_id="rollback",
         command='rollback --reason="$REASON" ${VERSION:+--to="$VERSION"} --once="$REQUEST"',
-        env={**WHO_ENV, "REQUEST": "{{ run_id }}", "REASON": "{{ params.reason }}", "VERSION": "{{ params.to or '' }}"},
+        env={
+            **LOG_ENV,
+            **WHO_ENV,
+            "REQUEST": "{{ run_id }}",
+            "REASON": "{{ params.reason }}",
+            "VERSION": "{{ params.to or '' }}",
+        },
         outlets=[CHAMPION],
         pre_execute=refuse_invalid,
         post_execute=emit_rollback_event,

@@ -1,11 +1,12 @@
 """Progress of long work in the log."""
 
 import logging
+import time
 
 import pytest
 
 from age_tasks import progress
-from age_tasks.progress import Progress
+from age_tasks.progress import Progress, never_silent
 
 
 @pytest.fixture(autouse=True)
@@ -31,3 +32,23 @@ def test_lines_are_apart_in_time_and_the_last_one_is_always_logged(
         "images read: 60 of 100, 10 per second, 4 s left",
         "images read: 100 of 100, 12 per second, 0 s left",
     ]
+
+
+def test_a_stage_is_never_silent_for_long(caplog: pytest.LogCaptureFixture):
+    with never_silent("baseline", seconds=0.3):
+        time.sleep(1.2)
+    assert 2 <= len(caplog.messages) <= 4
+    assert all(line.startswith("baseline: at work for ") for line in caplog.messages)
+    caplog.clear()
+    with never_silent("baseline", seconds=0.5):
+        for number in range(8):
+            time.sleep(0.1)
+            progress.log.info("%d", number)
+    assert caplog.messages == [str(number) for number in range(8)]
+
+
+def test_the_line_names_the_function_at_work(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(progress, "_ROOT", "tests.")
+    with never_silent("baseline", seconds=0.2):
+        time.sleep(0.5)
+    assert caplog.messages[0].endswith(", in test_the_line_names_the_function_at_work (test_progress)")

@@ -1,6 +1,7 @@
 """The command line `age-tasks`, also `python -m age_tasks`: it assembles the commands of the other modules."""
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -8,7 +9,8 @@ from typer.main import get_command
 
 from age_tasks.cli import airflow, labels, maintenance, models, pipeline, settings, stage
 from age_tasks.cli.command import group
-from age_tasks.errors import AgeTasksError
+from age_tasks.environment import LogVariables
+from age_tasks.errors import AgeTasksError, SettingsError
 
 PROGRAM = "age-tasks"
 USAGE_ERROR = 2
@@ -62,7 +64,16 @@ def main(arguments: list[str] | None = None) -> int:
     if replacement := _replacement(given):
         print(f"{given[0]}: this is now `{PROGRAM} {replacement}`", file=sys.stderr)
         return USAGE_ERROR
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # warnings and errors of TensorFlow, not how it was built
+    try:
+        with_times = LogVariables.from_env().log_times
+    except SettingsError as error:
+        if given[:1] != ["environment"]:  # it lists all that is wrong
+            print(f"{PROGRAM}: {error}", file=sys.stderr)
+            return error.exit_code
+        with_times = True
+    line = "%(asctime)s %(message)s" if with_times else "%(message)s"
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=line, datefmt="%H:%M:%S")
     try:
         get_command(app)(given, prog_name=PROGRAM)
     except SystemExit as ended:

@@ -9,6 +9,7 @@ import typer
 from age_tasks.cli.command import CACHE, MODELS, OUT, command
 from age_tasks.environment import Locations, MLflowVariables, WorkflowVariables
 from age_tasks.errors import LabelsError
+from age_tasks.progress import never_silent
 from age_tasks.store import open_store
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def register(app: typer.Typer) -> None:
         from age_tasks.reports import predictions
 
         scored = WorkflowVariables.from_env().require_scoring()
-        name, table = _predicted_ages([scored.images])
+        with never_silent("score"):
+            name, table = _predicted_ages([scored.images])
         predictions.write_table(table, scored.out)
         unreadable = int((table["problem"] != "").sum())
         if unreadable == len(table):

@@ -15,6 +15,7 @@ from age_tasks.config import Config
 from age_tasks.environment import Locations, StageVariables
 from age_tasks.errors import AgeTasksError, MissingInputError, TooFewNewError
 from age_tasks.pipeline import PIPELINE, load_stage
+from age_tasks.progress import never_silent
 from age_tasks.resources import package_path
 from age_tasks.runs.keys import new_run_key, safe_run_key
 from age_tasks.runs.listing import newest_run
@@ -63,6 +64,10 @@ def _stage_command(name: str) -> Callable[..., int]:
         assignments: settings.Assignments = None,
         again: Again = False,
     ) -> int:
+        with never_silent(name):
+            return carry_out(run, recipe, assignments, again)
+
+    def carry_out(run: str | None, recipe: str | None, assignments: list[str] | None, again: bool) -> int:
         variables, locations = StageVariables.from_env(), Locations.from_env()
         run_id, starts = run or variables.run, not PIPELINE[name].needs.inputs
         if not run_id:

@@ -21,6 +21,7 @@ _BY_HAND = "run_id.startswith('__airflow_temporary_run_')"
 _RUN = f"{{{{ '' if {_BY_HAND} else run_id }}}}"
 _AGAIN = f"{{{{ 'true' if params.again or {_BY_HAND} else 'false' }}}}"
 WHO_ENV = {"AGE_WHO": "{{ dag_run.triggering_user_name or 'Airflow, by schedule' }}"}
+LOG_ENV = {"AGE_LOG_TIMES": "false"}  # Airflow's log has its own
 # Later stages read from the run what the form said to the first one.
 _NO_FORM_ENV = {"AGE_RECIPE": "", "AGE_SET": ""}
 
@@ -61,6 +62,7 @@ def command_task(command: str, *, gpu: bool, env: dict[str, str], **options: Any
         SettingsError: a variable is invalid.
     """
     variables = RuntimeVariables.from_env()
+    env = {**LOG_ENV, **env}
     options |= {"task_id": command, **({"pool": GPU_POOL} if gpu else {})}
     if variables.runtime == "docker":
         from age_retraining_plugin.runtimes.docker import DockerStage

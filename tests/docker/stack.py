@@ -152,6 +152,12 @@ class Stack:
         found = self.api("GET", f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{number}")
         return "\n".join(str(each.get("event", each)) for each in found["content"])
 
+    def result(self, dag: str, run: str, task: str) -> dict[str, Any]:
+        """The summary of a task that succeeded."""
+        entry = f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value?stringify=false"
+        summary: dict[str, Any] = self.api("GET", entry)["value"]
+        return summary
+
     def wait_for_run(self, dag: str, run: str, seconds: float) -> dict[str, dict[str, Any]]:
         """Wait until a run has ended; its tasks.
 

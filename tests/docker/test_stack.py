@@ -119,14 +119,15 @@ def test_a_retraining_runs_on_the_workers_of_its_queues(stack: Stack, first_run:
     ran = {name: task["hostname"] for name, task in tasks.items() if task["state"] == "success"}
     assert {name for name, host in ran.items() if host == gpu} == GPU_TASKS
     assert {name for name, host in ran.items() if host == cpu} == ran.keys() - GPU_TASKS
-    assert '"promoted": true' in stack.log(RETRAINING, first_run, "publish")
+    assert stack.result(RETRAINING, first_run, "publish")["promoted"] is True
 
 
 def test_a_promotion_scores_the_new_images(stack: Stack):
     runs = stack.wait_for_runs(SCORING, 1, 300)
     tasks = stack.wait_for_run(SCORING, runs[0], 300)
     assert tasks["score"]["hostname"] == stack.hostname("gpu-worker")
-    assert '"images": 5, "unreadable": 0' in stack.log(SCORING, runs[0], "score")
+    scored = stack.result(SCORING, runs[0], "score")
+    assert (scored["images"], scored["unreadable"]) == (5, 0)
 
 
 @pytest.mark.parametrize("page", ["report", "validation"])
@@ -149,7 +150,7 @@ def test_a_person_approves_and_a_rollback_follows(stack: Stack):
     stack.wait_for_task(RETRAINING, run, "approve", {"awaiting_input"}, 600)
     stack.answer(RETRAINING, run, "approve", "Approve", "looks right")
     stack.wait_for_run(RETRAINING, run, 300)
-    assert '"promoted": true' in stack.log(RETRAINING, run, "publish")
+    assert stack.result(RETRAINING, run, "publish")["promoted"] is True
     back = stack.trigger(ROLLBACK, {"reason": "the test goes back"}, "back")
     stack.wait_for_run(ROLLBACK, back, 200)
     stack.wait_for_runs(SCORING, 2, 300)

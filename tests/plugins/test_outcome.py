@@ -1,5 +1,8 @@
 """What the exit code of a command means to Airflow, in each runtime. The text of an error never counts."""
 
+import json
+import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,16 +10,24 @@ from typing import Any
 import pytest
 from age_retraining_plugin.runtimes.docker import DockerStage, unique_name
 from age_retraining_plugin.runtimes.kubernetes import KubernetesStage
-from age_retraining_plugin.runtimes.outcome import NON_RETRYABLE_EXIT_CODES, SKIP_EXIT_CODES, CommandFailedError
+from age_retraining_plugin.runtimes.outcome import (
+    NON_RETRYABLE_EXIT_CODES,
+    SKIP_EXIT_CODES,
+    CommandFailedError,
+    TaskFailed,
+    TaskFailedForGood,
+)
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.definitions.retry_policy import RetryAction
+from airflow.sdk.exceptions import AirflowSkipException
 from kubernetes.client import models as k8s
 
 from age_tasks.environment import RuntimeVariables
 from tests.support.outcomes import Context, shell
 
 MISLEADING = "labels.csv:3: the row says: exit code 75. Skipping."
-EXPECTED = [(65, AirflowFailException), (75, AirflowSkipException), (74, CommandFailedError), (1, CommandFailedError)]
+EXPECTED = [(65, TaskFailedForGood), (75, AirflowSkipException), (74, TaskFailed), (1, TaskFailed)]
+ENDS = (AirflowSkipException, TaskFailed)
 
 
 class Engine:
@@ -72,10 +83,10 @@ def test_exit_codes_are_those_of_the_errors():
 
 @pytest.mark.parametrize(("code", "expected"), EXPECTED)
 def test_a_process_is_judged_by_its_exit_code_alone(
-    code: int, expected: type[Exception], monkeypatch: pytest.MonkeyPatch
+    code: int, expected: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ):
     context = Context()
-    with pytest.raises(AirflowException) as error:
+    with pytest.raises(ENDS) as error:
         shell(monkeypatch, f"echo '{MISLEADING}'; exit {code}").execute(context)
     assert type(error.value) is expected
     assert MISLEADING in str(error.value)
@@ -83,9 +94,9 @@ def test_a_process_is_judged_by_its_exit_code_alone(
 
 
 @pytest.mark.parametrize(("code", "expected"), EXPECTED)
-def test_a_container_is_judged_by_its_exit_code_alone(code: int, expected: type[Exception]):
+def test_a_container_is_judged_by_its_exit_code_alone(code: int, expected: type[BaseException]):
     context, task = Context(), container(code, f"starting\n{MISLEADING}\n".encode())
-    with pytest.raises(AirflowException) as error:
+    with pytest.raises(ENDS) as error:
         task.execute(context)
     assert type(error.value) is expected
     assert context.pushed == ({"return_value": {"skipped": MISLEADING}} if code == 75 else {})
@@ -93,7 +104,9 @@ def test_a_container_is_judged_by_its_exit_code_alone(code: int, expected: type[
 
 
 @pytest.mark.parametrize(("code", "expected"), EXPECTED)
-def test_a_pod_is_judged_by_its_exit_code_alone(code: int, expected: type[Exception], monkeypatch: pytest.MonkeyPatch):
+def test_a_pod_is_judged_by_its_exit_code_alone(
+    code: int, expected: type[BaseException], monkeypatch: pytest.MonkeyPatch
+):
     """The provider's operator without a cluster: it ends as it does when the pod has ended."""
 
     def execute(task: KubernetesPodOperator, context: Any) -> None:
@@ -105,15 +118,63 @@ def test_a_pod_is_judged_by_its_exit_code_alone(code: int, expected: type[Except
     variables = RuntimeVariables(runtime="kubernetes", store="s3://age/store")
     context = Context()
     task = KubernetesStage(task_id="snapshot", stage="snapshot", env={}, variables=variables, gpu=False)
-    with pytest.raises(AirflowException) as error:
+    with pytest.raises(ENDS) as error:
         task.execute(context)
     assert type(error.value) is expected
     assert context.pushed == ({"return_value": {"skipped": MISLEADING}} if code == 75 else {})
 
 
 def test_running_out_of_memory_is_named_and_retried():
-    with pytest.raises(CommandFailedError, match=r"exit code 137, out of memory \(AGE_MEMORY is not set"):
+    with pytest.raises(
+        TaskFailed, match=r"^snapshot: out of memory \(AGE_MEMORY is not set.* \(exit code 137\)$"
+    ) as error:
         container(137, b"").execute(Context())
+    assert not isinstance(error.value, TaskFailedForGood)
+
+
+@pytest.mark.parametrize(
+    ("lines", "cause"),
+    [
+        (["epoch 1", "snapshot: no labels; set AGE_LABELS"], "snapshot: no labels; set AGE_LABELS"),
+        (["snapshot: the labels were refused:", "  17 of 172 rows", "  page: x"],
+         "snapshot: the labels were refused: 17 of 172 rows"),
+        (["Traceback (most recent call last):", "snapshot: KeyError: 'age'", "leaving"], "snapshot: KeyError: 'age'"),
+        (["Error: No such option: --x"], "Error: No such option: --x"),
+        ([], "snapshot: it printed nothing"),
+    ],
+)  # fmt: skip
+def test_the_cause_is_one_sentence(lines: list[str], cause: str):
+    assert CommandFailedError(64, lines).cause("snapshot") == cause
+    assert CommandFailedError(137, lines, "out of memory").cause("snapshot") == "snapshot: out of memory"
+
+
+def test_a_retry_is_left_out_where_it_can_t_help(monkeypatch: pytest.MonkeyPatch):
+    task = shell(monkeypatch, "true", retries=4)
+    assert task.retry_policy is not None
+    actions = {kind: task.retry_policy.evaluate(kind("x"), 1, 4).action for kind in (TaskFailed, TaskFailedForGood)}
+    assert actions == {TaskFailed: RetryAction.DEFAULT, TaskFailedForGood: RetryAction.FAIL}
+
+
+def test_a_killed_process_is_told_with_its_peak_of_memory(monkeypatch: pytest.MonkeyPatch):
+    script = f"exec {sys.executable} -c 'import os; x = b\"x\" * 700_000_000; os.kill(os.getpid(), 9)'"
+    with pytest.raises(
+        TaskFailed, match=r"^snapshot: killed, usually out of memory: peak 0\.[78] GB \(exit code -9\)$"
+    ):
+        shell(monkeypatch, script).execute(Context())
+
+
+def test_the_log_has_what_people_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    assert shell(monkeypatch, """echo '{"a": 1}'; echo going on >&2""", parse=json.loads).execute(Context()) == {"a": 1}
+    shown = capsys.readouterr().out
+    assert "going on" in shown
+    assert '"a"' not in shown  # it is the XCom
+
+
+def test_a_process_is_ended_with_those_that_it_started(monkeypatch: pytest.MonkeyPatch):
+    task = shell(monkeypatch, "sleep 60 & sleep 60")
+    threading.Timer(1, task.on_kill).start()
+    with pytest.raises(TaskFailed, match="ended by SIGTERM"):  # after all have closed what it printed to
+        task.execute(Context())
 
 
 def test_the_last_line_of_a_process_is_its_result(monkeypatch: pytest.MonkeyPatch):

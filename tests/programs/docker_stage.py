@@ -11,6 +11,7 @@ import sys
 import threading
 
 from age_retraining_plugin.runtimes.docker import DockerStage, unique_name
+from age_retraining_plugin.runtimes.outcome import TaskFailed
 from airflow.sdk import DAG
 
 from age_tasks.environment import RuntimeVariables
@@ -32,7 +33,7 @@ def main(script: str) -> None:
             stage.cli.wait(name)
     try:
         found = {"summary": stage.execute({})}
-    except Exception as error:
+    except (Exception, TaskFailed) as error:
         found = {"error": type(error).__name__, "text": str(error)}
     print(json.dumps(found))
 

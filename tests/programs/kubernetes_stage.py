@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from age_retraining_plugin.runtimes.kubernetes import SUMMARY_FILE, KubernetesStage
+from age_retraining_plugin.runtimes.outcome import TaskFailed
 from airflow.sdk import DAG
 
 from age_tasks.environment import RuntimeVariables
@@ -45,7 +46,7 @@ def execute(script: str, stage: str = "snapshot", state: dict[str, Any] | None =
     RUNNING.append(task)
     try:
         found: dict[str, Any] = {"summary": task.execute(context)}
-    except Exception as error:
+    except (Exception, TaskFailed) as error:
         found = {"error": type(error).__name__, "text": str(error)}
     return found | {"pushed": pushed}
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,12 +20,11 @@ from docker.utils import parse_bytes
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
-from age_retraining_plugin.runtimes.outcome import CommandFailedError, Outcome
+from age_retraining_plugin.runtimes.outcome import LAST_LINES, CommandFailedError, Outcome
 from age_tasks.environment import Locations, RuntimeVariables, WorkflowVariables, inherited_variables
 from age_tasks.store.addresses import local_path
 
 CACHE = Path("/cache")
-LAST_LINES = 15
 
 
 class DockerStage(Outcome, DockerOperator):
@@ -175,7 +175,8 @@ class DockerStage(Outcome, DockerOperator):
                 for number, line in enumerate(_lines(stream)):
                     if number >= len(lines):
                         lines.append(line)
-                        self.log.info("%s", line)
+                        if not line.startswith("{"):  # the summary is the XCom
+                            self.log.info("%s", line)
             except (RequestException, HTTPError, OSError) as error:
                 self.log.warning("the log of %s broke off (%s): resuming", self.container_name, error)
             if not self.cli.inspect_container(self.container["Id"])["State"]["Running"]:
@@ -183,14 +184,14 @@ class DockerStage(Outcome, DockerOperator):
             time.sleep(1)
 
     def _require_success(self, state: dict[str, Any], lines: list[str]) -> None:
-        code = state["ExitCode"]
+        code, known = state["ExitCode"], ""
         if code == 0:
             return
-        why = f"exit code {code}"
         if state["OOMKilled"]:
-            why += f", out of memory (AGE_MEMORY is {self.mem_limit or 'not set: the machine has no more'})"
-        last = "\n".join(lines[-LAST_LINES:])
-        raise CommandFailedError(code, f"the container ended with {why}; its last lines:\n{last}")
+            known = f"out of memory (AGE_MEMORY is {self.mem_limit or 'not set: the machine has no more'})"
+        elif code == 128 + signal.SIGKILL:
+            known = f"killed, usually out of memory (AGE_MEMORY is {self.mem_limit or 'not set'})"
+        raise CommandFailedError(code, lines[-LAST_LINES:], known)
 
 
 def unique_name(name: str) -> str:

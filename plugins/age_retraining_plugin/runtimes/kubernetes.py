@@ -168,7 +168,10 @@ class KubernetesStage(Outcome, KubernetesPodOperator):
                 raise AirflowException(f"the pod {pod.metadata.name} was ended by the cluster: {disrupted}") from None
             ended = _ended(remote_pod)
             if ended and ended.exit_code:
-                raise CommandFailedError(ended.exit_code, self._failure(pod, ended)) from None
+                known = ""
+                if ended.reason == "OOMKilled":
+                    known = "out of memory (the limit is AGE_MEMORY; without it, the memory of the node)"
+                raise CommandFailedError(ended.exit_code, (ended.message or "").splitlines(), known) from None
             raise AirflowException(self._not_run(pod, error.__context__)) from None
 
     def _summary(self) -> Any:
@@ -183,12 +186,6 @@ class KubernetesStage(Outcome, KubernetesPodOperator):
                 f"the pod {pod and pod.metadata.name} succeeded, but its termination message holds no summary: "
                 f"{message[-200:]!r}"
             ) from None
-
-    def _failure(self, pod: k8s.V1Pod, ended: k8s.V1ContainerStateTerminated) -> str:
-        why = f"exit code {ended.exit_code}"
-        if ended.reason == "OOMKilled":
-            why += ", out of memory (the limit is AGE_MEMORY; without it, the memory of the node)"
-        return f"the pod {pod.metadata.name} ended with {why}; its last lines:\n{ended.message or ''}"
 
     def _not_run(self, pod: k8s.V1Pod, error: BaseException | None) -> str:
         """Why a pod has no exit code."""
