@@ -163,6 +163,7 @@ def _reason_in(message: dict[str, Any]) -> str:
     if message.get("level") not in {"error", "critical"}:
         return ""
     details = message.get("error_detail") or [{}]
-    text = str(details[0].get("exc_value") or message.get("error") or message["event"])
+    exited = message.get("exit_code") if message["event"] == "Task exited" else None  # what `SystemExit` was given
+    text = str(details[0].get("exc_value") or message.get("error") or exited or message["event"])
     lines = [line.strip() for line in text.splitlines()]
     return next((line for line in reversed(lines) if line and not AROUND_THE_CAUSE.fullmatch(line)), "")

@@ -13,6 +13,7 @@ import pytest
 from selenium.webdriver import Chrome
 
 from age_tasks.demo.synthetic_faces import draw_sample
+from age_tasks.registry.label_confirmations import CONFIRMED, confirmation
 from age_tasks.registry.promotions import champion, history
 from age_tasks.store import open_store
 from tests.e2e.browser import (
@@ -174,6 +175,18 @@ def test_the_run_s_tabs_are_its_report_and_its_validation(browser: Chrome, appro
     screenshot(browser, "page-validation")
 
 
+def test_a_label_is_confirmed_with_two_clicks(browser: Chrome, airflow: Standalone, approved: str):
+    browser.get(approved)
+    press(browser, "Labels to look at")
+    with inside(browser, "Labels to look at"):
+        see(browser, "0 of this list confirmed")
+        press(browser, "This label is right")
+        see(browser, "1 of this list confirmed")
+    store = open_store(airflow.env["AGE_STORE"])
+    (key,) = store.list(CONFIRMED)
+    assert confirmation(store, key).who == "admin"
+
+
 def test_a_task_s_summary_is_its_tab(browser: Chrome, approved: str):
     browser.get(f"{approved}/tasks/evaluate")
     press(browser, "Summary")
@@ -192,6 +205,14 @@ def test_a_rollback_with_its_reason_puts_the_first_model_back(browser: Chrome, a
         see(browser, "v1 is in use")
         see(browser, f"Rolled back. {WHY_BACK}")
     screenshot(browser, "page-models", 1400)
+
+
+def test_the_tabs_of_a_rollback_say_what_it_did(browser: Chrome, airflow: Standalone, replaced: str):
+    (run,) = airflow.runs("age_rollback")
+    browser.get(f"{airflow.url}/dags/age_rollback/runs/{run['dag_run_id']}")
+    press(browser, "Model report")
+    with inside(browser, "Model report"):
+        see(browser, "makes an earlier version the champion again")
 
 
 def test_the_browser_reported_no_errors(browser: Chrome, replaced: str):

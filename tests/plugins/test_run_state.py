@@ -72,6 +72,7 @@ def test_the_reason_of_a_skip_is_what_the_task_left(run_id: str):
             ],
         },
         {"event": REASON},
+        {"event": "Task exited", "exit_code": REASON},
         {"event": "Skipping task.", "level": "info", "reason": REASON},
     ],
 )

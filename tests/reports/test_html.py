@@ -61,3 +61,11 @@ def _luminance(colour: str) -> float:
     channels = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("template", sorted(path.name for path in TEMPLATES.glob("*.html.j2")))
+def test_tables_have_captions_and_their_headings_a_scope(template: str):
+    """For readers of a screen reader, who hear a table cell by cell."""
+    text = (TEMPLATES / template).read_text()
+    assert len(re.findall(r"<table\b", text)) == len(re.findall(r"<table\b[^>]*>\s*<caption", text))
+    assert re.findall(r"<th\b(?![^>]*\bscope=)[^>]*>", text) == []
