@@ -275,7 +275,7 @@ def test_the_page_uses_the_limits_of_the_code(
     (folder / "labels_to_look_at.png").write_bytes((folder / "worst_errors.png").read_bytes())
     page = Page(report_from_run(run, folder, gate=None))
     assert "few images" in page.row("20–30")[-1]  # 31 images
-    assert "lists the first 77" in page.text
+    assert "list the first 77" in page.text
 
 
 def test_the_card_describes_input_and_output(card: str):
