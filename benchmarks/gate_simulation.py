@@ -53,7 +53,7 @@ def promoted(images: int, gain: float) -> dict[str, float]:
     for block in range(PAIRS // BLOCK):
         for comparison in compared(images, gain, seed=block):
             for policy, settings in policies.items():
-                passed[policy] += passes(champion_rules(comparison, settings))
+                passed[policy] += passes(champion_rules(comparison, settings, settings))
     print(f"{images} images, gain {gain:+g}: {time.monotonic() - start:.0f} s", file=sys.stderr)
     return {policy: count / PAIRS for policy, count in passed.items()}
 

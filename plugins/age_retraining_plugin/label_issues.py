@@ -40,7 +40,7 @@ def confirm(run: StoredRun, sha256: str, age: str, right: bool, who: str) -> Non
     """
     issue = next((each for each in label_issues(run).issues if each.label == (sha256, age)), None)
     if issue is None:
-        raise NotFoundError(f"run {run.key}: no such label is to be looked at")
+        raise NotFoundError(f"run {run.key}: no such label is to be looked at; open the run's list again")
     put_confirmation(
         run.store,
         LabelConfirmation(

@@ -21,7 +21,8 @@ def test_simulated_differences_have_the_true_mean(gain: float):
 
 @pytest.mark.parametrize(("gain", "fewest", "most"), [(-0.5, 0, 0), (0.0, 0, 10), (0.5, 80, BLOCK)])
 def test_the_gate_promotes_better_models_and_hardly_any_other(gain: float, fewest: int, most: int):
-    promoted = sum(passes(champion_rules(found, GateSettings())) for found in compared(1139, gain, seed=7))
+    settings = GateSettings()
+    promoted = sum(passes(champion_rules(found, settings, settings)) for found in compared(1139, gain, seed=7))
     assert fewest <= promoted <= most
 
 

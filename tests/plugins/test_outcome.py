@@ -1,6 +1,7 @@
 """What the exit code of a command means to Airflow, in each runtime. The text of an error never counts."""
 
 import json
+import re
 import sys
 import threading
 from pathlib import Path
@@ -157,10 +158,11 @@ def test_a_retry_is_left_out_where_it_can_t_help(monkeypatch: pytest.MonkeyPatch
 
 def test_a_killed_process_is_told_with_its_peak_of_memory(monkeypatch: pytest.MonkeyPatch):
     script = f"exec {sys.executable} -c 'import os; x = b\"x\" * 700_000_000; os.kill(os.getpid(), 9)'"
-    with pytest.raises(
-        TaskFailed, match=r"^snapshot: killed, usually out of memory: peak 0\.[78] GB \(exit code -9\)$"
-    ):
+    with pytest.raises(TaskFailed, match=r"^snapshot: killed, usually out of memory: .* \(exit code -9\)$") as failed:
         shell(monkeypatch, script).execute(Context())
+    peak = re.search(r"peak ([0-9.]+) GB", str(failed.value))
+    assert peak
+    assert float(peak[1]) >= 0.7  # more if the process of this test has waited for a larger one
 
 
 def test_the_log_has_what_people_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

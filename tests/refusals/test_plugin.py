@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from age_tasks.errors import AgeTasksError
+from age_tasks.runs.run import StoredRun
+from age_tasks.store.files import FileStore
+from tests.support.records import put_record
 from tests.support.refusals import walks
 from tests.support.walks import Walk
 
@@ -151,3 +154,23 @@ def test_the_message_of_a_stage_reaches_airflow(refused: Walk, monkeypatch: pyte
     script = "echo 'split: too few; start with again' >&2; exit 75"
     again = refused(of_airflow(lambda: shell(monkeypatch, script).execute(Context())), "start with again")
     again(lambda: shell(monkeypatch, 'echo \'{"run": "x"}\'').execute(Context()))
+
+
+@walks("label_issues.py", "no such label is to be looked at")
+def test_a_confirmed_label_that_the_list_has_not(refused: Walk, tmp_path: Path):
+    from age_retraining_plugin.label_issues import confirm, label_issues
+
+    from age_tasks.reports.label_issues_page import LabelIssue, LabelIssues
+
+    issue = LabelIssue(
+        file_name="a.jpg", line=2, sha256="a" * 64, real_age=30, other_age=61, relative_error=6, new=True, image=None
+    )
+    store = FileStore(tmp_path)
+    store.put("runs/monday/evaluate/labels_to_look_at.json", LabelIssues(issues=[issue], previous_run="").to_bytes())
+    put_record(store, "evaluate", "monday", outputs={"labels_to_look_at.json": {"sha256": "0" * 64, "bytes": 1}})
+    run = StoredRun("monday", store)
+    label = ["b" * 64, "30"]
+    again = refused(lambda: confirm(run, *label, right=True, who="ann"), "run monday", "open the run's list again")
+    label[:] = label_issues(run).issues[0].label
+    again()
+    assert len(store.list("labels/confirmed/")) == 1
