@@ -1,14 +1,13 @@
 """The DAG `age_retraining`: from labelled images to a published, evaluated age model."""
 
 from datetime import timedelta
-from typing import Any
 
 from age_retraining_plugin.approval import APPROVAL_ENV, approval_task
 from age_retraining_plugin.assets import CHAMPION_ALIAS, emit_champion_event
 from age_retraining_plugin.form import FORM_MACROS, retraining_form
 from age_retraining_plugin.labels_trigger import labels_asset, labels_schedule
 from age_retraining_plugin.notices import deadline_alert, failure_notice
-from age_retraining_plugin.stage_task import stage_task, task_table
+from age_retraining_plugin.stage_task import RETRIED, stage_task, task_table
 from airflow.sdk import DAG, chain
 
 from age_tasks.environment import NoticeVariables, WorkflowVariables
@@ -38,8 +37,6 @@ A promotion updates the asset `age_champion` (version, test MAE and run in the e
 
 VARIABLES, NOTICES = WorkflowVariables.from_env(), NoticeVariables.from_env()
 LABELS = labels_asset()
-# Every task reads and writes the store, which may be away; what can't pass fails at once, by its exit code.
-RETRIED: dict[str, Any] = {"retries": 4, "retry_delay": timedelta(seconds=30), "retry_exponential_backoff": True}
 
 with DAG(
     "age_retraining",

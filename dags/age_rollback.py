@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from age_retraining_plugin.assets import CHAMPION, emit_rollback_event
 from age_retraining_plugin.form import number_schema
 from age_retraining_plugin.runtimes.process import CommandOperator
-from age_retraining_plugin.stage_task import LOG_ENV, WHO_ENV
+from age_retraining_plugin.stage_task import LOG_ENV, RETRIED, WHO_ENV
 from age_retraining_plugin.trigger_conf import refuse_invalid
 from airflow.sdk import DAG, Param
 
@@ -57,8 +57,6 @@ with DAG(
         outlets=[CHAMPION],
         pre_execute=refuse_invalid,
         post_execute=emit_rollback_event,
-        retries=4,
-        retry_delay=timedelta(seconds=30),
-        retry_exponential_backoff=True,
+        **RETRIED,
         execution_timeout=timedelta(minutes=10),
     )

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from age_retraining_plugin.assets import CHAMPION, skip_without_images
-from age_retraining_plugin.stage_task import command_task
+from age_retraining_plugin.stage_task import RETRIED, command_task
 from airflow.sdk import DAG, Param
 
 from age_tasks.environment import WorkflowVariables
@@ -51,8 +51,6 @@ with DAG(
         gpu=True,
         env={"AGE_SCORE_IMAGES": "{{ params.images or '' }}", "AGE_SCORE_OUT": "{{ params.out or '' }}"},
         pre_execute=skip_without_images,
-        retries=4,
-        retry_delay=timedelta(seconds=30),
-        retry_exponential_backoff=True,
+        **RETRIED,
         execution_timeout=timedelta(hours=6),
     )

@@ -2,6 +2,7 @@
 
 import ast
 import json
+from datetime import timedelta
 from importlib.resources import files
 from typing import Any
 
@@ -21,6 +22,8 @@ _BY_HAND = "run_id.startswith('__airflow_temporary_run_')"
 _RUN = f"{{{{ '' if {_BY_HAND} else run_id }}}}"
 _AGAIN = f"{{{{ 'true' if params.again or {_BY_HAND} else 'false' }}}}"
 WHO_ENV = {"AGE_WHO": "{{ dag_run.triggering_user_name or 'Airflow, by schedule' }}"}
+# Every task reads and writes the store, which may be away; what can't pass fails at once, by its exit code.
+RETRIED: dict[str, Any] = {"retries": 4, "retry_delay": timedelta(seconds=30), "retry_exponential_backoff": True}
 LOG_ENV = {"AGE_LOG_TIMES": "false"}  # Airflow's log has its own
 # Later stages read from the run what the form said to the first one.
 _NO_FORM_ENV = {"AGE_RECIPE": "", "AGE_SET": ""}

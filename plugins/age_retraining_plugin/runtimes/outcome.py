@@ -58,9 +58,6 @@ class TaskFailed(SystemExit):
         cause: a sentence.
     """
 
-    def __init__(self, cause: str) -> None:
-        super().__init__(cause)
-
 
 class TaskFailedForGood(TaskFailed):
     """Fails the task at once, since a retry can't help."""
