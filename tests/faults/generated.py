@@ -2,9 +2,9 @@
 
     test_some_texts, test_many_texts = generated(5000, text=texts())(check)
 
-tries 30 in every test run and 5,000 with the tests marked `faults`. Hypothesis prints what failed, and how to try it
-again; mutations are drawn from a seed, which is printed (`SEED=… pytest …` repeats it). What failed once is kept as an
-example beside the test.
+tries 30 in every test run, always the same, and 5,000 new ones with the tests marked `faults`. Hypothesis prints what
+failed, and how to try it again; mutations are drawn from a seed, which is printed (`SEED=… pytest …` repeats it). What
+failed once is kept as an example beside the test.
 """
 
 import re
@@ -23,7 +23,7 @@ FEW = 30
 SECRET = "canary+hush/0451"  # planted where a key, a password or a token may stand; no message may show it
 SECONDS = 20  # of the processor, that one input may take
 _CURE = re.compile(
-    r"; |expected|write|use |used|set |choose|rename|correct|give|must|should|Sections: |' has: |invalid|there are|"
+    r"; |expected|write|use |used|set |[Cc]hoose|rename|correct|give|must|should|Sections: |' has: |invalid|there are|"
     r"is the |at most|no model|removed|no .* in |keep one|a recipe is|save it as|pip install|maximum size|Input should"
 )
 
@@ -32,15 +32,18 @@ def generated(many: int, few: int = FEW, **strategies: SearchStrategy[Any]) -> C
     """Two tests of a check: with a few inputs in every run, and with many that is marked `faults`."""
 
     def tests(check: Callable[..., None]) -> tuple[Callable[..., None], Callable[..., None]]:
-        marked = pytest.mark.faults(pytest.mark.timeout(1800)(_given(check, many, strategies)))
-        return _given(check, few, strategies), marked
+        marked = pytest.mark.faults(pytest.mark.timeout(1800)(_given(check, strategies, many, repeatable=False)))
+        return _given(check, strategies, few, repeatable=True), marked
 
     return tests
 
 
-def _given(check: Callable[..., None], count: int, strategies: dict[str, SearchStrategy[Any]]) -> Callable[..., None]:
+def _given(
+    check: Callable[..., None], strategies: dict[str, SearchStrategy[Any]], count: int, repeatable: bool
+) -> Callable[..., None]:
     chosen = settings(
         max_examples=count,
+        derandomize=repeatable,
         deadline=None,
         print_blob=True,
         database=None,
