@@ -30,7 +30,7 @@ def tally(record_property: Callable[[str, object], None]) -> Iterator[Tally]:
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> random.Random:
-    """Random numbers of a seed that is printed, new in each run of a test marked `faults`; `SEED=… pytest …` repeats."""
+    """Random numbers of a printed seed, new in each run of a test marked `faults`; `SEED=… pytest …` repeats them."""
     new = random.SystemRandom().randrange(10**9) if request.node.get_closest_marker("faults") else 0
     seed = int(os.environ.get("SEED") or new)
     print(f"SEED={seed}")
