@@ -10,7 +10,6 @@ FOLDS = 5
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # of the ridge penalty, as a fraction of the features' mean square
 CHUNK = 1024  # rows of features in memory at a time
 NEIGHBOURS = 301  # images nearest in age, behind the typical error
-LABELS_TO_LOOK_AT = 200  # rows kept for a labeller
 
 Features = Callable[[slice], np.ndarray]
 

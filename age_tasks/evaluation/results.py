@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict
 from age_tasks.config import SettingChange
 from age_tasks.store.documents import Document
 
+LABELS_TO_LOOK_AT = 200  # rows kept for a labeller
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True)

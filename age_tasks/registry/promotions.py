@@ -211,6 +211,13 @@ def published_before(store: Store, model_sha256: str) -> Promotion | None:
     return next(same, None)
 
 
+def name_of_next(store: Store, model_sha256: str) -> str:
+    """The name, such as `v3`, of the version that this model is, or would be if it were promoted now."""
+    if earlier := published_before(store, model_sha256):
+        return earlier.name
+    return f"v{max((entry.number for entry in history(store)), default=0) + 1}"
+
+
 def promote(
     store: Store,
     version: str,

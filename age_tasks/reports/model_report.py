@@ -1,57 +1,111 @@
 """The model report and the model card, from the outputs of a run's stages."""
 
+import contextlib
+import csv
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 from age_tasks.evaluation.gate import FEW_IMAGES
-from age_tasks.evaluation.label_issues import LABELS_TO_LOOK_AT
-from age_tasks.evaluation.results import GateResult, Metrics
+from age_tasks.evaluation.results import LABELS_TO_LOOK_AT, GateResult, Metrics
 from age_tasks.pipeline import changed_settings_of
 from age_tasks.registry.approval import Approval
+from age_tasks.registry.promotions import champion
 from age_tasks.reports.html import png_uri, render
-from age_tasks.runs.run import Workspace, record_of
+from age_tasks.runs.run import StoredRun, Workspace, record_of
 
 FIGURES = ("predicted_against_real", "error_by_age", "error_histogram", "interval_held", "worst_errors")
 CHAMPION_FIGURES = ("against_champion", "age_drift")
 WHERE_THERE_ARE = ("labels_to_look_at", "changed_faces")
 REPORTED = ("snapshot", "validate", "split", "baseline", "finetune", "evaluate", "gate")
 
+# The files that the report links to: stage, name, and what it is.
+LINKED = (
+    ("validate", "index.html", "label validation"),
+    ("split", "train.csv", "images in train"),
+    ("split", "val.csv", "in validation"),
+    ("split", "test.csv", "in test"),
+    ("evaluate", "predictions.csv", "predicted ages of the test images"),
+    ("evaluate", "labels_to_look_at.csv", "labels to look at"),
+    ("evaluate", "metrics.json", "metrics"),
+    ("gate", "gate.json", "the gate's result"),
+    ("publish", "model_card.md", "model card"),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What becomes of the candidate, as the report says it.
+
+    Args:
+        final: whether it is decided; else the run goes on.
+        version: the name of the candidate's version, such as `v3`; None if it is not published.
+        champion: the name of the version in use before; None if there is none.
+        approval: a person's answer to a candidate that passed; None if no approval was requested.
+        export: the result of `export_checked`; None if the model is not published.
+    """
+
+    final: bool = False
+    version: str | None = None
+    champion: str | None = None
+    approval: Approval | None = None
+    export: dict[str, Any] | None = None
+
 
 def report_from_run(
-    run: Workspace,
-    evaluation: Path,
-    gate: GateResult | None,
-    approval: Approval | None = None,
-    export: dict[str, Any] | None = None,
+    run: Workspace, evaluation: Path, gate: GateResult | None, outcome: Outcome | None = None, runs: str = "../../"
 ) -> str:
     """The self-contained HTML report.
 
     Args:
         evaluation: the folder with the outputs of `evaluate`.
         gate: the content of `gate.json`; None before the gate has decided.
-        approval: a person's answer to a candidate that passed; None if no approval was requested.
-        export: the result of `export_checked`; None if the model is not published.
+        outcome: None: not decided.
+        runs: the relative address of the folder of all runs, for links to files.
     """
+    outcome = outcome or Outcome()
     facts = _facts(run, evaluation)
     settings = {"settings": facts["config"], "versions": run.require_record("baseline").versions}
     return render(
         "report.html.j2",
         **facts,
         gate=gate,
-        approval=approval,
+        outcome=outcome,
         champion=facts["metrics"].champion,
         changed=changed_settings_of(run),
-        export=export,
         figures=_figures(run, evaluation, facts["metrics"]),
         stages=_lineage(run),
         files=_files(run),
+        links=_links(run, evaluation, outcome.final, runs),
         settings=_yaml(settings),
         few_images=FEW_IMAGES,
         label_issues=LABELS_TO_LOOK_AT,
     )
+
+
+def report_so_far(run: StoredRun, runs: str) -> str:
+    """The report of a run that has measured its models and not ended, also where an earlier run measured them.
+
+    Args:
+        runs: as for the report.
+
+    Raises:
+        MissingInputError: `evaluate` has not finished.
+    """
+    with tempfile.TemporaryDirectory(prefix="age-") as scratch:
+        opened = Workspace(run.key, run.store, Path(scratch, "cache"), Path(scratch))
+        for name in run.require_record("evaluate").outputs:
+            opened.input("evaluate", name)
+        judged = run.record("gate")
+        gate = None
+        if judged and "gate.json" in judged.outputs:
+            gate = GateResult.parse(opened.input("gate", "gate.json").read_bytes(), run.where("gate", "gate.json"))
+        now = champion(run.store)
+        outcome = Outcome(champion=now.name if now else None)
+        return report_from_run(opened, opened.input("evaluate", "metrics.json").parent, gate, outcome, runs)
 
 
 def model_card_from_run(
@@ -84,6 +138,34 @@ def _figures(run: Workspace, evaluation: Path, metrics: Metrics) -> dict[str, st
     return figures | {"split_ages": png_uri(run.input("split", "split_ages.png"))}
 
 
+def _by_age(table: Path) -> list[dict[str, Any]]:
+    """The rows of `by_age.csv`; numbers are None where a bin is empty."""
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        {name: _number(text) for name, text in row.items()} | {"bin": row["bin"], "images": int(row["images"])}
+        for row in rows
+    ]
+
+
+def _number(text: str) -> float | None:
+    with contextlib.suppress(ValueError):
+        return float(text)
+    return None
+
+
+def _links(run: StoredRun, evaluation: Path, final: bool, runs: str) -> list[tuple[str, str]]:
+    """The files beside the report: what each is, and its address."""
+    links = []
+    for stage, name, label in LINKED:
+        record = run.record(stage)
+        if record and name in record.outputs:
+            links.append((label, f"{runs}{record.executed_by}/{stage}/{name}"))
+        elif (stage == "evaluate" and (evaluation / name).exists()) or (stage == "publish" and final):
+            links.append((label, f"{runs}{run.key}/{stage}/{name}"))
+    return links
+
+
 def _yaml(settings: dict[str, Any]) -> str:
     return str(yaml.safe_dump(settings, sort_keys=False))
 
@@ -100,7 +182,7 @@ def _facts(run: Workspace, evaluation: Path) -> dict[str, Any]:
         "config": settings.config,
         "data": counts,
         "metrics": Metrics.parse((evaluation / "metrics.json").read_bytes(), run.where("evaluate", "metrics.json")),
-        "by_age": pd.read_csv(evaluation / "by_age.csv").to_dict("records"),
+        "by_age": _by_age(evaluation / "by_age.csv"),
     }
 
 

@@ -17,7 +17,7 @@ from age_tasks.data.image_folder import ImageFolder
 from age_tasks.evaluation.comparison import compare, population_stability
 from age_tasks.evaluation.conformal import half_widths, with_coverage
 from age_tasks.evaluation.gate import FEW_IMAGES
-from age_tasks.evaluation.label_issues import LABELS_TO_LOOK_AT, rank_by_label_error
+from age_tasks.evaluation.label_issues import rank_by_label_error
 from age_tasks.evaluation.metrics import (
     MODELS,
     by_age,
@@ -27,7 +27,7 @@ from age_tasks.evaluation.metrics import (
     mistaken_for_minors,
     predict_the_median,
 )
-from age_tasks.evaluation.results import ChampionComparison, IntervalGroup, Metrics
+from age_tasks.evaluation.results import LABELS_TO_LOOK_AT, ChampionComparison, IntervalGroup, Metrics
 from age_tasks.pipeline import champion_to_beat
 from age_tasks.registry.label_confirmations import confirmed_labels, label_key
 from age_tasks.registry.promotions import Manifest, Promotion, fetch_version

@@ -23,11 +23,12 @@ from age_tasks.registry.promotions import (
     Promotion,
     champion,
     history,
+    name_of_next,
     promote,
     publish_version,
     published_before,
 )
-from age_tasks.reports.model_report import model_card_from_run, report_from_run
+from age_tasks.reports.model_report import Outcome, model_card_from_run, report_from_run
 from age_tasks.runs.records import Summary, now
 from age_tasks.runs.run import Workspace
 from age_tasks.serving.input_checks import training_floor
@@ -47,7 +48,10 @@ def execute(run: Workspace, config: Config) -> Summary:
     files, splits = _files(run), read_splits(run)
     evaluation = files["metrics.json"].parent
     export = _export(run, splits["test"], config.model.image_size) if publish else None
-    files["report.html"].write_text(report_from_run(run, evaluation, gate, answer, export))
+    current = champion(run.store)
+    name = name_of_next(run.store, file_sha256(files["model.keras"])) if publish else None
+    outcome = Outcome(True, name, current.name if current else None, answer, export)
+    files["report.html"].write_text(report_from_run(run, evaluation, gate, outcome))
     files["model_card.md"].write_text(model_card_from_run(run, evaluation, gate, export))
     trained_on(splits).to_csv(files["trained_on.csv"], index=False)
     report_key = f"reports/{run.key}.html"
@@ -60,7 +64,8 @@ def execute(run: Workspace, config: Config) -> Summary:
             files[export["file"]] = run.scratch / export["file"]
         summary |= promote_candidate(run, files, _facts(run, config, gate, export, splits["train"]), answer, changed)
         summary["export"] = export["problem"] or f"same ages within {export['largest_difference']:.4f} years"
-    run.store.put(report_key, files["report.html"])  # last, since it says that the model is published
+    # Last, since it says that the model is published.
+    run.store.put(report_key, report_from_run(run, evaluation, gate, outcome, "../runs/").encode())
     if publish and MLflowVariables.from_env().uri:
         _log_to_mlflow(run, config, files, evaluation)
     return summary

@@ -17,14 +17,16 @@ from age_tasks.errors import MissingInputError
 from age_tasks.evaluation.gate import gate_result, judge
 from age_tasks.evaluation.metrics import by_age
 from age_tasks.evaluation.results import GateResult
+from age_tasks.registry.approval import Approval
 from age_tasks.reports import figures, model_report
-from age_tasks.reports.model_report import model_card_from_run, report_from_run
+from age_tasks.reports.model_report import Outcome, model_card_from_run, report_from_run, report_so_far
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace, open_run, start_run
 from age_tasks.runs.runner import Needs, execute_stage
 from tests.support.metrics import CHAMPION, METRICS, comparison_of, metrics_of
 from tests.support.page import Page
 
+PUBLISHED = Outcome(final=True, version="v5", champion="v4")
 HOSTILE = "faces/<script>x.jpg</script>/labels.csv"
 
 
@@ -66,7 +68,7 @@ def evaluation(run: Workspace) -> Path:
 
 @pytest.fixture(scope="module")
 def published(run: Workspace, evaluation: Path) -> Page:
-    return Page(report_from_run(run, evaluation, _gate(9.0)))
+    return Page(report_from_run(run, evaluation, _gate(9.0), PUBLISHED))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,8 @@ def card(run: Workspace, evaluation: Path) -> str:
 
 
 def test_the_verdict_comes_first(published: Page):
-    assert published.verdict.startswith("Published. ")
+    assert published.verdict.startswith("Published as v5. ")
+    assert published.texts("h1") == ["Age model report: v5"]
     assert "7.07 years" in published.verdict
     before = published.text.partition(published.verdict)[0]
     assert "MAE" not in before
@@ -83,13 +86,43 @@ def test_the_verdict_comes_first(published: Page):
 
 
 def test_a_refusal_names_each_broken_rule_with_its_number_and_bound(run: Workspace, evaluation: Path):
-    page = Page(report_from_run(run, evaluation, _gate(6.5)))
+    page = Page(report_from_run(run, evaluation, _gate(6.5), Outcome(True, champion="v4")))
     assert page.verdict.startswith("Not published. ")
     assert "7.07" in page.verdict
     assert "6.50" in page.verdict
+    assert page.verdict.endswith("v4 stays the champion.")
     assert "9.05" not in page.verdict  # better than the baseline: that rule holds
     assert page.row("test MAE")[3] == "fail"
     assert page.row("better than the baseline")[3] == "pass"
+
+
+def test_the_report_names_who_stays_and_what_differs_from_the_recipe(run: Workspace, evaluation: Path):
+    refused = Approval(False, "ann", "worse on children", "2026-11-24T10:15:00+00:00")
+    page = Page(report_from_run(run, evaluation, _gate(9.0), Outcome(True, None, "v4", refused)))
+    assert page.verdict.startswith("Not published. Refused by ann at 2026-11-24 10:15 UTC: worse on children. v4 stays")
+    waiting = Page(report_from_run(run, evaluation, _gate(9.0), Outcome(champion="v4")))
+    assert waiting.verdict.startswith("Not decided yet. The gate passed: all 3 rules hold.")
+    assert waiting.verdict.endswith("Until then v4 stays the champion.")
+    first = Page(report_from_run(run, evaluation, _gate(6.5), Outcome()))
+    assert first.verdict.startswith("Refused by the gate.")
+    assert first.verdict.endswith("There is no champion yet.")
+
+
+def test_the_report_links_to_the_files_beside_it(run: Workspace, evaluation: Path):
+    links = {link.text: link["href"] for link in Page(report_from_run(run, evaluation, None)).soup.find_all("a")}
+    assert links == {"metrics": "../../monday/evaluate/metrics.json"}
+    page = Page(report_from_run(run, evaluation, _gate(9.0), PUBLISHED, "../runs/"))
+    assert {link.text: link["href"] for link in page.soup.find_all("a")} == {
+        "metrics": "../runs/monday/evaluate/metrics.json",
+        "model card": "../runs/monday/publish/model_card.md",
+    }
+
+
+def test_the_report_of_a_run_that_goes_on_is_its_own(run: Workspace):
+    page = Page(report_so_far(run, "../"))
+    assert page.verdict.startswith("Not decided: the gate has not run yet.")
+    assert "Run monday" in page.text
+    assert page.headings
 
 
 def test_before_the_gate_the_verdict_is_not_decided(run: Workspace, evaluation: Path):
@@ -102,7 +135,7 @@ def test_before_the_gate_the_verdict_is_not_decided(run: Workspace, evaluation: 
 def test_the_candidate_is_compared_with_the_champion(run: Workspace, evaluation: Path, tmp_path: Path):
     folder = _with_metrics(evaluation, tmp_path, champion=CHAMPION)
     _against_champion(folder, CHAMPION)
-    page = Page(report_from_run(run, folder, _gate(9.0, champion=CHAMPION)))
+    page = Page(report_from_run(run, folder, _gate(9.0, champion=CHAMPION), PUBLISHED))
     assert page.cards[1].startswith("7.41 years")
     assert "v4" in page.cards[1]
     assert "Comparison with the champion, v4" in page.headings
@@ -216,7 +249,7 @@ def test_the_metrics_are_explained(published: Page):
 
 def test_the_report_is_self_contained(published: Page, run: Workspace, evaluation: Path):
     assert published.addresses
-    assert all(address.startswith("data:image/png;base64,") for address in published.addresses)
+    assert all(address.startswith(("data:image/png;base64,", "../../")) for address in published.addresses)
     assert not {"script", "link", "iframe", "object"} & published.tags
     assert not re.findall(r"https?://|@import|url\(", published.html)
     assert len(published.html) < 3_000_000
@@ -229,7 +262,7 @@ def test_the_plots_of_the_run_are_embedded(published: Page, run: Workspace, eval
     drawn = [evaluation / f"{name}.png" for name in names]
     drawn += [run.input(stage, "learning_curve.png") for stage in ("baseline", "finetune")]
     drawn.append(run.input("split", "split_ages.png"))
-    shown = [base64.b64decode(address.partition(",")[2]) for address in published.addresses]
+    shown = [base64.b64decode(address.partition(",")[2]) for address in published.addresses if "base64" in address]
     assert shown == [path.read_bytes() for path in drawn]
     for content in shown:
         Image.open(io.BytesIO(content)).verify()
@@ -239,7 +272,7 @@ def test_text_from_outside_is_escaped(published: Page, run: Workspace, evaluatio
     assert "<script" not in published.html
     assert HOSTILE in published.text  # as the reader sees it
     rule = _gate(9.0).rules[0].model_copy(update={"sentence": "<b>MAE</b>", "why": "<img src=x>", "passed": False})
-    page = Page(report_from_run(run, evaluation, gate_result([rule])))
+    page = Page(report_from_run(run, evaluation, gate_result([rule]), Outcome(True)))
     assert "<b>mae</b>" in page.verdict.lower()
     assert page.addresses == published.addresses
 
@@ -328,7 +361,7 @@ def test_the_card_has_the_sections_of_model_cards(card: str):
 )
 def test_the_litert_export_or_its_problem_is_reported(found: dict, expected: str, run: Workspace, evaluation: Path):
     gate, export = _gate(9.0), found | {"bound": 0.05, "images": 64}
-    page = Page(report_from_run(run, evaluation, gate, export=export))
+    page = Page(report_from_run(run, evaluation, gate, Outcome(True, "v5", export=export)))
     card = model_card_from_run(run, evaluation, gate, export)
     assert page.verdict.startswith("Published. ")
     assert expected in page.text
