@@ -35,14 +35,24 @@ def plain(value: Any) -> str:
             return "yes" if value else "no"
         case float():
             return f"{value:.4g}"
+        case None:
+            return "none"
+        case dict() if all(type(each) is int for each in value.values()):
+            return "; ".join(f"{each} × {name}" for name, each in value.items()) or "none"
         case dict():
-            return "; ".join(f"{plain(each)} × {name}" for name, each in value.items()) or "none"
+            return "; ".join(f"{in_words(name)}: {plain(each)}" for name, each in value.items())
         case list():
             return "; ".join(plain(each) for each in value) or "none"
     return str(value)
 
 
+def in_words(name: str) -> str:
+    """The name of a number in a stage's summary, for people."""
+    return name.replace("_", " ").replace("mae", "MAE").replace("cs5", "CS@5")
+
+
 _PAGES.filters["plain"] = plain
+_PAGES.filters["in_words"] = in_words
 
 
 def png_uri(path: Path) -> str:

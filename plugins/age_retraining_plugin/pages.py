@@ -24,9 +24,12 @@ from age_retraining_plugin.run_progress import progress, step
 from age_retraining_plugin.run_state import RunState, run_state
 from age_tasks.environment import Locations
 from age_tasks.errors import DamagedError, MissingInputError, NotFoundError, SettingsError, StoreError
+from age_tasks.evaluation.gate import FEW_IMAGES
 from age_tasks.pipeline import STAGES
+from age_tasks.reports.gate_summary import approve_page, gate_summary
 from age_tasks.reports.html import render
 from age_tasks.reports.label_issues_page import ORDERS, SHOWN, label_issues_page
+from age_tasks.reports.model_report import report_so_far
 from age_tasks.reports.models_page import models_page
 from age_tasks.reports.run_summary import results
 from age_tasks.runs.run import StoredRun, find_run
@@ -35,9 +38,9 @@ from age_tasks.store.base import Store
 
 DAG = "age_retraining"
 # The stages that write a page, the latest first, and its file.
-REPORT = (("publish", "report.html"), ("evaluate", "report.html"))
+REPORT = (("publish", "report.html"),)
 VALIDATION = (("validate", "index.html"),)
-SERVED = frozenset(stage for stage, _ in (*REPORT, *VALIDATION))
+SERVED = frozenset({"validate", "split", "evaluate", "gate", "publish"})
 PAGE_OF = {"validate": "validation", "evaluate": "report", "gate": "report", "publish": "report"}
 TASKS = (*STAGES[:-1], "approve", STAGES[-1])
 # The DAGs beside it, and what a run of them does.
@@ -217,6 +220,9 @@ def summary(asked: AskedByPath, stage: str) -> HTMLResponse:
     if asked.dag != DAG:
         return _of_another_dag(asked, f"Summary of {stage}", "../../../")
     run = the_run(asked.dag, asked.run_id)
+    if stage == "approve":
+        page, goes_on = approve_page(run)
+        return HTMLResponse(page, headers=REFRESH if goes_on else None)
     if stage not in STAGES:
         raise HTTPException(404)
     record = run.record(stage)
@@ -229,6 +235,8 @@ def summary(asked: AskedByPath, stage: str) -> HTMLResponse:
         record=record,
         step=step(stage, record, task),
         again=bool(record and task and (task.active or task.retrying)),
+        gate=gate_summary(record.summary) if record and stage == "gate" else None,
+        few_images=FEW_IMAGES,
         page=PAGE_OF.get(stage),
     )
     ended = state.over if state else record is not None
@@ -241,7 +249,20 @@ def file(run: RunOfPath, stage: str, name: str) -> Response:
     kind = TYPES.get(PurePosixPath(name).suffix)
     if stage not in SERVED or kind is None:
         raise HTTPException(404)
-    return Response(run.read(stage, name), media_type=kind)
+    content = run.read(stage, name)
+    if (stage, name) in (*REPORT, *VALIDATION):
+        content = _with_navigation(content.decode(), run, "../").encode()
+    return Response(content, media_type=kind)
+
+
+def _with_navigation(page: str, run: StoredRun, up: str) -> str:
+    """The page with links to the others of its run.
+
+    Args:
+        up: the relative address of the folder of the run's pages.
+    """
+    links = render("navigation.html.j2", run_key=run.key, up=up)
+    return page.replace("<body>", f"<body>\n{links}", 1)
 
 
 def _tab(asked: Asked, wanted: str, places: tuple[tuple[str, str], ...]) -> Response:
@@ -253,6 +274,8 @@ def _tab(asked: Asked, wanted: str, places: tuple[tuple[str, str], ...]) -> Resp
     for stage, name in places:
         if name in (records[stage].outputs if stage in records else ()):
             return RedirectResponse(f"{stage}/{name}")
+    if places is REPORT and "evaluate" in records and all(record.done for record in records.values()):
+        return HTMLResponse(_with_navigation(report_so_far(run, "../"), run, ""), headers=REFRESH)
     state = _state_of(asked, run)
     if not (state or records or run.started()):
         return _message(404, *MESSAGES[404])

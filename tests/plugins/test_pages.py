@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import uuid
@@ -17,6 +18,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from age_tasks.environment import PROJECT
+from age_tasks.pipeline import STAGES
+from age_tasks.registry.approval import Approval
+from age_tasks.registry.decisions import answer_of, put_decision
 from age_tasks.registry.promotions import promote, rollback
 from age_tasks.reports.label_issues_page import LabelIssue, LabelIssues
 from age_tasks.runs.keys import safe_run_key
@@ -25,6 +29,7 @@ from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
 from tests.support.airflow_runs import add_run
 from tests.support.builders import promoted
+from tests.support.page import Page
 from tests.support.records import put_record
 
 RUN_ID = "manual__2026-11-22T10:15:00+00:00"
@@ -85,7 +90,11 @@ def test_tabs_and_navigation_lead_to_the_pages(client: Client, finished: Workspa
 def test_the_report_page_is_the_published_report(reader: TestClient, finished: Workspace):
     page = reader.get("/age/age_retraining/finished/report")
     assert page.url.path == "/age/age_retraining/finished/publish/report.html"
-    assert page.content == finished.store.get("runs/finished/publish/report.html")
+    (navigation,) = re.findall(r"\n<nav.*?</nav>\n?", page.text)
+    stored = finished.store.get("runs/finished/publish/report.html").decode()
+    assert page.text.replace(navigation, "").split() == stored.split()
+    assert '<a href="../validation">' in navigation
+    assert '<a href="../../../models#run-finished">' in navigation
     assert page.headers["content-type"] == "text/html; charset=utf-8"
 
 
@@ -301,11 +310,51 @@ def test_the_tabs_of_a_run_of_another_dag_of_ours_say_what_it_did(client: Client
     assert client(FileStore(tmp_path), role=None).get(f"/age/age_rollback/{run_id}/{path}").status_code == 403
 
 
-def test_before_publish_the_report_is_that_of_evaluate(client: Client, tmp_path: Path):
-    store = FileStore(tmp_path)
-    store.put(f"runs/{KEY}/evaluate/report.html", b"not judged yet")
-    record(store, "evaluate", outputs={"report.html": OUTPUT})
-    assert client(store).get(f"/age/age_retraining/{RUN_ID}/report").text == "not judged yet"
+@pytest.fixture
+def waiting(finished: Workspace, tmp_path: Path) -> FileStore:
+    """A run that reused all results of another, and is not published: a person may be asked."""
+    source, store = Path(finished.store.where("runs")).parent, FileStore(tmp_path / "store")
+    shutil.copytree(source / "runs" / "finished", tmp_path / "store" / "runs" / "finished")
+    settings = json.loads(store.get("runs/finished/run.json"))
+    store.put(f"runs/{KEY}/run.json", json.dumps(settings | {"id": RUN_ID}).encode())
+    for stage in STAGES[:-1]:
+        reused = {"run": KEY, "reused_from": "finished"}
+        done = json.loads(store.get(f"runs/finished/{stage}/stage.json"))
+        store.put(f"runs/{KEY}/{stage}/stage.json", json.dumps(done | reused).encode())
+    return store
+
+
+def test_before_publish_the_report_is_that_of_the_run_itself(client: Client, waiting: FileStore):
+    page = client(waiting).get(f"/age/age_retraining/{RUN_ID}/report")
+    assert "Not decided yet" in page.text
+    assert f"Run {KEY}, " in page.text
+    assert "Run finished, " not in page.text
+    assert page.headers["refresh"] == "15"
+    (predictions,) = re.findall('<a href="([^"]*)">predicted ages', page.text)
+    assert client(waiting).get(str(page.url.join(predictions))).text.startswith("file_name,")
+
+
+def test_the_summary_of_the_gate_shows_its_rules_in_a_table(client: Client, waiting: FileStore):
+    page = Page(client(waiting).get(f"/age/age_retraining/{RUN_ID}/tasks/gate").text)
+    assert page.row("test MAE")[2:4] == ["<= 40.00 years (recipe: 9.00)", "pass"]
+    assert page.row("gate.max_test_mae") == ["gate.max_test_mae", "40", "9"]
+    assert "×" not in page.text
+
+
+def test_the_summary_of_approve_shows_the_question_and_every_answer(client: Client, waiting: FileStore):
+    address = f"/age/age_retraining/{RUN_ID}/tasks/approve"
+    page = client(waiting).get(address)
+    assert Page(page.text).verdict.startswith("No answer so far.")
+    assert Page(page.text).row("test MAE")[3] == "pass"
+    assert page.headers["refresh"] == "15"
+    for approved, who, hour in ((False, "ann", 10), (True, "bob", 11)):
+        answer = Approval(approved, who, "looks <b>fine</b>", f"2026-11-24T{hour}:15:00+00:00")
+        put_decision(waiting, answer_of(KEY, answer, ""))
+    record(waiting, "publish")
+    page = client(waiting).get(address)
+    assert Page(page.text).verdict == "Approved by bob at 2026-11-24 11:15 UTC: looks <b>fine</b>."
+    assert Page(page.text).row("2026-11-24 10:15 UTC")[1:] == ["ann", "refused", "looks <b>fine</b>"]
+    assert "refresh" not in page.headers
 
 
 def test_refused_labels_have_a_validation_page(client: Client, tmp_path: Path):
