@@ -90,7 +90,7 @@ def test_an_approval_promotes_and_the_log_names_the_person(runs: dict[str, dict[
     assert entry.why.endswith(": looks right")
     summary, verdict = published(store, "approved")
     assert (summary["published"], summary["version"], summary["promoted"]) == (True, "v1", True)
-    assert "Published. " in verdict
+    assert verdict.partition(">")[2].startswith("Published as v1. ")
     assert "Approved by ann" in verdict
 
 

@@ -363,7 +363,7 @@ def test_the_litert_export_or_its_problem_is_reported(found: dict, expected: str
     gate, export = _gate(9.0), found | {"bound": 0.05, "images": 64}
     page = Page(report_from_run(run, evaluation, gate, Outcome(True, "v5", export=export)))
     card = model_card_from_run(run, evaluation, gate, export)
-    assert page.verdict.startswith("Published. ")
+    assert page.verdict.startswith("Published as v5. ")
     assert expected in page.text
     assert (found["problem"] or "at most 0.0001 years") in card
 
