@@ -234,9 +234,10 @@ def test_a_name_that_was_escaped_as_a_formula_is_found(tmp_path: Path):
     )
 
 
-def test_a_mention_in_the_reason_of_an_acceptance_is_removed(tmp_path: Path):
+@pytest.mark.parametrize("folder", [f"labels/accepted/{'0' * 64}", "registry/decisions", "registry/promotions"])
+def test_a_mention_in_the_reason_of_a_person_is_removed(tmp_path: Path, folder: str):
     before = '{\n  "who": "ann",\n  "why": "1.jpg is right"\n}\n'
-    key = f"labels/accepted/{'0' * 64}/20260101-ab.json"
+    key = f"{folder}/20260101-ab.json"
     assert rewritten(tmp_path, key, before, "1.jpg") == before.replace("1.jpg", "(forgotten)")
 
 
