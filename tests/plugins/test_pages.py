@@ -87,14 +87,18 @@ def test_tabs_and_navigation_lead_to_the_pages(client: Client, finished: Workspa
         assert client(finished.store).get(f"/{address}").status_code == 200, address
 
 
+def without_navigation(page: str) -> str:
+    """A page as it is stored: the links to the other pages of its run are added when it is served."""
+    (navigation,) = re.findall(r"\n<nav.*?</nav>", page)
+    return page.replace(navigation, "")
+
+
 def test_the_report_page_is_the_published_report(reader: TestClient, finished: Workspace):
     page = reader.get("/age/age_retraining/finished/report")
     assert page.url.path == "/age/age_retraining/finished/publish/report.html"
-    (navigation,) = re.findall(r"\n<nav.*?</nav>\n?", page.text)
-    stored = finished.store.get("runs/finished/publish/report.html").decode()
-    assert page.text.replace(navigation, "").split() == stored.split()
-    assert '<a href="../validation">' in navigation
-    assert '<a href="../../../models#run-finished">' in navigation
+    assert without_navigation(page.text) == finished.store.get("runs/finished/publish/report.html").decode()
+    assert '<a href="../validation">' in page.text
+    assert '<a href="../../../models#run-finished">' in page.text
     assert page.headers["content-type"] == "text/html; charset=utf-8"
 
 
@@ -104,7 +108,8 @@ def test_the_validation_page_serves_every_file_it_links_to(reader: TestClient, f
     for name in finished.require_record("validate").outputs:
         answer = reader.get(str(page.url.join(quote(name))))
         assert answer.status_code == 200, name
-        assert answer.content == finished.store.get(f"runs/finished/validate/{name}")
+        served = without_navigation(answer.text).encode() if name == "index.html" else answer.content
+        assert served == finished.store.get(f"runs/finished/validate/{name}")
     assert reader.get(str(page.url.join("quarantine.csv"))).headers["content-type"] == "text/csv; charset=utf-8"
 
 
@@ -331,7 +336,7 @@ def test_before_publish_the_report_is_that_of_the_run_itself(client: Client, wai
     assert "Run finished, " not in page.text
     assert page.headers["refresh"] == "15"
     (predictions,) = re.findall('<a href="([^"]*)">predicted ages', page.text)
-    assert client(waiting).get(str(page.url.join(predictions))).text.startswith("file_name,")
+    assert client(waiting).get(str(page.url.join(predictions))).text.startswith('"file_name",')
 
 
 def test_the_summary_of_the_gate_shows_its_rules_in_a_table(client: Client, waiting: FileStore):
