@@ -62,12 +62,12 @@ def as_text_says(value: Any, text: str, default: Any) -> bool:
     quoted = len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "'\""
     if quoted:
         bare = bare[1:-1]
-    if isinstance(default, bool):
-        return value is (bare.lower() in TRUE) and bare.lower() in TRUE | FALSE
-    if isinstance(default, int | float):
+    if isinstance(default, int | float):  # a switch too: 0 and 1 in any spelling of a number
         if re.fullmatch("[+-]?0[xb][0-9a-fA-F_]+", bare):
             return bool(value == int(bare.replace("_", ""), 0))
-        return bool(NUMBER.fullmatch(bare)) and math.isclose(value, float(bare.replace("_", "")))
+        if NUMBER.fullmatch(bare):
+            return math.isclose(value, float(bare.replace("_", "")))
+        return isinstance(default, bool) and value is (bare.lower() in TRUE) and bare.lower() in TRUE | FALSE
     if isinstance(default, list):
         return value == [float(each) for each in re.findall(r"[^\[\],\s]+", bare)]
     plain = not quoted and not re.search(r"[\n\r'\"\\\x85\u2028\u2029]", text)
