@@ -89,6 +89,19 @@ _PAIRS = r"^[!-+.-<>-~-]+=[!-+.-<>-~-]+(,[!-+.-<>-~-]+=[!-+.-<>-~-]+)*$|^$"  # p
 _PINNED_IMAGE = r"^[!-~]+(:(?!latest$)[A-Za-z0-9_.-]+|@sha256:[0-9a-f]{64})$"
 _SOMEONE = r"[^@\s,\x00-\x1f\x7f-\x9f]+@[^@\s,\x00-\x1f\x7f-\x9f]+"
 _ADDRESSES = rf"^{_SOMEONE}(,{_SOMEONE})*$|^$"
+# What notices are sent about.
+EVENTS = (
+    "labels_refused",
+    "failed",
+    "late",
+    "approval_waiting",
+    "promoted",
+    "gate_refused",
+    "rejected",
+    "rolled_back",
+)
+_ROUTE = f"(email|apprise):(all|({'|'.join(EVENTS)})(,({'|'.join(EVENTS)}))*)"
+_ROUTES = f"^{_ROUTE}( +{_ROUTE})*$|^$"
 _DAY_SECONDS, _YEAR_HOURS = 86_400, 8_760
 
 
@@ -303,19 +316,27 @@ class Scoring(NamedTuple):
 
 
 class NoticeVariables(Variables):
-    """Who is told of failures and late runs."""
+    """Who is told of what happens."""
 
     read_by = "Airflow's DAGs"
 
     notify_email: str = _variable(
         "",
-        "who is told of failures; needs the Airflow connection smtp_default",
+        "who is told by e-mail; needs the Airflow connection smtp_default",
         "an e-mail address, or several with commas between them",
         pattern=_ADDRESSES,
     )
+    notify: str = _variable(
+        "",
+        "which events are told where, such as `email:failed,late apprise:all`; without it all of them by e-mail. "
+        f"Events: {', '.join(EVENTS)}. `apprise` needs the Airflow connection apprise_default",
+        f"'email:' or 'apprise:' and 'all' or some of {', '.join(EVENTS)}, with commas between them and no blanks; "
+        "such as 'email:failed,late apprise:all'",
+        pattern=_ROUTES,
+    )
     deadline_hours: Number | None = _variable(
         None,
-        "hours after which a run is late, counted from when it was queued; needs AGE_NOTIFY_EMAIL",
+        "hours after which a run is late, counted from when it was queued; needs somebody who is told of `late`",
         "a number of hours above 0, such as 12",
         gt=0,
         le=_YEAR_HOURS,
@@ -323,9 +344,23 @@ class NoticeVariables(Variables):
 
     @model_validator(mode="after")
     def _someone_is_told(self) -> Self:
-        if self.deadline_hours and not self.notify_email:
-            raise ValueError("AGE_DEADLINE_HOURS is set, but nobody would be told: set AGE_NOTIFY_EMAIL too")
+        if "email:" in self.notify and not self.notify_email:
+            raise ValueError(f"AGE_NOTIFY = {self.notify!r} names email, but no address is known: set AGE_NOTIFY_EMAIL")
+        if self.deadline_hours and not self.channels("late"):
+            raise ValueError(
+                "AGE_DEADLINE_HOURS is set, but nobody would be told: set AGE_NOTIFY_EMAIL too, or apprise:late in "
+                "AGE_NOTIFY"
+            )
         return self
+
+    def channels(self, event: str) -> list[str]:
+        """Where an event is told: `email`, `apprise`, or nowhere."""
+        found = []
+        for route in (self.notify or "email:all").split():
+            channel, _, events = route.partition(":")
+            if event in events.split(",") or events == "all":
+                found.append(channel)
+        return [channel for channel in dict.fromkeys(found) if channel != "email" or self.notify_email]
 
     @property
     def addresses(self) -> list[str]:

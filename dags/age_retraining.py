@@ -6,7 +6,7 @@ from age_retraining_plugin.approval import APPROVAL_ENV, approval_task
 from age_retraining_plugin.assets import CHAMPION_ALIAS, emit_champion_event
 from age_retraining_plugin.form import FORM_MACROS, retraining_form
 from age_retraining_plugin.labels_trigger import labels_asset, labels_schedule
-from age_retraining_plugin.notices import deadline_alert, failure_notice
+from age_retraining_plugin.notices import deadline_alert, tell_failure, tell_gate, tell_published
 from age_retraining_plugin.stage_task import RETRIED, stage_task, task_table
 from airflow.sdk import DAG, chain
 
@@ -48,7 +48,7 @@ with DAG(
     max_active_runs=1,
     params=retraining_form(),
     user_defined_macros=FORM_MACROS,
-    default_args={"owner": "age-team", **failure_notice(NOTICES)},
+    default_args={"owner": "age-team", "on_failure_callback": tell_failure},
     deadline=deadline_alert(NOTICES),
     tags=["age", "training"],
 ):
@@ -65,13 +65,14 @@ with DAG(
         stage_task("baseline", **RETRIED, execution_timeout=timedelta(hours=12)),
         stage_task("finetune", **RETRIED, execution_timeout=timedelta(hours=24)),
         stage_task("evaluate", **RETRIED, execution_timeout=timedelta(hours=3)),
-        stage_task("gate", **RETRIED, execution_timeout=timedelta(minutes=30)),
+        stage_task("gate", on_success_callback=tell_gate, **RETRIED, execution_timeout=timedelta(minutes=30)),
         approval_task(**RETRIED),
         stage_task(
             "publish",
             env=APPROVAL_ENV,
             outlets=[CHAMPION_ALIAS],
             post_execute=emit_champion_event,
+            on_success_callback=tell_published,
             **RETRIED,
             execution_timeout=timedelta(hours=1),
         ),

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from age_retraining_plugin.assets import CHAMPION, emit_rollback_event
 from age_retraining_plugin.form import number_schema
+from age_retraining_plugin.notices import tell_failure, tell_rolled_back
 from age_retraining_plugin.runtimes.process import CommandOperator
 from age_retraining_plugin.stage_task import LOG_ENV, RETRIED, WHO_ENV
 from age_retraining_plugin.trigger_conf import refuse_invalid
@@ -41,7 +42,7 @@ with DAG(
     start_date=datetime(2026, 1, 1),
     max_active_runs=1,
     params=FORM,
-    default_args={"owner": "age-team"},
+    default_args={"owner": "age-team", "on_failure_callback": tell_failure},
     tags=["age"],
 ):
     CommandOperator(
@@ -57,6 +58,7 @@ with DAG(
         outlets=[CHAMPION],
         pre_execute=refuse_invalid,
         post_execute=emit_rollback_event,
+        on_success_callback=tell_rolled_back,
         **RETRIED,
         execution_timeout=timedelta(minutes=10),
     )

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from age_retraining_plugin.assets import CHAMPION, skip_without_images
+from age_retraining_plugin.notices import tell_failure
 from age_retraining_plugin.stage_task import RETRIED, command_task
 from airflow.sdk import DAG, Param
 
@@ -43,7 +44,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     params=FORM,
-    default_args={"owner": "age-team"},
+    default_args={"owner": "age-team", "on_failure_callback": tell_failure},
     tags=["age"],
 ):
     command_task(

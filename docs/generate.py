@@ -58,6 +58,7 @@ OTHER_VARIABLES = (
     ("`AIRFLOW_HOME`", "`.airflow` in the checkout", "database, logs and passwords of `age-tasks up`"),
     ("`AIRFLOW__API__PORT`", "`8080`", "the port of the UI of `age-tasks up`, as `AGE_PORT`"),
     ("`AIRFLOW_CONN_SMTP_DEFAULT`", "", "the mail server of notices, as an Airflow connection"),
+    ("`AIRFLOW_CONN_APPRISE_DEFAULT`", "", "where Apprise sends notices, as an Airflow connection"),
     ("`KERAS_HOME`", "`~/.keras`", "where Keras keeps downloaded weights"),
     ("`TMPDIR`", "`/tmp`", "scratch folder of a stage at work"),
 )

@@ -3,14 +3,13 @@
 import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context, Param
-from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 
-from age_retraining_plugin.plugin import PREFIX
+from age_retraining_plugin.addresses import report_page, run_files
+from age_retraining_plugin.notices import ApprovalNotice
 from age_tasks.environment import Locations
 from age_tasks.errors import AgeTasksError, SettingsError, StoreError
 from age_tasks.registry.promotions import published_before
@@ -43,12 +42,25 @@ class PromotionApproval(ApprovalOperator):
         if not judged["passed"] or _published(judged["model"]):
             return {"asked": False}
         self.body = question(
-            judged, report_page(run.dag_id, run.run_id), _facts(run.run_id), _files(run.dag_id, run.run_id)
+            judged, report_page(run.dag_id, run.run_id), _facts(run.run_id), run_files(run.dag_id, run.run_id)
         )
-        self.response_timeout = timedelta(hours=float(params["approval_hours"]))
+        self.response_timeout = timedelta(hours=_hours(context) / 2)  # until the reminder
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """The answer; or, in the middle of the time for it, a reminder, after which the task waits on.
+
+        Raises:
+            TaskAwaitingInput: as Airflow wants it to be told that the task waits.
+        """
+        if event.get("error_type") != "timeout":
+            return self.answer(context, event)
+        left = _hours(context) / 2
+        ApprovalNotice(left)(context)
+        raise TaskAwaitingInput(method_name="answer", timeout=timedelta(hours=left))
+
+    def answer(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """What a person answered, or that the time is up."""
         if event.get("error_type") == "timeout":
             at = datetime.now(UTC).isoformat(timespec="seconds")
             return {"asked": True, "approved": False, "who": None, "why": "", "at": at}
@@ -85,23 +97,14 @@ def approval_task(**options: Any) -> PromotionApproval:
         task_id="approve",
         subject="May the candidate become the champion?",
         params={"comment": comment},
+        notifiers=[ApprovalNotice()],
         **options,
     )
 
 
-def report_page(dag_id: str, run_id: str) -> str:
-    """The address of the run's tab with the model report."""
-    return f"{_base()}/dags/{dag_id}/runs/{quote(run_id, safe='')}/plugin/model-report"
-
-
-def _files(dag_id: str, run_id: str) -> str:
-    """The address of the run's files among the pages of the plugin."""
-    return f"{_base()}{PREFIX}/{dag_id}/{quote(run_id, safe='')}"
-
-
-def _base() -> str:
-    address: str = conf.get("api", "base_url", fallback="")
-    return address.rstrip("/")
+def _hours(context: Context) -> float:
+    """The time for an answer."""
+    return float(context["params"]["approval_hours"])
 
 
 def _facts(run_id: str) -> RunFacts | None:

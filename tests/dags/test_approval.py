@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from age_tasks.registry.promotions import champion, history
 from age_tasks.runs.run import Workspace
 from age_tasks.store.files import FileStore
 from tests.support.airflow import AirflowProcess
+from tests.support.notice_servers import Received, notice_servers
 
 TRAINED = ("snapshot", "validate", "split", "baseline", "finetune", "evaluate")
 SHORT = 0.0002  # hours
+NOTICES = {"AGE_NOTIFY_EMAIL": "ann@example.org", "AGE_NOTIFY": "email:approval_waiting apprise:all"}
 SCENARIOS = {
     "refused": ({"require_approval": True}, ["Reject", "worse on <b>children</b>; $(touch x)"]),
     "unanswered": ({"require_approval": True, "approval_hours": SHORT}, None),
@@ -42,13 +45,23 @@ def store(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> File
 
 
 @pytest.fixture(scope="module")
-def runs(airflow_process: AirflowProcess, store: FileStore) -> dict[str, dict[str, Any]]:
+def told() -> Iterator[Received]:
+    """The servers that receive the notices of all scenarios."""
+    with notice_servers() as received:
+        yield received
+
+
+@pytest.fixture(scope="module")
+def runs(airflow_process: AirflowProcess, store: FileStore, told: Received) -> dict[str, dict[str, Any]]:
     """The outcome of each scenario: the states of its tasks, the question, and the events of assets.
 
     The stages before the gate are done; `ann` answers through the API.
     """
     found: dict[str, dict[str, Any]] = airflow_process.call(
-        "runs.run_with_answers", {"AGE_STORE": store.url}, scenarios=SCENARIOS, finished="|".join(TRAINED)
+        "runs.run_with_answers",
+        {"AGE_STORE": store.url, **told.variables, **NOTICES},
+        scenarios=SCENARIOS,
+        finished="|".join(TRAINED),
     )
     return found
 
@@ -138,3 +151,27 @@ def test_only_a_promotion_updates_the_asset(runs: dict[str, dict[str, Any]], sto
     mae = publish_summary(store, "approved")["test_mae"]
     assert events == {"approved": [["age_champion", {"version": "v1", "test_mae": mae, "run": key(4)}]]}
     assert champion(store).name == "v1"
+
+
+def test_people_are_told_of_every_decision_and_reminded_of_one_that_they_forget(
+    runs: dict[str, dict[str, Any]], told: Received
+):
+    waits, forgotten = "age_retraining: a decision is waited for", "age_retraining: a decision is still waited for"
+    said = {name: [post["title"] for post in told.posts if run_id(name) in post["message"]] for name in runs}
+    assert said == {
+        "refused": [waits, "age_retraining: the candidate was not approved"],
+        "unanswered": [waits, forgotten, "age_retraining: the candidate was not approved"],
+        "not passed": ["age_retraining: the gate refused the candidate"],
+        "approved": [waits, "age_retraining: v1 is the champion"],
+        "approved before": [],
+    }
+    assert [mail.subject for mail in told.mails] == [waits, waits, forgotten, waits]
+    for mail in told.mails:
+        assert "test MAE is" in mail.html
+        assert "/tasks/approve/required_actions" in mail.html
+    (refusal,) = (post["message"] for post in told.posts if "gate refused" in post["title"])
+    assert "test MAE" in refusal
+
+
+def run_id(name: str) -> str:
+    return f"manual__2026-01-{list(SCENARIOS).index(name) + 1:02d}T00:00:00+00:00"

@@ -4,7 +4,8 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from age_retraining_plugin.notices import deadline_alert, failure_notice
+from age_retraining_plugin.notices import deadline_alert, tell_failure, tell_published, tell_rolled_back
+from age_retraining_plugin.runtimes.outcome import TaskFailedForGood
 from airflow.sdk import DAG
 from airflow.triggers.callback import CallbackTrigger
 
@@ -12,23 +13,32 @@ from age_tasks.environment import NoticeVariables
 
 RUN = {"dag_id": "age_retraining", "dag_run_id": "manual__1", "state": "running"}
 DEADLINE = {"deadline_time": "2026-11-23T15:00"}
+LOG = "http://localhost:8080/dags/age_retraining/log"
 
 
-def send_both() -> dict[str, Any]:
-    """Send the notice of a failure as a worker does, and that of a late run as the triggerer does."""
-    variables = NoticeVariables.from_env()
-    task = SimpleNamespace(task_id="finetune", log_url="http://localhost:8080/dags/age_retraining/log")
-    context = {
-        "dag": DAG("age_retraining", schedule=None),
-        "ti": task,
-        "run_id": "manual__1",
-        "exception": ValueError("<b>GPU</b> lost"),
-    }
-    failure_notice(variables)["on_failure_callback"](context)
+def fail(task: str, error: str | None, for_good: bool = False) -> None:
+    """What a worker calls when a task has failed finally; without an error, what the DAG processor calls."""
+    context = _context(task, {})
+    if error is not None:
+        context["exception"] = TaskFailedForGood(error) if for_good else ValueError(error)
+    tell_failure(context)
 
-    alert = deadline_alert(variables)
+
+def publish(published: dict[str, Any], judged: dict[str, Any]) -> None:
+    """What a worker calls when `publish` has succeeded."""
+    tell_published(_context("publish", {"publish": published, "gate": judged}))
+
+
+def roll_back(said: str, reason: str) -> None:
+    """What a worker calls when `rollback` has succeeded."""
+    tell_rolled_back(_context("rollback", {"rollback": said}, reason=reason))
+
+
+def be_late() -> dict[str, Any]:
+    """What the triggerer does when a deadline has passed."""
+    alert = deadline_alert(NoticeVariables.from_env())
     assert alert is not None
-    arguments = alert.callback.kwargs | {"context": {"dag_run": RUN, "deadline": DEADLINE}}
+    arguments = (alert.callback.kwargs or {}) | {"context": {"dag_run": RUN, "deadline": DEADLINE}}
 
     async def trigger() -> list[Any]:
         return [event.payload async for event in CallbackTrigger(alert.callback.path, arguments).run()]
@@ -36,7 +46,11 @@ def send_both() -> dict[str, Any]:
     return {"hours": alert.interval.total_seconds() / 3600, "events": asyncio.run(trigger())}
 
 
-def send_none() -> list[Any]:
-    """What a DAG gets where nobody is to be told."""
-    variables = NoticeVariables.from_env()
-    return [failure_notice(variables), deadline_alert(variables)]
+def has_deadline() -> bool:
+    """Whether the DAG gets one."""
+    return deadline_alert(NoticeVariables.from_env()) is not None
+
+
+def _context(task: str, results: dict[str, Any], **params: Any) -> Any:
+    instance = SimpleNamespace(task_id=task, log_url=LOG, xcom_pull=lambda task_ids: results.get(task_ids))
+    return {"dag": DAG("age_retraining", schedule=None), "ti": instance, "run_id": "manual__1", "params": params}
