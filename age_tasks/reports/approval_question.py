@@ -91,7 +91,7 @@ def _models(candidate: Mapping[str, Any], champion: ChampionComparison | None) -
     lead = "better" if champion.high < 0 else "worse" if champion.low > 0 else "not significantly different"
     return [
         f"Candidate's MAE minus champion's ({champion.name}), on the same {champion.images} test images: "
-        f"**{champion.value:+.2f} years** (95 % interval {champion.low:+.2f} to {champion.high:+.2f}): {lead}. "
+        f"**{champion.value:+z.2f} years** (95 % interval {champion.low:+z.2f} to {champion.high:+z.2f}): {lead}. "
         f"Candidate's MAE on all {candidate['images']} test images: {overall}.",
     ]
 
@@ -114,7 +114,7 @@ def _bin(
     label: str, images: int, maes: tuple[float | None, float | None], value: float, low: float, high: float
 ) -> str:
     candidate, champion = ("–" if mae is None else f"{mae:.2f}" for mae in maes)
-    return f"| {label} | {images} | {candidate} | {champion} | {value:+.2f} | {low:+.2f} to {high:+.2f} |"
+    return f"| {label} | {images} | {candidate} | {champion} | {value:+z.2f} | {low:+z.2f} to {high:+z.2f} |"
 
 
 def _rules(rules: Sequence[Rule]) -> list[str]:

@@ -14,6 +14,7 @@ _PAGES = Environment(
     lstrip_blocks=True,
 )
 _PAGES.filters["years"] = lambda value: f"{value:.2f}"
+_PAGES.filters["signed"] = lambda value: f"{value:+z.2f}"  # z: no minus before zero
 _PAGES.filters["percent"] = lambda value: f"{100 * value:.1f} %"
 _PAGES.filters["seconds"] = lambda value: f"{value:g} second{'' if value == 1 else 's'}"
 _PAGES.filters["when"] = lambda iso: f"{iso[:10]} {iso[11:16]} UTC"

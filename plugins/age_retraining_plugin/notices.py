@@ -153,8 +153,8 @@ def _difference(judged: dict[str, Any]) -> str:
         return f"The candidate's test MAE is {judged['candidate']['value']:.2f} years; there was no champion."
     return (
         f"On the same {champion['images']} test images: candidate {champion['candidate_mae']:.2f} years, "
-        f"{champion['name']} {champion['champion_mae']:.2f}; difference {champion['value']:+.2f} "
-        f"(95 % interval {champion['low']:+.2f} to {champion['high']:+.2f})."
+        f"{champion['name']} {champion['champion_mae']:.2f}; difference {champion['value']:+z.2f} "
+        f"(95 % interval {champion['low']:+z.2f} to {champion['high']:+z.2f})."
     )
 
 
