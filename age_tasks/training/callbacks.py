@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 Logs = Mapping[str, float]
 
-_FORMAT = 2  # of state.json; a state of another format is discarded
+_FORMAT = 3  # of state.json; a state of another format is discarded
 _STATE_ATTRIBUTES = ("wait", "best", "cooldown_counter", "stopped_epoch", "_ema_weights_in_model", "rows")
 
 
@@ -85,7 +85,7 @@ class BestWeights(keras.callbacks.Callback):
 
 
 class TrainingState(keras.callbacks.Callback):
-    """Keeps the state after each epoch in a folder: weights, optimizer, and the counters of other callbacks.
+    """Keeps the state after each epoch in a folder: weights, optimizer, what dropout draws from, counters of callbacks.
 
     It must be the last in the list of callbacks.
 
@@ -113,6 +113,8 @@ class TrainingState(keras.callbacks.Callback):
             self._state = state
             model.optimizer.build(model.trainable_variables)
             model.load_weights(str(self._folder / self._state["weights"]))
+            for drawn, values in zip(_random_states(model), self._state["random"], strict=True):
+                drawn.assign(values)
             self._restore()
             log.info("continuing after epoch %d, the last one finished", self._state["epochs"])
         elif state:
@@ -132,6 +134,7 @@ class TrainingState(keras.callbacks.Callback):
             "epochs": epoch + 1,
             "stopped": bool(self.model.stop_training),
             "weights": weights,
+            "random": [keras.ops.convert_to_numpy(drawn).tolist() for drawn in _random_states(self.model)],
             "callbacks": {type(callback).__name__: _counters(callback) for callback in self._callbacks},
         }
         with atomic_write(self._folder / "state.json") as temporary:
@@ -143,6 +146,12 @@ class TrainingState(keras.callbacks.Callback):
         for callback in self._callbacks:
             for name, value in self._state["callbacks"].get(type(callback).__name__, {}).items():
                 setattr(callback, name, value)
+
+
+def _random_states(model: keras.Model) -> list[keras.Variable]:
+    """The states of the random generators of its layers, such as dropout's; no file of weights holds them."""
+    weights = {id(weight) for weight in model.weights}
+    return [variable for variable in model.variables if id(variable) not in weights]
 
 
 def _counters(callback: keras.callbacks.Callback) -> dict[str, Any]:

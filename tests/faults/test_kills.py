@@ -51,7 +51,7 @@ def rows(store: Store, name: str, key: str = "killed") -> pd.DataFrame:
 
 def objects(store: Store) -> list[str]:
     """The store's keys without random and time parts; `latest/`, to which each success adds, counts once a stage."""
-    varying = r"-[0-9a-f]{8}(?=/)|(?<=promotions/).*|[0-9]{8}T[0-9]{6}[.][0-9]+Z"
+    varying = r"-[0-9a-f]{8}(?=/)|(?<=promotions/).*|(?<=decisions/).*|[0-9]{8}T[0-9]{6}[.][0-9]+Z"
     keys = store.list()
     latest = {key.rpartition("/")[0] for key in keys if key.startswith("latest/")}
     return sorted([*latest, *(re.sub(varying, "", key) for key in keys if not key.startswith("latest/"))])
