@@ -6,10 +6,11 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context, Param
-from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
+from airflow.sdk.exceptions import TaskAwaitingInput
 
 from age_retraining_plugin.addresses import report_page, run_files
 from age_retraining_plugin.notices import ApprovalNotice
+from age_retraining_plugin.runtimes.outcome import NO_USELESS_RETRY, TaskFailedForGood
 from age_tasks.environment import Locations
 from age_tasks.errors import AgeTasksError, SettingsError, StoreError
 from age_tasks.registry.promotions import published_before
@@ -38,7 +39,7 @@ class PromotionApproval(ApprovalOperator):
             return {"asked": False}
         judged = context["ti"].xcom_pull(task_ids="gate")
         if judged is None:
-            raise AirflowFailException("the gate has no result to decide on; clear the task gate")
+            raise TaskFailedForGood("the gate has no result to decide on; clear the task gate")
         if not judged["passed"] or _published(judged["model"]):
             return {"asked": False}
         self.body = question(
@@ -98,6 +99,7 @@ def approval_task(**options: Any) -> PromotionApproval:
         subject="May the candidate become the champion?",
         params={"comment": comment},
         notifiers=[ApprovalNotice()],
+        retry_policy=NO_USELESS_RETRY,
         **options,
     )
 

@@ -48,7 +48,7 @@ def skip_without_images(context: Context) -> None:
 
     Raises:
         AirflowSkipException: names the variables to set.
-        AirflowFailException: the conf has a name that nothing reads, such as a misspelt one of these.
+        TaskFailedForGood: the conf has a name that nothing reads, such as a misspelt one of these.
     """
     refuse_invalid(context)
     params = context["params"]

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowFailException
 
+from age_retraining_plugin.runtimes.outcome import TaskFailedForGood
 from age_tasks.config import FORMER, did_you_mean, known_settings, load_recipe
 from age_tasks.errors import SettingsError
 
@@ -23,7 +23,7 @@ def refuse_invalid(context: Context) -> None:
     """Fail the first task of a run whose conf can't be applied; its `pre_execute`.
 
     Raises:
-        AirflowFailException: names each unknown name and what it may have meant, else each value that is out of its
+        TaskFailedForGood: names each unknown name and what it may have meant, else each value that is out of its
             bounds.
     """
     params, form = context["params"], context["dag"].params
@@ -104,7 +104,7 @@ def changed_settings(params: Mapping[str, Any]) -> dict[str, Any]:
         params: the conf over the defaults of the form.
 
     Raises:
-        AirflowFailException: a setting is given in both ways.
+        TaskFailedForGood: a setting is given in both ways.
     """
     known = known_settings()
     given = {name: value for name, value in params.items() if value is not None}
@@ -116,7 +116,7 @@ def by_dotted_name(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values with each section, `{"finetune": {"seed": 7}}`, replaced by its settings: `{"finetune.seed": 7}`.
 
     Raises:
-        AirflowFailException: a setting is given in both ways.
+        TaskFailedForGood: a setting is given in both ways.
     """
     flat: dict[str, Any] = {}
     for name, value in values.items():
@@ -130,8 +130,8 @@ def by_dotted_name(values: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _refusal(text: str) -> AirflowFailException:
-    return AirflowFailException(str(SettingsError(f"conf: {text}")))  # one line, whatever names and values contain
+def _refusal(text: str) -> TaskFailedForGood:
+    return TaskFailedForGood(str(SettingsError(f"conf: {text}")))  # one line, whatever names and values contain
 
 
 def _sections() -> set[str]:

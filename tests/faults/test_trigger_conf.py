@@ -4,12 +4,14 @@ import copy
 from types import SimpleNamespace
 from typing import Any
 
+from age_retraining_plugin.runtimes.outcome import TaskFailedForGood
+
 import tests.plugins.conftest  # noqa: F401  Airflow's home, before Airflow is imported
 
 from age_retraining_plugin.form import retraining_form  # isort: skip
 from age_retraining_plugin.trigger_conf import changed_settings, refuse_invalid
 from airflow.sdk.definitions.param import ParamsDict
-from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
+from airflow.sdk.exceptions import ParamValidationError
 from hypothesis import strategies as st
 from jinja2.utils import htmlsafe_json_dumps
 
@@ -96,7 +98,7 @@ def check_conf(conf: dict[str, Any], tally: Tally) -> None:
             given: Any = {"params": FORM.dump() | conf, "dag": SimpleNamespace(params=FORM), "dag_run": run}
             refuse_invalid(given)
             passed = str(htmlsafe_json_dumps(changed_settings(given["params"])))
-        except AirflowFailException as refusal:
+        except TaskFailedForGood as refusal:
             said = str(refusal)
             assert said.startswith("conf: "), said
             assert "\n" not in said, said

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from age_retraining_plugin.form import retraining_form
+from age_retraining_plugin.runtimes.outcome import TaskFailedForGood
 from airflow.sdk.definitions.param import ParamsDict
-from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
+from airflow.sdk.exceptions import ParamValidationError
 
 from age_tasks.config import allowed_values, describe_recipe, known_settings, load_recipe, recipe_names, setting_schema
 from tests.support.trigger_conf import applied, form_of_rollback
@@ -82,7 +83,7 @@ def test_a_text_that_is_no_such_number_is_refused_in_the_form(name: str, typed: 
     ],
 )
 def test_a_number_out_of_its_bounds_is_refused_before_anything_is_computed(conf: dict[str, Any], says: str):
-    with pytest.raises(AirflowFailException) as refusal:
+    with pytest.raises(TaskFailedForGood) as refusal:
         applied({"recipe": "demo", **conf})
     assert says in str(refusal.value)
     assert str(refusal.value).endswith("; nothing was computed; correct the conf and trigger the run again")

@@ -94,7 +94,7 @@ def test_an_evicted_pod_is_retried_whatever_its_exit_code(cluster: Cluster):
     for script in ("sleep 60", "trap 'exit 65' TERM; sleep 60 & wait"):
         found = in_background(f"echo going on >&2; {script}")
         cluster.evict(cluster.wait_for(lambda pod: says("going on")(pod) and not pod.ended))
-        assert found.result(60)["error"] == "AirflowException"
+        assert found.result(60)["error"] == "TaskFailed"
         assert "was ended by the cluster: TerminationByKubelet: The node was low on" in found.result()["text"]
     assert execute(DONE)["summary"] == {"seconds": 1}
 
@@ -102,7 +102,7 @@ def test_an_evicted_pod_is_retried_whatever_its_exit_code(cluster: Cluster):
 def test_a_pod_that_is_gone_is_retried(cluster: Cluster):
     found = in_background("echo going on >&2; sleep 60")
     cluster.lose(cluster.wait_for(says("going on")))
-    assert found.result(60)["error"] == "AirflowException"
+    assert found.result(60)["error"] == "TaskFailed"
     assert found.result()["text"].endswith("is gone: it was deleted, evicted or preempted, or its node was lost")
 
 
@@ -183,7 +183,7 @@ def test_an_api_that_is_away_at_the_start_fails_nothing(cluster: Cluster):
 def test_a_refusal_that_stays_is_told_in_one_line(refusal: Refusal, said: str, cluster: Cluster):
     cluster.plan = once(lambda request: request.method == "POST", refusal)
     found = execute(DONE)
-    assert found["error"] == "AirflowException"
+    assert found["error"] == "TaskFailed"
     assert said in found["text"]
     assert "\n" not in found["text"]
 
@@ -208,7 +208,7 @@ def test_an_image_that_can_t_be_pulled_is_named(cluster: Cluster):
 
     cluster.plan = plan
     found = execute("sleep 60")
-    assert found["error"] == "AirflowException"
+    assert found["error"] == "TaskFailed"
     assert "did not start (image age-trainer:" in found["text"]
     assert "unable to start: ErrImagePull manifest unknown" in found["text"]
 
@@ -227,7 +227,7 @@ def test_a_container_that_the_cluster_adds_and_that_never_ends_is_not_waited_for
 
 def test_a_summary_that_was_cut_or_is_none_is_told(cluster: Cluster):
     found = execute("""printf '{"long": "%05000d"}' 0""")
-    assert found["error"] == "AirflowException"
+    assert found["error"] == "TaskFailed"
     assert "succeeded, but its termination message holds no summary: '000" in found["text"]
     assert "holds no summary: ''" in execute("true")["text"]
 

@@ -3,8 +3,8 @@
 from typing import Any, cast
 
 import pytest
+from age_retraining_plugin.runtimes.outcome import TaskFailedForGood
 from age_retraining_plugin.trigger_conf import changed_settings, refuse_invalid
-from airflow.sdk.exceptions import AirflowFailException
 
 from age_tasks.config import Config, known_settings
 from tests.support.trigger_conf import applied, context
@@ -59,7 +59,7 @@ def test_null_leaves_the_value_of_the_recipe(conf: dict[str, Any]):
     ],
 )
 def test_a_name_that_nothing_reads_is_refused_with_what_it_may_have_meant(conf: dict[str, Any], says: str):
-    with pytest.raises(AirflowFailException) as refusal:
+    with pytest.raises(TaskFailedForGood) as refusal:
         applied(conf)
     text = str(refusal.value)
     assert text.startswith("conf: ")
@@ -78,5 +78,5 @@ def test_free_settings_stand_over_fields():
 def test_a_conf_that_airflow_does_not_apply_is_refused():
     """`core.dag_run_conf_overrides_params` is off: the params are those of the form."""
     params = context(None)["params"]
-    with pytest.raises(AirflowFailException, match=r"^conf: 'finetune.epochs' would be ignored: .* switch it on"):
+    with pytest.raises(TaskFailedForGood, match=r"^conf: 'finetune.epochs' would be ignored: .* switch it on"):
         refuse_invalid(context({"finetune.epochs": 3}, cast(dict[str, Any], params)))

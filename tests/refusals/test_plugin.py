@@ -35,12 +35,13 @@ def _logging_as_before() -> Iterator[None]:
 
 def of_airflow(action: Callable[[], object]) -> Callable[[], object]:
     """The action, whose errors of Airflow are raised as the project's."""
+    from age_retraining_plugin.runtimes.outcome import TaskFailedForGood
     from airflow.sdk.exceptions import AirflowException
 
     def act() -> object:
         try:
             return action()
-        except AirflowException as error:
+        except (AirflowException, TaskFailedForGood) as error:
             raise AgeTasksError(*str(error).splitlines()) from error
 
     return act

@@ -19,10 +19,10 @@ SOURCES = ("age_tasks", "plugins/age_retraining_plugin", "dags")
 ROOT = "AgeTasksError"
 # What becomes the message of an error or warning without being one of the project's errors.
 MADE = {
-    "AirflowFailException",
     "AirflowSkipException",
     "Failure",
     "Refused",
+    "TaskFailedForGood",
     "UnknownScaleError",
     "UnusableError",
 }

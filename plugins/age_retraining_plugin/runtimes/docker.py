@@ -20,7 +20,7 @@ from docker.utils import parse_bytes
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
-from age_retraining_plugin.runtimes.outcome import LAST_LINES, CommandFailedError, Outcome
+from age_retraining_plugin.runtimes.outcome import LAST_LINES, CommandFailedError, Outcome, TaskFailed
 from age_tasks.environment import Locations, RuntimeVariables, WorkflowVariables, inherited_variables
 from age_tasks.store.addresses import local_path
 
@@ -71,12 +71,12 @@ class DockerStage(Outcome, DockerOperator):
         """Run the stage in its container.
 
         Raises:
-            AirflowException: the engine is away or refuses; says which variable may be wrong.
+            TaskFailed: the engine is away or refuses; says which variable may be wrong.
         """
         try:
             return super().execute(context)
         except APIError as error:
-            raise AirflowException(self._refusal(error)) from error
+            raise TaskFailed(self._refusal(error)) from None
 
     def _refusal(self, error: APIError) -> str:
         """What the engine refused, and the way out."""

@@ -70,7 +70,7 @@ class Outcome(BaseOperator):
     """What becomes of a task whose `execute` raises `CommandFailedError`; goes before the operator of a runtime.
 
     Too few new images skip the task and those after it, with the reason as the XCom. A failure that a retry can't help
-    fails the task at once. Any other failure is retried as the task says.
+    fails the task at once. Any other failure is retried as the task says, also one to start the command.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -87,6 +87,10 @@ class Outcome(BaseOperator):
                 raise AirflowSkipException(cause) from None
             kind = TaskFailedForGood if code in NON_RETRYABLE_EXIT_CODES else TaskFailed
             raise kind(f"{cause} (exit code {code})") from None
+        except AirflowSkipException:
+            raise
+        except AirflowException as error:  # of an engine or a cluster that does not do what it is asked to
+            raise TaskFailed(str(error)) from None
         send_numbers(self.task_id, summary)
         return summary
 
