@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from age_tasks.errors import NotFoundError, SettingsError, StoreError
 from age_tasks.store import open_store
 from age_tasks.store import s3 as s3_store
-from age_tasks.store.base import Store, check_key, to_json
+from age_tasks.store.base import TEMPORARY, Store, check_key, to_json
 from age_tasks.store.files import FileStore
 
 
@@ -371,3 +371,17 @@ def behaves_like_a_dictionary(store: Store, steps: Iterable[Step]) -> None:
     assert {key: store.get(key) for key in store.list()} == model
     assert [(entry.key, entry.size) for entry in store.entries()] == [(key, len(model[key])) for key in sorted(model)]
     assert store.list("b/") == sorted(key for key in model if key.startswith("b/"))
+
+
+def test_a_listing_has_files_and_links_to_them_but_no_pipe_no_linked_folder_and_no_unfinished_file(tmp_path: Path):
+    store = FileStore(tmp_path / "store")
+    store.put("a/b/c", b"1")
+    root = tmp_path / "store" / "a"
+    (root / "link").symlink_to(root / "b" / "c")
+    (root / "folder").symlink_to(tmp_path)
+    (root / "broken").symlink_to(tmp_path / "none")
+    (root / f"{TEMPORARY}x").write_bytes(b"half")
+    os.mkfifo(root / "pipe")
+    assert store.list() == ["a/b/c", "a/link"]
+    assert [entry.size for entry in store.entries("a/")] == [1, 1]
+    assert store.list("a/b/c/") == store.list("none/") == []
