@@ -14,7 +14,6 @@ from urllib.parse import quote
 import httpx
 import pytest
 from bs4 import BeautifulSoup
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from age_tasks.environment import PROJECT
@@ -37,27 +36,6 @@ KEY = "manual__2026-11-22T10-15-00-00-00"
 
 Client = Callable[..., TestClient]
 OUTPUT = {"sha256": "0" * 64, "bytes": 1}
-
-
-@pytest.fixture
-def client(api_server: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """Make a client with a role (None: without rights) or without a login; the pages read the store that is given."""
-    from airflow.api_fastapi.app import get_auth_manager
-    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
-
-    def client(store: Store | str, role: str | None = "viewer", anonymous: bool = False) -> TestClient:
-        monkeypatch.setenv("AGE_STORE", store if isinstance(store, str) else store.url)
-        token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username="ann", role=role))
-        headers = {} if anonymous else {"Authorization": f"Bearer {token}"}
-        return TestClient(api_server, headers=headers, raise_server_exceptions=False)
-
-    return client
-
-
-@pytest.fixture
-def reader(client: Client, finished: Workspace) -> TestClient:
-    """A client with the role of a viewer, and a store with a finished run."""
-    return client(finished.store)
 
 
 def record(store: Store, stage: str, run: str = KEY, **facts: object) -> None:
