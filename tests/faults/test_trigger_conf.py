@@ -4,11 +4,10 @@ import copy
 from types import SimpleNamespace
 from typing import Any
 
-from age_retraining_plugin.runtimes.outcome import TaskFailedForGood
-
 import tests.plugins.conftest  # noqa: F401  Airflow's home, before Airflow is imported
 
 from age_retraining_plugin.form import retraining_form  # isort: skip
+from age_retraining_plugin.runtimes.outcome import TaskFailedForGood
 from age_retraining_plugin.trigger_conf import changed_settings, refuse_invalid
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import ParamValidationError
