@@ -58,7 +58,7 @@ def value_of(config: Config, name: str) -> Any:
 
 def as_text_says(value: Any, text: str, default: Any) -> bool:
     """Whether a value is what a person who wrote this text meant, by a reading of its own."""
-    bare = text.lstrip("\ufeff").strip(" \t\r\n")
+    bare = text.lstrip("\ufeff").strip(" \t\r\n\x85\u2028\u2029")  # what is blank to YAML
     quoted = len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "'\""
     if quoted:
         bare = bare[1:-1]
