@@ -63,7 +63,7 @@ test-e2e: $(INSTALLED) ## Run the tests that start a whole Airflow (minutes)
 screenshots: demo/faces/labels.csv ## Take the screenshots of docs/ in a browser, from runs on the demo's faces
 	@SCREENSHOTS=docs .venv/bin/python -m pytest tests/e2e/test_in_the_browser.py -m e2e
 
-test-faults: $(INSTALLED) ## Run the tests with killed processes, full disks, broken storage and bad input (more than an hour)
+test-faults: $(INSTALLED) ## Run the tests with killed processes, full disks, broken storage and bad input (one to two hours)
 	@FAULTS_JSON=benchmarks/faults.json .venv/bin/python -m pytest -n 2 --dist worksteal -m '' tests/faults tests/store/test_s3_errors.py
 
 compose-env: ## Write random passwords and keys for docker-compose.yaml into .env (once)
