@@ -7,6 +7,7 @@ case "${AGE_LABELS}" in
        exit 66
      } ;;
 esac
+airflow db check --retry 30 --retry-delay 2
 airflow db migrate
 # As many trainings at a time as there are GPU workers: each takes one.
 airflow pools set gpu 64 'one for each GPU worker'

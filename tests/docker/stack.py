@@ -198,10 +198,17 @@ def wait_for(done: Callable[[], bool], seconds: float) -> None:
 
 @contextlib.contextmanager
 def running(stack: Stack) -> Iterator[Stack]:
-    """The stack from `up` to `down`; its volumes go too."""
+    """The stack from `up` to `down`; its volumes go too.
+
+    Raises:
+        AssertionError: it does not come up; with what prepared it.
+    """
     stack.began = time.monotonic()
     try:
-        stack.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", "300")
+        try:
+            stack.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", "300")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{stack.compose('logs', '--tail', '30', 'airflow-init')}") from None
         yield stack
     finally:
         stack.compose("down", "--volumes", "--timeout", "5")
