@@ -69,7 +69,7 @@ class FileStore:
         """The files below a folder with their keys, in order of key."""
         top = self._path(prefix.rstrip("/")) if prefix else self._root
         begins = len(f"{self._root}{os.sep}")
-        with self._errors(prefix or "."):
+        with self._errors(prefix):
             return sorted((file.path[begins:].replace(os.sep, "/"), file) for file in _files(str(top)))
 
     def _path(self, key: str) -> Path:
@@ -77,14 +77,20 @@ class FileStore:
 
     @contextlib.contextmanager
     def _errors(self, key: str, size: int | None = None) -> Iterator[None]:
-        """Translate the errors of the file system; `size`: bytes to write, None when reading."""
+        """Translate the errors of the file system.
+
+        Args:
+            key: of a file or a folder; empty for the whole store.
+            size: bytes to write; None when reading.
+        """
+        where = self._root / key
         try:
             yield
         except OSError as error:
             if size is None and isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
-                raise not_found(self.where(key)) from None
+                raise not_found(str(where)) from None
             if not is_full(error):
-                raise StoreError(f"{self.where(key)}: {error.strerror}; check the folder and its permissions") from None
+                raise StoreError(f"{where}: {error.strerror}; check the folder and its permissions") from None
             if size is None:  # the disk that a copy is written to, not the store's
                 raise
             raise disk_full(self._root, "AGE_STORE", size) from None

@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -385,3 +386,18 @@ def test_a_listing_has_files_and_links_to_them_but_no_pipe_no_linked_folder_and_
     assert store.list() == ["a/b/c", "a/link"]
     assert [entry.size for entry in store.entries("a/")] == [1, 1]
     assert store.list("a/b/c/") == store.list("none/") == []
+
+
+@pytest.mark.parametrize(("prefix", "folder"), [("", ""), ("runs/", "/runs")])
+def test_a_folder_that_may_not_be_read_is_an_error_and_not_an_empty_one(
+    prefix: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store = FileStore(tmp_path)
+
+    def refused(path: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(StoreError) as error:
+        store.list(prefix)
+    assert str(error.value) == f"{tmp_path}{folder}: Permission denied; check the folder and its permissions"
