@@ -1,16 +1,75 @@
-"""Progress of long work: a line on stderr every few seconds, fit for a task's log."""
+"""Progress of long work: a line in the log every few seconds, and the same for whoever watches."""
 
 import contextlib
 import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 log = logging.getLogger(__name__)
 
 SILENCE_SECONDS = 7.0
 _ROOT = f"{__name__.partition('.')[0]}."
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far the work of this process is.
+
+    Args:
+        what: what is counted, such as `images read`; empty before anything is.
+        done: items done so far.
+        total: all items.
+        per_second: items per second since the count began.
+        note: a further number in words, such as `train MAE 7.21 years`; may be empty.
+        epochs: of the training that is under way, a row per finished epoch with `epoch`, `mae`, `val_mae` (years) and
+            `seconds`, among others.
+        most_epochs: how many epochs the training may take; 0 where there is none.
+    """
+
+    what: str = ""
+    done: int = 0
+    total: int = 0
+    per_second: float = 0.0
+    note: str = ""
+    epochs: tuple[Mapping[str, float], ...] = ()
+    most_epochs: int = 0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until all items are done, at the present rate; None while there is no rate."""
+        return (self.total - self.done) / self.per_second if self.per_second else None
+
+
+Watcher = Callable[[Status], None]
+_watchers: list[Watcher] = []
+_status = Status()
+
+
+@contextlib.contextmanager
+def watched_by(watcher: Watcher) -> Iterator[None]:
+    """Call `watcher` with the status whenever it changes, in the thread that changes it, so it must return at once."""
+    global _status
+    _status = Status()
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+
+
+def tell_epochs(rows: Sequence[Mapping[str, float]], most: int) -> None:
+    """Say that a training has finished these epochs; see `Status`."""
+    _tell(replace(_status, epochs=tuple(rows), most_epochs=most))
+
+
+def _tell(status: Status) -> None:
+    global _status
+    _status = status
+    for watcher in _watchers:
+        watcher(status)
 
 
 class Progress:
@@ -27,20 +86,24 @@ class Progress:
         self._every = every_seconds
         self._start = self._last = time.monotonic()
 
-    def __call__(self, done: int, total: int) -> None:
-        """Log a line, if one is due.
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Log a line, if one is due, and tell whoever watches.
 
         Args:
             done: items done so far.
             total: all items; 0 where there is nothing to do.
+            note: a further number in words.
         """
         now = time.monotonic()
         if now - self._last < self._every and done < total:
             return
         self._last = now
         rate = done / max(now - self._start, 1e-9)
-        left = f", {(total - done) / rate:.0f} s left" if rate else ""
-        log.info("%s: %d of %d, %.0f per second%s", self._what, done, total, rate, left)
+        status = replace(_status, what=self._what, done=done, total=total, per_second=rate, note=note)
+        left = "" if status.seconds_left is None else f", {status.seconds_left:.0f} s left"
+        more = f", {note}" if note else ""
+        log.info("%s: %d of %d, %.0f per second%s%s", self._what, done, total, rate, left, more)
+        _tell(status)
 
 
 class _LastRecord(logging.Handler):

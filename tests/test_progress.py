@@ -6,7 +6,7 @@ import time
 import pytest
 
 from age_tasks import progress
-from age_tasks.progress import Progress, never_silent
+from age_tasks.progress import Progress, Status, never_silent, tell_epochs, watched_by
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +52,25 @@ def test_the_line_names_the_function_at_work(caplog: pytest.LogCaptureFixture, m
     with never_silent("baseline", seconds=0.2):
         time.sleep(0.5)
     assert caplog.messages[0].endswith(", in test_the_line_names_the_function_at_work (test_progress)")
+
+
+def test_who_watches_is_told_what_is_logged():
+    told: list[Status] = []
+    with watched_by(told.append):
+        Progress("images read", every_seconds=0)(60, 100, "2 unreadable")
+        tell_epochs([{"epoch": 1, "mae": 9.0}], 20)
+    Progress("images read", every_seconds=0)(70, 100)
+    counted, trained = told
+    assert (counted.what, counted.done, counted.total, counted.note) == ("images read", 60, 100, "2 unreadable")
+    assert counted.seconds_left == pytest.approx(40 / counted.per_second)
+    assert (trained.epochs, trained.most_epochs) == (({"epoch": 1, "mae": 9.0},), 20)
+    assert trained.what == "images read"
+
+
+def test_a_new_watcher_begins_with_nothing():
+    with watched_by(lambda status: None):
+        tell_epochs([{"epoch": 1}], 20)
+    told: list[Status] = []
+    with watched_by(told.append):
+        Progress("images", every_seconds=0)(1, 2)
+    assert told[0].epochs == ()

@@ -6,7 +6,7 @@ from typing import Any
 
 from age_tasks.config import SettingChange
 from age_tasks.evaluation.gate import FEW_IMAGES
-from age_tasks.evaluation.results import ChampionComparison, Rule
+from age_tasks.evaluation.results import ChampionComparison, Estimate, Rule
 from age_tasks.pipeline import STAGES, changed_settings_of
 from age_tasks.runs.run import StoredRun
 
@@ -47,7 +47,7 @@ def facts_of(run: StoredRun) -> RunFacts:
 
 
 def question(judged: Mapping[str, Any], report: str, facts: RunFacts | None, files: str) -> str:
-    """The verdict, changed settings, candidate beside champion overall and by age, every rule, data, cost and faces.
+    """The verdict, candidate beside champion overall and by age, changed settings, every rule, data, cost, links.
 
     Args:
         judged: the gate's summary.
@@ -59,89 +59,108 @@ def question(judged: Mapping[str, Any], report: str, facts: RunFacts | None, fil
     rules = [Rule.model_validate(rule) for rule in judged["rules"]]
     changed = facts.changed if facts else tuple(SettingChange.model_validate(each) for each in judged["changed"])
     parts = [
-        [f"The gate: **{_text(judged['verdict'])}**."],
-        _changed(changed, facts.recipe if facts else ""),
+        f"The gate: **{_text(judged['verdict'])}**.",
         _models(judged["candidate"], champion),
+        _changed(changed, facts.recipe if facts else ""),
         _bins(champion),
         _rules(rules),
-        list(_data_and_cost(champion, facts)),
-        _faces(champion, facts, files),
-        [f"[The model report]({report})"],
+        " ".join(_data_and_cost(champion, facts)),
+        _links(champion, facts, report, files),
     ]
-    return "\n\n".join("\n".join(part) for part in parts if part)
+    return "\n\n".join(part for part in parts if part)
 
 
-def _changed(changed: Sequence[SettingChange], recipe: str) -> list[str]:
+def _changed(changed: Sequence[SettingChange], recipe: str) -> str:
     if not changed:
-        return []
-    rows = [f"| {change.name} | **{_text(change.shown)}** | {_text(change.shown_recipe)} |" for change in changed]
-    return [
-        f"**{len(changed)} setting{'s differ' if len(changed) > 1 else ' differs'} from the recipe{_of(recipe)}:**",
-        "",
-        "| setting | this run | recipe |",
-        "|---|---|---|",
-        *rows,
-    ]
+        return ""
+    listed = ", ".join(f"{each.name} **{_text(each.shown)}** ({_text(each.shown_recipe)})" for each in changed)
+    differ = "settings differ" if len(changed) > 1 else "setting differs"
+    return f"**{len(changed)} {differ} from the recipe{_of(recipe)}**, its value in brackets: {listed}."
 
 
-def _models(candidate: Mapping[str, Any], champion: ChampionComparison | None) -> list[str]:
+def _models(candidate: Mapping[str, Any], champion: ChampionComparison | None) -> str:
     overall = f"{candidate['value']:.2f} years (95 % interval {candidate['low']:.2f} to {candidate['high']:.2f})"
     if champion is None:
-        return [f"Test MAE on {candidate['images']} images: {overall}. There is no champion yet."]
+        return f"Test MAE on {candidate['images']} images: {overall}. There is no champion yet."
     lead = "better" if champion.high < 0 else "worse" if champion.low > 0 else "not significantly different"
-    return [
+    return (
         f"Candidate's MAE minus champion's ({champion.name}), on the same {champion.images} test images: "
         f"**{champion.value:+z.2f} years** (95 % interval {champion.low:+z.2f} to {champion.high:+z.2f}): {lead}. "
-        f"Candidate's MAE on all {candidate['images']} test images: {overall}.",
-    ]
+        f"Candidate's MAE on all {candidate['images']} test images: {overall}."
+    )
 
 
-def _bins(champion: ChampionComparison | None) -> list[str]:
+def _bins(champion: ChampionComparison | None) -> str:
+    """Ages from left to right: such a table is low, so that the buttons below it stay on the screen."""
     if champion is None:
-        return []
-    head = f"| test MAE (years) | images | candidate | champion, {champion.name} | difference | 95 % interval |"
-    overall = (champion.candidate_mae, champion.champion_mae)
-    rows = [_bin("all ages", champion.images, overall, champion.value, champion.low, champion.high)]
+        return ""
+    columns = [_Column("all ages", champion.images, champion, champion.candidate_mae, champion.champion_mae)]
     for each in champion.bins:
-        few = ", few images" if each.images < FEW_IMAGES else ""
-        maes = (each.candidate_mae, each.champion_mae)
-        label = f"{each.low_age:g}–{each.high_age:g} years{few}"
-        rows.append(_bin(label, each.images, maes, each.value, each.low, each.high))
-    return [head, "|---|---|---|---|---|---|", *rows]
-
-
-def _bin(
-    label: str, images: int, maes: tuple[float | None, float | None], value: float, low: float, high: float
-) -> str:
-    candidate, champion = ("–" if mae is None else f"{mae:.2f}" for mae in maes)
-    return f"| {label} | {images} | {candidate} | {champion} | {value:+z.2f} | {low:+z.2f} to {high:+z.2f} |"
-
-
-def _rules(rules: Sequence[Rule]) -> list[str]:
+        ages = f"{each.low_age:g}–{each.high_age:g}"
+        columns.append(_Column(ages, each.images, each, each.candidate_mae, each.champion_mae))
     rows = [
-        f"| {rule.name} | {'–' if rule.value is None else f'{rule.value:.2f}'} | {rule.limit} | {rule.result} |"
-        for rule in rules
+        ["test MAE (years)", *(column.head for column in columns)],
+        ["---"] * (len(columns) + 1),
+        ["candidate", *(_years(column.candidate_mae) for column in columns)],
+        [f"champion, {champion.name}", *(_years(column.champion_mae) for column in columns)],
+        ["difference", *(column.difference for column in columns)],
     ]
-    return ["| rule | value | bound | result |", "|---|---|---|---|", *rows]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"{table}\n\nBold: the 95 % interval of the difference excludes 0. *: fewer than {FEW_IMAGES} images."
+
+
+@dataclass(frozen=True)
+class _Column:
+    """The test images of some ages."""
+
+    ages: str
+    images: int
+    estimate: Estimate
+    candidate_mae: float | None
+    champion_mae: float | None
+
+    @property
+    def head(self) -> str:
+        return f"{self.ages} ({self.images}{chr(92) + '*' if self.images < FEW_IMAGES else ''})"
+
+    @property
+    def difference(self) -> str:
+        value = f"{self.estimate.value:+z.2f}"
+        return f"**{value}**" if self.estimate.high < 0 or self.estimate.low > 0 else value
+
+
+def _years(mae: float | None) -> str:
+    return "–" if mae is None else f"{mae:.2f}"
+
+
+def _rules(rules: Sequence[Rule]) -> str:
+    """Each rule with its value, bound and result; bold what does not pass, or has another bound than the recipe's."""
+    listed = []
+    for rule in rules:
+        value = "" if rule.value is None else f" {rule.value:.2f}"
+        text = f"{rule.name}{value} {_text(rule.limit)}: {rule.result}"
+        listed.append(text if rule.passed and rule.value is not None and rule.recipe_bound is None else f"**{text}**")
+    return f"Rules: {'; '.join(listed)}."
 
 
 def _data_and_cost(champion: ChampionComparison | None, facts: RunFacts | None) -> Iterator[str]:
     if champion:
         yield (
-            f"- Data: {champion.new_images} images are new since {champion.name}; drift of the ages "
+            f"Data: {champion.new_images} images are new since {champion.name}; drift of the ages "
             f"{champion.drift:.3f}; {champion.seen_in_training} test images were in its training."
         )
     if facts:
         spent = sum(facts.seconds.values())
         stages = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in facts.seconds.items() if seconds >= 1)
         reused = f"; reused: {', '.join(facts.reused)}" if facts.reused else ""
-        yield f"- Cost: {spent:.0f} seconds of computing{f' ({stages})' if stages else ''}{reused}."
+        yield f"Cost: {spent:.0f} seconds of computing{f' ({stages})' if stages else ''}{reused}."
 
 
-def _faces(champion: ChampionComparison | None, facts: RunFacts | None, files: str) -> list[str]:
-    if not (champion and facts and facts.faces):
-        return []
-    return [f"![Test images whose error changed most]({files}/evaluate/changed_faces.png)"]
+def _links(champion: ChampionComparison | None, facts: RunFacts | None, report: str, files: str) -> str:
+    links = [f"[The model report]({report})"]
+    if champion and facts and facts.faces:
+        links.append(f"[faces whose error changed most]({files}/evaluate/changed_faces.png)")
+    return " · ".join(links)
 
 
 def _of(recipe: str) -> str:

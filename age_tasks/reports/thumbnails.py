@@ -2,6 +2,7 @@
 
 import base64
 import io
+from pathlib import Path
 
 from PIL import Image
 
@@ -17,7 +18,15 @@ def thumbnail(name: str, folder: ImageFolder, side: int) -> str | None:
         side: in pixels; the result is square.
     """
     try:
-        pixels = load_rgb(folder.path(name), side)
+        return face_uri(folder.path(name), side)
+    except LabelsError:
+        return None
+
+
+def face_uri(path: Path, side: int) -> str | None:
+    """As `thumbnail`, of an image file."""
+    try:
+        pixels = load_rgb(path, side)
     except (LabelsError, OSError):
         return None
     buffer = io.BytesIO()

@@ -3,6 +3,7 @@
 runs/<run key>/run.json                  settings and locations, written when the run starts
 runs/<run key>/<stage>/stage.json        the stage's record, written last: without it the stage has not finished
 runs/<run key>/<stage>/...               the stage's outputs
+runs/<run key>/<stage>/live.json         how far the stage is; only while it is being executed
 results/<stage>/<fingerprint>.json       the run that made this result, so that another can reuse it
 latest/<stage>/<time>__<run key>         an empty object for each success, the newest first by name
 """
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from age_tasks.errors import SettingsError
 
 RECORD = "stage.json"
+LIVE = "live.json"
 LONGEST_KEY = 200
 _RUN_KEY = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST_KEY - 1}}}")
 # The ids that Airflow makes itself, and what `former_run_key` makes of them, which is one-to-one.
@@ -75,6 +77,11 @@ def stage_folder(run: str, stage: str) -> str:
 def record_file(run: str, stage: str) -> str:
     """The key of a stage's record."""
     return stage_folder(run, stage) + RECORD
+
+
+def live_file(run: str, stage: str) -> str:
+    """The key of the file that says how far a stage is."""
+    return stage_folder(run, stage) + LIVE
 
 
 def result_file(stage: str, fingerprint: str) -> str:

@@ -12,6 +12,7 @@ from age_tasks.config import Config
 from age_tasks.errors import NotFoundError, SettingsError
 from age_tasks.runs.keys import latest_file, record_file, result_file, stage_folder
 from age_tasks.runs.listing import newest_run
+from age_tasks.runs.live_status import shared_status
 from age_tasks.runs.lock import exclusive
 from age_tasks.runs.provenance import fingerprint_of, machine, peak_memory_bytes, versions
 from age_tasks.runs.records import ResultPointer, StageRecord, Summary, describe, now
@@ -111,7 +112,8 @@ def _execute(task: _Task, load: Callable[[], StageFunction], run: Workspace, con
         with run.full_disks_named():
             if task.needs.check:
                 task.needs.check(run, config)
-            summary = load()(run, config)
+            with shared_status(run.store, run.key, task.name):
+                summary = load()(run, config)
         error = None
     except BaseException as raised:
         error = describe(raised)

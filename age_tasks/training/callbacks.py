@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from age_tasks.progress import Progress, tell_epochs
 from age_tasks.store.base import atomic_write
 
 log = logging.getLogger(__name__)
@@ -25,17 +26,30 @@ class History(keras.callbacks.Callback):
     Args:
         epochs: the most that the training may take, for the log.
         metric: name of the MAE among Keras' logs; the validation's has the prefix `val_`.
+        images: in an epoch.
+        batch_size: in images.
     """
 
-    def __init__(self, epochs: int, metric: str) -> None:
+    async_safe = True  # Keras then does not wait for the numbers of a batch before it starts the next one
+
+    def __init__(self, epochs: int, metric: str, images: int, batch_size: int) -> None:
         super().__init__()
         self.rows: list[dict[str, float]] = []
         self._epochs, self._metric = epochs, metric
+        self._images, self._batch_size = images, batch_size
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Start the clock, and note the learning rate."""
         self._start = time.perf_counter()
         self._rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self._progress = Progress(f"epoch {epoch + 1} of at most {self._epochs}, images")
+        tell_epochs(self.rows, self._epochs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Log, every few seconds, how far the epoch is and its MAE so far; its last batch has a line of its own."""
+        done = (batch + 1) * self._batch_size
+        if done < self._images:
+            self._progress(done, self._images, f"train MAE so far {float((logs or {})[self._metric]):.2f} years")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Append and log the epoch's row."""
@@ -52,6 +66,7 @@ class History(keras.callbacks.Callback):
                 "seconds": round(seconds, 2),
             }
         )
+        tell_epochs(self.rows, self._epochs)
         log.info(
             "epoch %d of at most %d: train MAE %.2f, validation MAE %.2f years, %.0f s (at most %.0f s left)",
             epoch + 1,

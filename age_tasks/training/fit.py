@@ -103,7 +103,7 @@ def fit(
     train = source.batches(splits["train"], size, targets, settings.seed, augmentations)
     val = source.batches(splits["val"], size, targets)
     with bfloat16(use_bfloat16(config.compute.mixed_precision)):
-        history = fit_learner(learner, train, val, settings, checkpoint_dir)
+        history = fit_learner(learner, train, val, settings, len(splits["train"]), checkpoint_dir)
     if learner is not network:
         network.set_weights(learner.get_weights())
     return Trained(model, history, len(splits["train"]))
@@ -122,12 +122,13 @@ def images_to_cache(splits: Mapping[str, pd.DataFrame], settings: AugmentationSe
 
 
 def fit_learner(
-    learner: keras.Model, train: Batches, val: Batches, settings: TrainingSettings, checkpoint_dir: Path
+    learner: keras.Model, train: Batches, val: Batches, settings: TrainingSettings, images: int, checkpoint_dir: Path
 ) -> pd.DataFrame:
     """Fit a compiled model; it ends with the weights of the epoch of lowest validation MAE.
 
     Args:
         train, val: batches of inputs and targets.
+        images: in an epoch, to say how far it is.
         checkpoint_dir: for the state after each epoch; a state found there is continued from.
 
     Returns:
@@ -140,7 +141,8 @@ def fit_learner(
     require_room(checkpoint_dir, "AGE_CACHE", CHECKPOINT_COPIES * 4 * learner.count_params())
     keras.utils.set_random_seed(settings.seed)
     metric = f"{EXPECTED_AGE}_mae" if AGE_DISTRIBUTION in learner.output_names else "mae"
-    history, best = History(settings.epochs, metric), checkpoint_dir / "best.weights.h5"
+    history = History(settings.epochs, metric, images, settings.batch_size)
+    best = checkpoint_dir / "best.weights.h5"
     callbacks = [*_schedule(settings, f"val_{metric}", best), history]
     state = TrainingState(checkpoint_dir, callbacks)
     with _state_read(checkpoint_dir):

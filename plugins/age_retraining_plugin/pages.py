@@ -4,6 +4,7 @@ People who may see the runs of the DAG `age_retraining` may see the pages. These
 and are served from the origin of the API. So no script runs on them, and they load nothing from elsewhere.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
@@ -13,7 +14,7 @@ from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
-from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.base import RequestResponseEndpoint
@@ -29,9 +30,11 @@ from age_tasks.pipeline import STAGES
 from age_tasks.reports.gate_summary import approve_page, gate_summary
 from age_tasks.reports.html import render
 from age_tasks.reports.label_issues_page import ORDERS, SHOWN, label_issues_page
+from age_tasks.reports.live_section import LiveSection, live_section
 from age_tasks.reports.model_report import report_so_far
 from age_tasks.reports.models_page import models_page
 from age_tasks.reports.run_summary import results
+from age_tasks.runs.records import StageRecord
 from age_tasks.runs.run import StoredRun, find_run
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
@@ -66,10 +69,13 @@ WITH_FORMS = {
     "Content-Security-Policy": HEADERS["Content-Security-Policy"].replace("form-action 'none'", "form-action 'self'")
 }
 REFRESH = {"Refresh": "15"}  # seconds
+REFRESH_LIVE = {"Refresh": "5"}  # as often as a stage says how far it is
 NO_LABEL_ISSUES = (
     "No labels to look at",
     "This run has no list: an earlier version wrote it, or its features had no room in the cache.",
 )
+MOST_RUNS = 4  # side by side
+HOW_TO_COMPARE = ("No runs to compare", f"Tick two to {MOST_RUNS} runs on the page Age models, then choose Compare.")
 MESSAGES = {
     401: ("Not logged in", "Log in to Airflow, then open this page again."),
     403: (
@@ -171,7 +177,21 @@ AskedByPath = Annotated[Asked, Depends(asked)]
 
 @app.get("/models")
 def models() -> HTMLResponse:
-    return HTMLResponse(models_page(_store(Locations.from_env().store)))
+    return HTMLResponse(models_page(_store(Locations.from_env().store)), headers=WITH_FORMS)
+
+
+@app.get("/compare")
+def compared(run: Annotated[list[str], Query()] = []) -> HTMLResponse:  # noqa: B006, as FastAPI wants it
+    """Runs side by side; `run` is given once for each."""
+    keys = list(dict.fromkeys(run))
+    if not 2 <= len(keys) <= MOST_RUNS:
+        return _message(400, *HOW_TO_COMPARE)
+    runs = [the_run(DAG, key) for key in keys]
+    if not all(each.started() for each in runs):
+        raise HTTPException(404)
+    from age_tasks.reports.compare_page import compare_page  # brings pandas, which no other page needs
+
+    return HTMLResponse(compare_page(runs))
 
 
 @app.get("/{dag_id}/{run_id}/report")
@@ -228,19 +248,22 @@ def summary(asked: AskedByPath, stage: str) -> HTMLResponse:
     record = run.record(stage)
     state = _state_of(asked, run)
     task = state.tasks.get(stage) if state else None
+    running = not record or bool(task and (task.active or task.retrying))
+    live = live_section(run, stage) if running else None
     page = render(
         "stage_summary.html.j2",
         run_key=run.key,
         stage=stage,
         record=record,
         step=step(stage, record, task),
-        again=bool(record and task and (task.active or task.retrying)),
+        again=bool(record) and running,
+        live=live,
         gate=gate_summary(record.summary) if record and stage == "gate" else None,
         few_images=FEW_IMAGES,
         page=PAGE_OF.get(stage),
     )
     ended = state.over if state else record is not None
-    return HTMLResponse(page, headers=None if ended else REFRESH)
+    return HTMLResponse(page, headers=None if ended else REFRESH_LIVE if live else REFRESH)
 
 
 @app.get("/{dag_id}/{run_id}/{stage}/{name:path}")
@@ -280,10 +303,23 @@ def _tab(asked: Asked, wanted: str, places: tuple[tuple[str, str], ...]) -> Resp
     if not (state or records or run.started()):
         return _message(404, *MESSAGES[404])
     found = progress(wanted, places[-1][0], STAGES, records, state)
+    live = _at_work(run, records, state) if found.goes_on else None
     page = render(
-        "run_progress.html.j2", run_key=run.key, wanted=wanted, progress=found, results=list(results(records))
+        "run_progress.html.j2",
+        run_key=run.key,
+        wanted=wanted,
+        progress=found,
+        live=live,
+        results=list(results(records)),
     )
-    return HTMLResponse(page, headers=REFRESH if found.goes_on else None)
+    return HTMLResponse(page, headers=(REFRESH_LIVE if live else REFRESH) if found.goes_on else None)
+
+
+def _at_work(run: StoredRun, records: Mapping[str, StageRecord], state: RunState | None) -> LiveSection | None:
+    """How far the stage is that is being executed; None if none says so."""
+    active = [stage for stage in STAGES if state and (task := state.tasks.get(stage)) and task.active]
+    to_come = [stage for stage in STAGES if stage not in records]
+    return next((found for stage in [*active, *to_come][:1] if (found := live_section(run, stage))), None)
 
 
 def _state_of(asked: Asked, run: StoredRun) -> RunState | None:

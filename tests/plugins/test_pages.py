@@ -22,7 +22,9 @@ from age_tasks.registry.approval import Approval
 from age_tasks.registry.decisions import answer_of, put_decision
 from age_tasks.registry.promotions import promote, rollback
 from age_tasks.reports.label_issues_page import LabelIssue, LabelIssues
-from age_tasks.runs.keys import safe_run_key
+from age_tasks.runs.keys import live_file, safe_run_key
+from age_tasks.runs.live_status import LiveStatus
+from age_tasks.runs.records import now
 from age_tasks.runs.run import Workspace
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
@@ -104,6 +106,7 @@ def test_the_summary_page_shows_the_summary_of_the_stage(reader: TestClient, fin
     "path",
     [
         "/age/models",
+        "/age/compare?run=finished&run=another",
         "/age/age_retraining/finished/report",
         "/age/age_retraining/finished/validation",
         "/age/age_retraining/finished/tasks/split",
@@ -126,6 +129,49 @@ def test_there_is_no_openapi_page(reader: TestClient, path: str):
     assert reader.get(path).status_code == 404
 
 
+def test_a_stage_at_work_says_how_far_it_is(client: Client, tmp_path: Path):
+    store, run_id = FileStore(tmp_path / "store"), f"live-{uuid.uuid4()}"
+    record(store, "split", run_id)
+    add_run(run_id, "running", {"split": "success", "baseline": "running"})
+    row = {"epoch": 1, "mae": 9.4, "val_mae": 10.1, "learning_rate": 0.001, "seconds": 2.0}
+    status = {"what": "epoch 2 of at most 9, images", "done": 40, "total": 80, "per_second": 9.7, "seconds_left": 4.1}
+    status |= {"at": now(), "note": "train MAE so far 8.91 years", "epochs": [row], "most_epochs": 9}
+    store.put(live_file(run_id, "baseline"), LiveStatus.model_validate(status).to_bytes())
+    for page in (f"{run_id}/tasks/baseline", f"{run_id}/report"):
+        answer = client(store).get(f"/age/age_retraining/{page}")
+        assert answer.headers["refresh"] == "5"
+        text = Page(answer.text).text
+        assert "Epoch 2 of at most 9, images: 40 of 80, 10 per second, train MAE so far 8.91 years" in text
+        assert "validation MAE: 10.10" in text
+    store.delete(live_file(run_id, "baseline"))
+    answer = client(store).get(f"/age/age_retraining/{run_id}/tasks/baseline")
+    assert "Epoch 2" not in answer.text
+    assert answer.headers["refresh"] == "15"
+
+
+def test_two_runs_are_compared_from_the_list_of_all_runs(client: Client, finished: Workspace, tmp_path: Path):
+    shutil.copytree(Path(finished.store.where("runs")).parent, tmp_path / "store")
+    store = FileStore(tmp_path / "store")
+    for key in store.list("runs/finished/"):
+        content = re.sub(rb'"(run|id)": "finished"', rb'"\1": "second"', store.get(key))
+        store.put(key.replace("runs/finished/", "runs/second/"), content)
+    reader = client(store)
+    models = reader.get("/age/models")
+    assert "form-action 'self'" in models.headers["content-security-policy"]
+    form = BeautifulSoup(models.text, "html.parser").form
+    ticked = [box["value"] for box in form.select("input[name=run]")]
+    assert sorted(ticked) == ["finished", "second"]
+    page = reader.get(f"/age/{form['action']}", params={"run": ticked})
+    assert page.status_code == 200
+    assert "B is not significantly different from A." in Page(page.text).text
+
+
+@pytest.mark.parametrize(("runs", "status"), [([], 400), (["finished"], 400), (["finished", "none"], 404)])
+def test_runs_that_can_not_be_compared(reader: TestClient, runs: list[str], status: int):
+    answer = reader.get("/age/compare", params={"run": runs})
+    assert answer.status_code == status
+
+
 @pytest.mark.parametrize("path", ["models", "age_retraining/finished/publish/report.html", "age_retraining/x/no"])
 def test_the_content_security_policy_allows_no_script_and_no_other_host(reader: TestClient, path: str):
     headers = reader.get(f"/age/{path}").headers
@@ -136,7 +182,7 @@ def test_the_content_security_policy_allows_no_script_and_no_other_host(reader: 
         "style-src": "'unsafe-inline' 'self'",
         "script-src": "'none'",
         "connect-src": "'none'",
-        "form-action": "'none'",
+        "form-action": "'self'" if path == "models" else "'none'",
         "frame-ancestors": "'self'",
         "base-uri": "'none'",
     }

@@ -125,7 +125,7 @@ def fit(tmp_path: Path) -> Callable[..., object]:
         learner = network()
         compile_for(learner, settings, steps=2, config=Config())
         batches = (FeatureBatches(cache, table, 8, np.asarray, seed=seed) for seed in (1, None))
-        return fit_learner(learner, *batches, settings, tmp_path / f"state{learning_rate:g}")
+        return fit_learner(learner, *batches, settings, len(table), tmp_path / f"state{learning_rate:g}")
 
     return train
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from age_tasks import progress
 from age_tasks.config import Config, TrainingSettings
 from age_tasks.errors import AgeTasksError
 from age_tasks.training.batches import FeatureBatches
@@ -60,7 +61,8 @@ def test_an_interrupted_training_continues_to_the_same_result(data, settings: Tr
         learner = network()
         compile_for(learner, settings, steps=8, config=Config())
         given = (cache, table, settings.batch_size, np.asarray)
-        history = fit_learner(learner, batches(*given, seed=1), FeatureBatches(*given), settings, tmp_path / folder)
+        train, val = batches(*given, seed=1), FeatureBatches(*given)
+        history = fit_learner(learner, train, val, settings, len(table), tmp_path / folder)
         return history, learner.get_weights()
 
     whole, weights = train(FeatureBatches, "whole")
@@ -77,8 +79,8 @@ def test_the_weights_of_the_best_epoch_are_kept(data, tmp_path: Path):
     cache, table = data
     settings, learner = TrainingSettings(epochs=4, learning_rate=1.0, batch_size=8), network()
     compile_for(learner, settings, steps=8, config=Config())
-    val = FeatureBatches(cache, table, 8, np.asarray)
-    history = fit_learner(learner, FeatureBatches(cache, table, 8, np.asarray, seed=1), val, settings, tmp_path / "x")
+    train, val = (FeatureBatches(cache, table, 8, np.asarray, seed=seed) for seed in (1, None))
+    history = fit_learner(learner, train, val, settings, len(table), tmp_path / "x")
     kept = np.abs(learner.predict(val, verbose=0).ravel() - table["real_age"]).mean()
     assert kept == pytest.approx(history["val_mae"].min(), rel=1e-3)
 
@@ -109,7 +111,7 @@ def test_the_state_of_an_earlier_version_is_discarded(data, tmp_path: Path, capl
     compile_for(learner, settings, steps=8, config=Config())
     batches = (FeatureBatches(cache, table, 8, np.asarray, seed=seed) for seed in (1, None))
     with caplog.at_level("INFO"):
-        history = fit_learner(learner, *batches, settings, tmp_path)
+        history = fit_learner(learner, *batches, settings, len(table), tmp_path)
     assert history["epoch"].tolist() == [1, 2]
     assert "the training starts from the beginning" in caplog.text
 
@@ -119,9 +121,9 @@ def test_a_diverged_training_names_the_setting_to_lower(data, tmp_path: Path):
     settings, learner = TrainingSettings(epochs=1, learning_rate=0.5), network()
     compile_for(learner, settings, steps=1, config=Config())
     broken = table.assign(real_age=np.nan)
-    val = FeatureBatches(cache, broken, 8, np.asarray)
+    train, val = (FeatureBatches(cache, broken, 8, np.asarray, seed=seed) for seed in (1, None))
     with pytest.raises(AgeTasksError, match=r"lower learning_rate \(0\.5\)"):
-        fit_learner(learner, FeatureBatches(cache, broken, 8, np.asarray, seed=1), val, settings, tmp_path / "x")
+        fit_learner(learner, train, val, settings, len(table), tmp_path / "x")
 
 
 def test_order_and_augmentations_depend_on_seed_and_epoch_only(data):
@@ -145,3 +147,19 @@ def test_the_expected_value_of_the_target_distribution_is_the_age():
     targets = targets_of(learner, TrainingSettings())(np.array([30.0, 55.5], dtype="float32"))
     assert targets["age_shares"].sum(axis=1) == pytest.approx([1, 1])
     assert targets["age_shares"] @ np.arange(101) == pytest.approx([30, 55.5], abs=1e-3)
+
+
+def test_a_long_epoch_says_how_far_it_is(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(progress.Progress.__init__, "__defaults__", (0.0,))  # every batch is due
+    cache, table = data
+    settings, learner, told = TrainingSettings(epochs=2, batch_size=8), network(), []
+    compile_for(learner, settings, steps=8, config=Config())
+    train, val = (FeatureBatches(cache, table, 8, np.asarray, seed=seed) for seed in (1, None))
+    with progress.watched_by(told.append):
+        history = fit_learner(learner, train, val, settings, len(table), tmp_path / "x")
+    within = [status for status in told if status.done and status.done < status.total]
+    assert {status.what for status in within} == {f"epoch {number} of at most 2, images" for number in (1, 2)}
+    assert {status.total for status in within} == {len(table)}
+    assert all(status.note.startswith("train MAE so far ") for status in within)
+    assert [row["val_mae"] for row in told[-1].epochs] == history["val_mae"].tolist()
+    assert told[-1].most_epochs == 2

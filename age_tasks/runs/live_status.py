@@ -1,0 +1,112 @@
+"""How far a stage is that is being executed: written to the store every few seconds, for its page."""
+
+import contextlib
+import logging
+import math
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from age_tasks.errors import AgeTasksError
+from age_tasks.progress import Status, watched_by
+from age_tasks.runs.keys import live_file
+from age_tasks.runs.records import now
+from age_tasks.store.base import Store
+from age_tasks.store.documents import Document
+
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 5.0
+PATIENCE_SECONDS = 2.0  # of the end of a stage with a store that does not answer
+
+
+class LiveStatus(Document):
+    """`live.json`: the last status of the stage, see `age_tasks.progress.Status`; `at` is ISO in UTC."""
+
+    if_lost: ClassVar[str] = "remove it"
+
+    at: str
+    what: str
+    done: int
+    total: int
+    per_second: float
+    seconds_left: float | None
+    note: str
+    epochs: list[dict[str, Any]]
+    most_epochs: int
+
+
+def live_status(store: Store, run: str, stage: str) -> LiveStatus | None:
+    """How far the stage was when it said so last; None if it says nothing, or what it says can't be read."""
+    key = live_file(run, stage)
+    try:
+        return LiveStatus.parse(store.get(key), store.where(key))
+    except AgeTasksError:
+        return None
+
+
+@contextlib.contextmanager
+def shared_status(store: Store, run: str, stage: str, every_seconds: float = EVERY_SECONDS) -> Iterator[None]:
+    """Write the status of this process into the store while the context lasts, and remove it at the end.
+
+    A store that can't be written delays nothing: the status is for people who watch. Work that is done before the first
+    `every_seconds` are over writes nothing.
+
+    Args:
+        every_seconds: between two writes.
+    """
+    sharing = _Sharing(store, live_file(run, stage), every_seconds)
+    thread = threading.Thread(target=sharing.write_until_the_end, name="live status", daemon=True)
+    thread.start()
+    try:
+        with watched_by(sharing.take):
+            yield
+    finally:
+        sharing.ended.set()
+        thread.join(PATIENCE_SECONDS)
+
+
+class _Sharing:
+    """The status that was said last, and the thread's work of writing it."""
+
+    def __init__(self, store: Store, key: str, every_seconds: float) -> None:
+        self.ended = threading.Event()
+        self._store, self._key, self._every = store, key, every_seconds
+        self._last: Status | None = None
+        self._written: Status | None = None
+
+    def take(self, status: Status) -> None:
+        self._last = status
+
+    def write_until_the_end(self) -> None:
+        while not self.ended.wait(self._every):
+            if self._last is not self._written:
+                self._write(self._last)
+        if self._written:
+            with contextlib.suppress(AgeTasksError, OSError):
+                self._store.delete(self._key)
+
+    def _write(self, status: Status | None) -> None:
+        if status is None:
+            return
+        document = LiveStatus(
+            at=now(),
+            what=status.what,
+            done=status.done,
+            total=status.total,
+            per_second=status.per_second,
+            seconds_left=status.seconds_left,
+            note=status.note,
+            epochs=[_finite(row) for row in status.epochs],
+            most_epochs=status.most_epochs,
+        )
+        self._written = status
+        try:
+            self._store.put(self._key, document.to_bytes())
+        except (AgeTasksError, OSError) as error:
+            log.debug("%s was not written: %s", self._key, error)
+
+
+def _finite(row: Mapping[str, float]) -> dict[str, float | None]:
+    """The row as JSON can hold it: a training that diverged has errors that are no numbers."""
+    return {name: value if math.isfinite(value) else None for name, value in row.items()}

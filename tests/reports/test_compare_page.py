@@ -1,0 +1,163 @@
+"""Runs side by side, from what their stages left in the store."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from age_tasks.config import config_from_dict
+from age_tasks.environment import Locations
+from age_tasks.reports.compare_page import compare_page
+from age_tasks.runs.keys import stage_folder
+from age_tasks.runs.run import StoredRun, start_run
+from age_tasks.store.base import Store
+from age_tasks.store.files import FileStore
+from tests.support.metrics import metrics_of
+from tests.support.page import Page, text_of
+from tests.support.records import put_record
+
+IMAGES = 60
+EDGES = [0, 30, 60, 120]
+
+
+@pytest.fixture
+def locations(tmp_path: Path) -> Locations:
+    """With an image for each name that the runs tested."""
+    (tmp_path / "images").mkdir()
+    for number in range(IMAGES):
+        pixels = np.full((8, 8, 3), number, "uint8")
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{number}.png")
+    places = {name: str(tmp_path / name) for name in ("labels", "images", "store")}
+    return Locations(**places, cache=tmp_path / "cache")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return FileStore(tmp_path / "store")
+
+
+def predicted(locations: Locations, *, errors: float, first: int = 0) -> pd.DataFrame:
+    """Predictions of images from number `first` on, each off by so many years."""
+    numbers = range(first, IMAGES)
+    digests = [hashlib.sha256(Path(locations.images, f"{number}.png").read_bytes()).hexdigest() for number in numbers]
+    real = np.array([20.0 + number for number in numbers])
+    names = [f"{number}.png" for number in numbers]
+    return pd.DataFrame({"file_name": names, "sha256": digests, "real_age": real, "finetune": real + errors})
+
+
+def digests(outputs: dict[str, bytes]) -> dict[str, dict[str, object]]:
+    """As a record lists them."""
+    return {name: {"sha256": hashlib.sha256(each).hexdigest(), "bytes": len(each)} for name, each in outputs.items()}
+
+
+def put_run(
+    store: Store, locations: Locations, key: str, predictions: pd.DataFrame | None = None, **settings: object
+) -> StoredRun:
+    """A run as its stages leave it, up to `evaluate` if there are predictions."""
+    run = StoredRun(key, store)
+    start_run(run, config_from_dict(settings), locations)
+    if predictions is None:
+        return run
+    history = pd.DataFrame({"epoch": [1, 2], "mae": [9.0, 8.0], "val_mae": [9.5, 8.5]})
+    files = {
+        "baseline": {"history.csv": history.to_csv(index=False).encode()},
+        "evaluate": {
+            "metrics.json": metrics_of().to_bytes(),
+            "predictions.csv": predictions.to_csv(index=False).encode(),
+        },
+    }
+    for stage, outputs in files.items():
+        for name, content in outputs.items():
+            store.put(stage_folder(key, stage) + name, content)
+        put_record(store, stage, key, outputs=digests(outputs), settings={"evaluate": {"bin_edges": EDGES}})
+    return run
+
+
+def test_the_later_run_is_compared_with_the_earlier_one_on_the_same_images(store: Store, locations: Locations):
+    older = put_run(store, locations, "monday", predicted(locations, errors=6.0))
+    newer = put_run(store, locations, "tuesday", predicted(locations, errors=4.0))
+    page = Page(compare_page([newer, older]))
+    assert "B is better than A." in page.text
+    assert "MAE on the same 60 test images: 4.00 against 6.00 years, difference -2.00" in page.text
+    assert "left out" not in page.text
+    worse = Page(compare_page([put_run(store, locations, "wednesday", predicted(locations, errors=9.0)), newer]))
+    assert "B is worse than A." in worse.text
+
+
+def test_images_that_one_of_them_has_not_tested_are_left_out_and_counted(store: Store, locations: Locations):
+    older = put_run(store, locations, "monday", predicted(locations, errors=6.0, first=20))
+    corrected = predicted(locations, errors=4.0)
+    corrected.loc[50:, "real_age"] += 1
+    newer = put_run(store, locations, "tuesday", corrected)
+    text = Page(compare_page([older, newer])).text
+    assert "MAE on the same 30 test images" in text
+    assert "30 test images of B are left out" in text
+
+
+def test_a_copy_under_another_name_counts_once_for_each_name(store: Store, locations: Locations):
+    twice = pd.concat([rows := predicted(locations, errors=6.0), rows.head(1).assign(file_name="copy.png")])
+    older = put_run(store, locations, "monday", twice)
+    newer = put_run(store, locations, "tuesday", twice)
+    text = Page(compare_page([older, newer])).text
+    assert "MAE on the same 61 test images" in text
+    assert "left out" not in text
+
+
+def test_runs_without_a_common_image_are_still_shown(store: Store, locations: Locations):
+    older = put_run(store, locations, "monday")
+    newer = put_run(store, locations, "tuesday", predicted(locations, errors=4.0))
+    text = Page(compare_page([older, newer])).text
+    assert "B and A can't be compared." in text
+    assert "not decided" in text
+
+
+def test_only_settings_that_differ_are_listed(store: Store, locations: Locations):
+    older = put_run(store, locations, "monday", finetune={"epochs": 8})
+    newer = put_run(store, locations, "tuesday", finetune={"epochs": 9})
+    page = Page(compare_page([older, newer]))
+    (table,) = [table for table in page.soup.select("table") if text_of(table.caption) == "Settings that differ"]
+    assert [text_of(row) for row in table.select("tr")] == ["A B", "finetune.epochs 8 9"]
+    same = Page(compare_page([older, put_run(store, locations, "wednesday", finetune={"epochs": 8})]))
+    assert "Settings that differ None." in same.text
+
+
+def test_faces_are_shown_as_they_were_tested(store: Store, locations: Locations):
+    older = put_run(store, locations, "monday", predicted(locations, errors=6.0))
+    after = predicted(locations, errors=6.0)
+    after.loc[[3, 4], "finetune"] += 20.0
+    after.loc[5, "finetune"] -= 5.0
+    newer = put_run(store, locations, "tuesday", after)
+    Image.new("RGB", (8, 8)).save(Path(locations.images, "4.png"))  # another image since
+    page = Page(compare_page([older, newer]))
+    assert [image["alt"] for image in page.soup.select("figure img")] == ["Test image 3.png", "Test image 5.png"]
+    assert "no image here" in page.text
+    assert "23 : 29 → 49 3.png" in page.text
+
+
+def test_a_name_that_leaves_the_folder_shows_no_file(store: Store, locations: Locations):
+    Image.new("RGB", (8, 8)).save(Path(locations.images).parent / "secret.png")
+    digest = hashlib.sha256((Path(locations.images).parent / "secret.png").read_bytes()).hexdigest()
+    rows = predicted(locations, errors=6.0)
+    rows.loc[0, ["file_name", "sha256"]] = ["../secret.png", digest]
+    older = put_run(store, locations, "monday", rows)
+    after = rows.copy()
+    after.loc[0, "finetune"] += 9
+    newer = put_run(store, locations, "tuesday", after)
+    page = Page(compare_page([older, newer]))
+    assert page.soup.select("figure img") == []
+    assert "no image here" in page.text
+
+
+def test_four_runs_fit_on_the_page(store: Store, locations: Locations):
+    days = ("monday", "tuesday", "wednesday", "thursday")
+    runs = [put_run(store, locations, day, predicted(locations, errors=number)) for number, day in enumerate(days, 3)]
+    page = Page(compare_page(runs))
+    assert [heading for heading in page.headings if heading.endswith("by age")] == [
+        "B against A, by age",
+        "C against A, by age",
+        "D against A, by age",
+    ]
+    assert len(page.soup.select("polyline")) == 4
