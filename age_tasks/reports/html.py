@@ -29,6 +29,13 @@ def render(template: str, **context: Any) -> str:
     return _PAGES.get_template(template).render(**context)
 
 
+def duration(seconds: float) -> str:
+    """Seconds as people say them, such as `3 min`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+
+
 def plain(value: Any) -> str:
     """A value of a stage's summary as text for people."""
     match value:
@@ -52,6 +59,7 @@ def in_words(name: str) -> str:
     return name.replace("_", " ").replace("mae", "MAE").replace("cs5", "CS@5")
 
 
+_PAGES.filters["duration"] = duration
 _PAGES.filters["plain"] = plain
 _PAGES.filters["in_words"] = in_words
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
+from age_tasks.reports.html import duration
 from age_tasks.reports.line_chart import LineChart, line_chart
 from age_tasks.runs.live_status import LiveStatus, live_status
 from age_tasks.runs.run import StoredRun
@@ -49,13 +50,6 @@ def live_section(run: StoredRun, stage: str) -> LiveSection | None:
     )
     fraction = min(status.done / status.total, 1.0) if status.total else None
     return LiveSection(stage, _sentence(status), fraction, status.at, curve, status.epochs[::-1])
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them, such as `3 min`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def _sentence(status: LiveStatus) -> str:

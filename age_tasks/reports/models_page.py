@@ -67,16 +67,22 @@ class Chart:
     ticks: tuple[tuple[float, float], ...]
 
 
-def models_page(store: Store) -> str:
-    """The page's HTML; links are relative to its address in Airflow."""
-    rows = log_rows(store)
+def models_page(store: Store, search: str = "") -> str:
+    """The page's HTML; links are relative to its address in Airflow.
+
+    Args:
+        search: only runs whose row in the list says so are listed.
+    """
+    rows, runs = log_rows(store), all_runs(store)
     return render(
         "models.html.j2",
         rows=rows[::-1],
         champion=rows[-1] if rows else None,
         chart=chart(versions(store)),
         size=(WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM),
-        runs=all_runs(store),
+        runs=runs,
+        found=[run for run in runs if run.says(search.strip())],
+        search=search,
     )
 
 

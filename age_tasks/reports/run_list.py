@@ -3,6 +3,7 @@
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from age_tasks.errors import DamagedError, MissingInputError
@@ -27,6 +28,7 @@ class ListedRun:
         who: the person who started it; empty if that is not known.
         kept: whether its folder is still in the store.
         promotion: the entry of the promotion log that this run wrote.
+        labels: how many it accepted; None before they were validated.
     """
 
     key: str
@@ -37,6 +39,19 @@ class ListedRun:
     decisions: tuple[Decision, ...]
     promotion: Promotion | None
     damaged: str = ""
+    labels: int | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """From the start of the run to the end of its last stage; None if one of them is not known."""
+        if not (self.started and self.last):
+            return None
+        return (datetime.fromisoformat(self.last.finished) - datetime.fromisoformat(self.started)).total_seconds()
+
+    def says(self, text: str) -> bool:
+        """Whether a word of its row in the list contains this text, in any case."""
+        said = (self.key, self.started, self.who, self.outcome, *(each.verdict for each in self.decisions))
+        return text.casefold() in " ".join(said).casefold()
 
     @property
     def test_mae(self) -> float | None:
@@ -99,16 +114,18 @@ def _listed(
 ) -> ListedRun:
     run, kept, found = StoredRun(key, store), key in stages, decided.get(key, [])
     finished = [stage for stage in STAGES if stage in stages.get(key, ())]
-    started, who, last, damaged = "", "", None, ""
+    started, who, last, damaged, labels = "", "", None, "", None
     try:
         with contextlib.suppress(MissingInputError):
             settings = run.settings()
             started, who = settings.created, settings.who
         last = run.record(finished[-1]) if finished else None
         found = found or _recorded_decisions(run, finished, last)
+        if "validate" in finished and (validated := run.record("validate")):
+            labels = validated.summary.get("accepted")
     except DamagedError as error:
         damaged = str(error)
-    return ListedRun(key, started, who, kept, last, tuple(found), promoted.get(key), damaged)
+    return ListedRun(key, started, who, kept, last, tuple(found), promoted.get(key), damaged, labels)
 
 
 def _recorded_decisions(run: StoredRun, finished: list[str], last: StageRecord | None) -> list[Decision]:

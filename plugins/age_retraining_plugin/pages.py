@@ -176,8 +176,8 @@ AskedByPath = Annotated[Asked, Depends(asked)]
 
 
 @app.get("/models")
-def models() -> HTMLResponse:
-    return HTMLResponse(models_page(_store(Locations.from_env().store)), headers=WITH_FORMS)
+def models(search: Annotated[str, Query(max_length=200)] = "") -> HTMLResponse:
+    return HTMLResponse(models_page(_store(Locations.from_env().store), search), headers=WITH_FORMS)
 
 
 @app.get("/compare")

@@ -156,16 +156,16 @@ def test_a_person_approves_and_a_rollback_follows(stack: Stack):
     stack.wait_for_runs(SCORING, 2, 300)
 
 
-@pytest.mark.parametrize("first", range(len(SERVICES) // 2))
+@pytest.mark.parametrize("first", range(2))
 def test_each_service_restarts_once_in_each_stage(stack: Stack, first: int):
-    """Four runs; in each, every stage has two services restarted at a random moment, so that each pair comes once."""
+    """Two runs; in each, every stage has every other service restarted at a random moment: each pair comes once."""
     run, moments = f"restarted-{first}", random.Random(first)
     stack.trigger(RETRAINING, FORM, run)
     for number, task in enumerate(PIPELINE):
         stack.wait_for_task(RETRAINING, run, task, {"running", "success"}, 600)
         time.sleep(moments.uniform(0, 4))
-        for other in (0, len(SERVICES) // 2):
-            stack.restart(SERVICES[(first + number + other) % len(SERVICES)], kill=number % 2 == 0)
+        restarted = [SERVICES[(first + number + other) % len(SERVICES)] for other in range(0, len(SERVICES), 2)]
+        stack.restart(*restarted, kill=number % 2 == 0)
     stack.wait_for_run(RETRAINING, run, 900)
 
 

@@ -16,6 +16,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 WIDTH, HEIGHT = 1400, 1000  # of the window in pixels
 PATIENCE = 120  # seconds; a busy machine draws slowly
+TRAINING_SECONDS = 1500
 # Airflow's own way with pages of plugins; ours send a policy that lets no script run.
 OF_AIRFLOW = "allow-scripts and allow-same-origin for its sandbox attribute can escape its sandboxing."
 ARGUMENTS = (
@@ -32,6 +33,21 @@ ARGUMENTS = (
     "--no-proxy-server",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",  # no page may need the network
 )
+
+
+_pressed: list[str] = []
+
+
+@contextlib.contextmanager
+def at_most(clicks: int) -> Iterator[None]:
+    """So many buttons, links and tabs may be pressed meanwhile; fields of a form are filled in without.
+
+    Raises:
+        AssertionError: there were more.
+    """
+    before = len(_pressed)
+    yield
+    assert len(_pressed) - before <= clicks, f"{len(_pressed) - before} clicks: {_pressed[before:]}"
 
 
 @contextlib.contextmanager
@@ -104,6 +120,7 @@ def unfold(browser: Chrome, section: str) -> None:
 
 def press(browser: Chrome, text: str) -> None:
     """Click the button, link or tab that says this; of several the last, which is the one on top."""
+    _pressed.append(text)
     patiently(browser, lambda: _click(_by_text(browser, text)), f"nothing to press that says '{text}'")
 
 
@@ -125,6 +142,22 @@ def see(browser: Chrome, text: str, seconds: float = PATIENCE) -> None:
         TimeoutException: it did not come.
     """
     patiently(browser, lambda: text in find(browser, "body").text, f"no '{text}' on {browser.current_url}", seconds)
+
+
+def watch(browser: Chrome, page: str, sign: str) -> None:
+    """Look at a run until its head shows the sign, such as `Success`.
+
+    Raises:
+        AssertionError: it has ended otherwise.
+    """
+
+    def shown() -> bool:
+        head = find(browser, "[data-testid=header-card]").text
+        assert sign in head or not {"Failed", "Success"} & set(head.split()), f"no '{sign}': {head}"
+        return sign in head
+
+    browser.get(page)
+    patiently(browser, shown, f"no '{sign}' at {page}", TRAINING_SECONDS)
 
 
 def find(browser: Chrome, selector: str) -> WebElement:

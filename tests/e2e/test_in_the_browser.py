@@ -21,20 +21,18 @@ from tests.e2e.browser import (
     WIDTH,
     complaints,
     fill,
-    find,
     inside,
     log_in,
     open_browser,
-    patiently,
     press,
     see,
     start_run,
+    watch,
 )
 from tests.support.airflow import PASSWORD, Standalone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
-TRAINING_SECONDS = 1500
 SCREENSHOTS = os.environ.get("SCREENSHOTS")  # the folder to keep them in
 TRAINING, PROMOTION = "Training (empty: the value of the recipe)", "Promotion"
 SMALL = {} if SCREENSHOTS else {"model.image_size": "64"}
@@ -104,22 +102,6 @@ def replaced(browser: Chrome, airflow: Standalone, labels: str, approved: str) -
     page = start_run(browser, airflow.url, "age_retraining", form)
     watch(browser, page, "Success")
     return page
-
-
-def watch(browser: Chrome, page: str, sign: str) -> None:
-    """Look at a run until its head shows the sign, such as `Success`.
-
-    Raises:
-        AssertionError: it has ended otherwise.
-    """
-
-    def shown() -> bool:
-        head = find(browser, "[data-testid=header-card]").text
-        assert sign in head or not {"Failed", "Success"} & set(head.split()), f"no '{sign}': {head}"
-        return sign in head
-
-    browser.get(page)
-    patiently(browser, shown, f"no '{sign}' at {page}", TRAINING_SECONDS)
 
 
 def screenshot(browser: Chrome, name: str, height: int = HEIGHT) -> None:

@@ -7,7 +7,7 @@ from jinja2 import UndefinedError
 from PIL import Image
 
 from age_tasks.reports import html as pages
-from age_tasks.reports.html import png_uri, render
+from age_tasks.reports.html import duration, png_uri, render
 
 TEMPLATES = Path(pages.__file__).parent / "templates"
 
@@ -69,3 +69,8 @@ def test_tables_have_captions_and_their_headings_a_scope(template: str):
     text = (TEMPLATES / template).read_text()
     assert len(re.findall(r"<table\b", text)) == len(re.findall(r"<table\b[^>]*>\s*<caption", text))
     assert re.findall(r"<th\b(?![^>]*\bscope=)[^>]*>", text) == []
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0, "0 s"), (99, "99 s"), (130, "2 min"), (7200, "2.0 h")])
+def test_durations(seconds: float, said: str):
+    assert duration(seconds) == said

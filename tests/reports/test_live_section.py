@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from age_tasks.reports.live_section import duration, live_section
+from age_tasks.reports.live_section import live_section
 from age_tasks.runs.keys import live_file
 from age_tasks.runs.live_status import LiveStatus
 from age_tasks.runs.run import StoredRun
@@ -72,8 +72,3 @@ def test_a_diverged_training_has_no_curve(run: StoredRun):
 def test_the_status_of_a_killed_attempt_is_not_shown(run: StoredRun):
     put_status(run, age_seconds=300, what="images read", done=1, total=2)
     assert live_section(run, "baseline") is None
-
-
-@pytest.mark.parametrize(("seconds", "said"), [(0, "0 s"), (99, "99 s"), (130, "2 min"), (7200, "2.0 h")])
-def test_durations(seconds: float, said: str):
-    assert duration(seconds) == said

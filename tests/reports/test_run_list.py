@@ -1,4 +1,5 @@
 import shutil
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,32 @@ def test_every_run_is_listed_with_what_became_of_it(store: FileStore, tmp_path: 
         "monday": "promoted as v1",
         "empty": "nothing finished",
     }
+
+
+def test_a_run_is_found_by_what_its_row_says(store: FileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AGE_WHO", "Ann")
+    start(store, "monday")
+    start(store, "tuesday")
+    put_record(store, "gate", "tuesday", summary=GATE | {"passed": False, "verdict": "refused: test MAE"})
+    runs = {run.key: run for run in all_runs(store)}
+    found = {
+        text: [key for key, run in runs.items() if run.says(text)] for text in ("ann", "MON", "refused", "none", "")
+    }
+    assert found == {
+        "ann": ["tuesday", "monday"],
+        "MON": ["monday"],
+        "refused": ["tuesday"],
+        "none": [],
+        "": ["tuesday", "monday"],
+    }
+
+
+def test_a_run_says_its_labels_and_how_long_it_took(store: FileStore):
+    start(store, "monday")
+    put_record(store, "validate", "monday", summary={"accepted": 155})
+    finished = (datetime.fromisoformat(only(store).started) + timedelta(seconds=90)).isoformat()
+    put_record(store, "split", "monday", finished=finished)
+    assert (only(store).labels, only(store).seconds) == (155, 90)
 
 
 def test_the_run_started_last_comes_first_and_names_who_started_it(store: FileStore, monkeypatch: pytest.MonkeyPatch):
