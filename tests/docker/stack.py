@@ -31,7 +31,7 @@ class Stack:
         self.began = time.monotonic()
         self._env_file = folder / ".env"
         self._env_file.write_text("".join(f"{key}={value}\n" for key, value in env.items()))
-        self._address = f"http://{host}:{env['AGE_PORT']}"
+        self._address = f"http://{host}:{env.get('AGE_PORT') or env['STACK_PORT']}"
 
     def compose(self, *arguments: str, files: Sequence[str] = FILES, timeout: float = 900) -> str:
         """Run `docker compose`; its output.

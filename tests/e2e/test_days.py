@@ -87,8 +87,8 @@ def test_an_engineer_gets_from_the_trigger_to_the_verdict_with_three_clicks(
         watch(browser, page, "Success")
         press(browser, "Model report")
         with inside(browser, "Model report"):
-            see(browser, "Refused by the gate")
-            see(browser, "Changed for this run")
+            see(browser, "Not published.")
+            see(browser, "with 1 changed setting")
 
 
 def test_an_engineer_compares_two_runs_with_four_clicks(browser: Chrome, airflow: Standalone, first_run: str):
