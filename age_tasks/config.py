@@ -108,13 +108,29 @@ class Settings(BaseModel):
 
 
 class DataSettings(Settings):
-    """When there are enough new labels to train."""
+    """When there are enough new labels to train, and what further columns of the labels say."""
 
     min_new_labels: int = Field(
         0,
         ge=0,
         le=10**9,
         description="skip training if fewer images than this are new since the last one",
+    )
+    person_column: str = Field(
+        "",
+        max_length=200,
+        description="column of the labels that says who is in an image; images of one person stay in one split; "
+        "empty: none",
+    )
+    split_column: str = Field(
+        "",
+        max_length=200,
+        description="column of the labels with a fixed split (train, val, test), which is used as it is; empty: none",
+    )
+    across_splits: Literal["leave_out", "refuse"] = Field(
+        "leave_out",
+        description="what to do where a fixed split has one person, or duplicates, in several splits: leave out of "
+        "training, or stop",
     )
 
 

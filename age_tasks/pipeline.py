@@ -61,6 +61,11 @@ def _accepted_labels(run: StoredRun) -> str:
     return labels if acceptance_of(run.store, labels) else ""
 
 
+def _across_splits(run: StoredRun) -> str:
+    """Whether labels are refused whose fixed split has one person in several splits."""
+    return str(run.settings().config.get("data", {}).get("across_splits", ""))
+
+
 def _approval_answer(run: StoredRun) -> str:
     return approval_answer()
 
@@ -128,7 +133,7 @@ PIPELINE: dict[str, Stage] = {
             ("snapshot",),
             ("validate",),
             code=(*_LABELS, "stages/validate.py"),
-            extra={"acceptance": _accepted_labels},
+            extra={"acceptance": _accepted_labels, "across_splits": _across_splits},
             follows_previous=True,
         ),
         does="validates labels and images with Great Expectations, quarantines rows that fail",

@@ -14,12 +14,15 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from age_tasks.config import SplitSettings
-from age_tasks.data.near_duplicates import connected_groups, near_pairs
+from age_tasks.data.label_columns import FIXED_SPLIT, PERSON
+from age_tasks.data.near_duplicates import Pair, connected_groups, near_pairs
 from age_tasks.errors import LabelsError
 
 SPLITS = ("train", "val", "test")
 LEFT_OUT = "left out"
 ASSIGNMENT_COLUMNS = ["sha256", "dhash", "split"]
+# Of the splits that one person or duplicates have been assigned to, the first stays: tests must stay as they are.
+PRECEDENCE = ("test", "val", "train")
 
 
 def no_assignments() -> pd.DataFrame:
@@ -34,9 +37,15 @@ def assign(labels: pd.DataFrame, previous: pd.DataFrame, settings: SplitSettings
     group, also with images that have left the labels, and a group stays in one split. A new image whose group has
     previous assignments to different splits can be in none of them, and is left out.
 
+    Images of one person belong to a group too. Where a person's images were assigned to several splits, before it was
+    known whose they are, those in the test split stay, or else those in the validation split, and the others are left
+    out. A fixed split is used as it is, except that of a group in several splits the same are left out.
+
     Args:
-        labels: columns `file_name`, `real_age` (years), and `sha256` and `dhash` if the images were read.
-        previous: columns `sha256`, `dhash`, `split` of all images ever assigned; see `extend_assignments`.
+        labels: columns `file_name`, `real_age` (years), and `sha256` and `dhash` if the images were read; `person`
+            (text, empty if it is not known) and `fixed_split` if the labels say so.
+        previous: columns `sha256`, `dhash`, `split` of all images ever assigned, and `person` if it was known; see
+            `extend_assignments`.
 
     Returns:
         Texts, with the index of `labels`.
@@ -45,16 +54,20 @@ def assign(labels: pd.DataFrame, previous: pd.DataFrame, settings: SplitSettings
         LabelsError: too few images for the number of bins.
     """
     key = labels["sha256"] if "sha256" in labels else labels["file_name"]
-    group_of = _groups(labels, previous) if "dhash" in labels else dict(zip(key, key, strict=True))
+    if FIXED_SPLIT in labels:
+        return _fixed_split(key, labels)
+    previous, dropped = _one_split_per_person(key, labels, previous)
+    group_of = _groups(key, labels, previous)
     group = key.map(group_of)
-    split_of_image = dict(zip(previous["sha256"], previous["split"], strict=True))
+    split_of_image = dict(zip(previous["sha256"], previous["split"], strict=True)) | dict.fromkeys(dropped, LEFT_OUT)
     split_of_group = _previous_splits_of_groups(previous, group_of)
     found = [split_of_image.get(image) or split_of_group.get(name) for image, name in zip(key, group, strict=True)]
     split = pd.Series(found, labels.index, dtype="object")
     candidates = labels.assign(group=group, split=split)[split != LEFT_OUT]
     if candidates["split"].notna().all():
         return split
-    assign_groups = _initial_split if candidates["split"].isna().all() else _assign_new_groups
+    first = candidates["split"].isna().all()
+    assign_groups = _initial_split if first and PERSON not in labels else _assign_new_groups
     assigned = assign_groups(candidates, settings)
     return split.where(split.notna(), group.map(assigned).astype("object"))
 
@@ -71,11 +84,16 @@ def extend_assignments(labels: pd.DataFrame, split: pd.Series, previous: pd.Data
     """The previous assignments, also those of images that have left, and the new ones; sorted by sha256.
 
     Args:
-        labels: columns `sha256`, `dhash`.
+        labels: columns `sha256`, `dhash`, and `person` if it is known.
         split: of each row, see `assign`.
     """
-    assigned = labels.assign(split=split).loc[split != LEFT_OUT, ASSIGNMENT_COLUMNS]
-    return pd.concat([previous, assigned]).drop_duplicates("sha256").sort_values("sha256", ignore_index=True)
+    columns = [*ASSIGNMENT_COLUMNS, *([PERSON] if PERSON in labels else [])]
+    assigned = labels.assign(split=split).loc[split != LEFT_OUT, columns]
+    extended = pd.concat([previous, assigned]).drop_duplicates("sha256").sort_values("sha256", ignore_index=True)
+    if PERSON in labels:  # what the labels say today counts
+        today = dict(zip(labels["sha256"], labels[PERSON], strict=True))
+        extended[PERSON] = extended["sha256"].map(today).fillna(extended[PERSON]).fillna("")
+    return extended
 
 
 def across_pairs(labels: pd.DataFrame, split: pd.Series) -> int:
@@ -112,12 +130,57 @@ def summarise(splits: Mapping[str, pd.DataFrame], settings: SplitSettings) -> di
     return summary
 
 
-def _groups(labels: pd.DataFrame, previous: pd.DataFrame) -> dict[str, str]:
-    """The group of each image of `labels` and `previous`, by sha256; a group's name is the first sha256 in it."""
-    images = pd.concat([labels[["sha256", "dhash"]], previous[["sha256", "dhash"]]])
+def _fixed_split(key: pd.Series, labels: pd.DataFrame) -> pd.Series:
+    """The split that the labels fix; of a group in several, only the images in the first by `PRECEDENCE` stay."""
+    rank = labels[FIXED_SPLIT].map({name: number for number, name in enumerate(PRECEDENCE)})
+    first = rank.groupby(key.map(_groups(key, labels, no_assignments()))).transform("min")
+    return labels[FIXED_SPLIT].where(rank == first, LEFT_OUT)
+
+
+def _one_split_per_person(
+    key: pd.Series, labels: pd.DataFrame, previous: pd.DataFrame
+) -> tuple[pd.DataFrame, set[str]]:
+    """The previous assignments that stay, so that each person is in one split, and the images of the others."""
+    if PERSON not in labels:
+        return previous, set()
+    people = _people(key, labels, previous)
+    images = pd.Index(pd.concat([key, previous["sha256"]]).unique())
+    number = dict(zip(images, connected_groups(len(images), _person_links(people, images)), strict=True))
+    rank = previous["split"].map({name: number for number, name in enumerate(PRECEDENCE)})
+    stays = rank == rank.groupby(previous["sha256"].map(number)).transform("min")
+    return previous[stays], set(previous.loc[~stays, "sha256"])
+
+
+def _groups(key: pd.Series, labels: pd.DataFrame, previous: pd.DataFrame) -> dict[str, str]:
+    """The group of each image of `labels` and `previous`; a group's name is the first key in it.
+
+    Args:
+        key: of each row of `labels`.
+    """
+    hashes = labels["dhash"] if "dhash" in labels else pd.Series("", labels.index)
+    images = pd.concat([pd.DataFrame({"sha256": key, "dhash": hashes}), previous[["sha256", "dhash"]]])
     images = images.drop_duplicates("sha256").sort_values("sha256")
-    number = connected_groups(len(images), near_pairs(images["dhash"].tolist()))
+    pairs = near_pairs(images["dhash"].tolist()) if "dhash" in labels else []
+    if PERSON in labels:
+        pairs += _person_links(_people(key, labels, previous), pd.Index(images["sha256"]))
+    number = connected_groups(len(images), pairs)
     return dict(zip(images["sha256"], images.groupby(number)["sha256"].transform("first"), strict=True))
+
+
+def _people(key: pd.Series, labels: pd.DataFrame, previous: pd.DataFrame) -> pd.DataFrame:
+    """Who is in which image, as the labels say today, or said last: columns `image`, `person`."""
+    today = pd.DataFrame({"image": key, PERSON: labels[PERSON]})
+    if PERSON not in previous:
+        return today
+    former = pd.DataFrame({"image": previous["sha256"], PERSON: previous[PERSON]})
+    return pd.concat([today, former[~former["image"].isin(set(key))]])
+
+
+def _person_links(people: pd.DataFrame, images: pd.Index) -> list[Pair]:
+    """Pairs of positions in `images` that link all images of each person; an image without a person is not linked."""
+    known = people[people[PERSON] != ""]
+    first = images.get_indexer(known.groupby(PERSON)["image"].transform("first"))
+    return [(one, other, 0) for one, other in zip(first, images.get_indexer(known["image"]), strict=True)]
 
 
 def _previous_splits_of_groups(previous: pd.DataFrame, group_of: Mapping[str, str]) -> dict[str, str]:
@@ -148,9 +211,12 @@ def _assign_new_groups(labels: pd.DataFrame, settings: SplitSettings) -> dict[st
     stratum = age_strata(labels["real_age"], settings.bins, settings.n_bins)
     is_new = labels["split"].isna() & ~labels["group"].duplicated()
     assigned: dict[str, str] = {}
+    # A person's images have several ages: what a stratum got too many of, or too few, the next ones make up for.
+    missing = dict.fromkeys(SPLITS, 0.0)
     for number, rows in labels.groupby(stratum):
         counts = rows["split"].value_counts()
-        missing = {name: fraction * len(rows) - counts.get(name, 0) for name, fraction in fractions.items()}
+        left = missing if PERSON in labels else dict.fromkeys(SPLITS, 0.0)
+        missing = {name: left[name] + part * len(rows) - counts.get(name, 0) for name, part in fractions.items()}
         new_groups = labels.loc[is_new & (stratum == number), "group"]
         for group in sorted(new_groups, key=lambda name: _shuffle_key(settings.seed, name)):
             assigned[group] = max(SPLITS, key=missing.__getitem__)

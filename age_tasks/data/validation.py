@@ -188,6 +188,7 @@ def judge(
     settings: ValidateSettings,
     shift: AgeShift | None = None,
     shift_accepted: bool = False,
+    across_splits: int = 0,
 ) -> Verdict:
     """Accept the labels unless too many rows are quarantined, or a critical dataset-level expectation fails.
 
@@ -195,8 +196,14 @@ def judge(
         rows: number of all rows.
         shift: of the ages, which the expectation on `SHIFT` is about.
         shift_accepted: whether a person accepted it for these labels.
+        across_splits: rows that must not be where a fixed split has them, if that is to be refused.
     """
     problems, allowed = [], settings.max_quarantine_fraction
+    if across_splits:
+        problems.append(
+            f"{across_splits} rows of the fixed split show a person, or a duplicate, of another split "
+            "(data.across_splits = refuse; leave_out leaves them out of training)"
+        )
     if len(quarantine) > allowed * rows:
         problems.append(
             f"{len(quarantine)} of {rows} rows ({100 * len(quarantine) / rows:.1f} %) are quarantined; "

@@ -3,24 +3,42 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pandas as pd
 
 LEVEL = 0.95
 MAX_CHUNK = 500  # resamples at a time
 MAX_CHUNK_CELLS = 2_500_000  # resamples times images at a time; their counts take 20 MB
 
 
+def people_of(table: pd.DataFrame) -> np.ndarray | None:
+    """The number of the person in each image, from 0 on; None where nothing is known of people.
+
+    Args:
+        table: a row for each image; the column `person`, if there is one, is text. An image without a person counts as
+            one of a person of its own.
+    """
+    if "person" not in table:
+        return None
+    known = table["person"] != ""
+    own = pd.Series(np.arange(len(table)), table.index).map("image {}".format)
+    return np.asarray(pd.factorize(("person " + table["person"]).where(known, own))[0])
+
+
 def intervals(
-    loss: np.ndarray, groups: Sequence[np.ndarray], samples: int, seed: int
+    loss: np.ndarray, groups: Sequence[np.ndarray], samples: int, seed: int, people: np.ndarray | None = None
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Mean and its 95 % percentile bootstrap interval, over all images and over each group of them.
 
-    Memory does not grow with `samples` times images: resamples are drawn in chunks.
+    Memory does not grow with `samples` times images: resamples are drawn in chunks. Images of one person resemble each
+    other, so people are resampled with all their images (the cluster bootstrap: Davison and Hinkley, Bootstrap Methods
+    and their Application, 1997, section 3.8): intervals from resampled images would be too narrow.
 
     Args:
         loss: shape (images, columns): all columns share the resamples, so that thousands take one product.
         groups: masks of shape (images,), each with at least one image.
         samples: number of resamples.
         seed: of the resamples; the same seed and number of images give the same resamples.
+        people: the number of the person in each image, shape (images,); None: each image is of another person.
 
     Returns:
         Arrays of shape (3, columns): mean, low, high; for all images, and a list for the groups.
@@ -28,7 +46,7 @@ def intervals(
     masks = np.stack([np.ones(len(loss), bool), *groups], axis=1).astype("float32")
     weighted = (masks[:, :, None] * loss[:, None, :]).astype("float32").reshape(len(loss), -1)
     means = np.empty((samples, masks.shape[1], loss.shape[1]), "float32")
-    for start, counts in _resamples(len(loss), samples, seed):
+    for start, counts in _resamples(len(loss), samples, seed, people):
         total = (counts @ weighted).reshape(len(counts), masks.shape[1], -1)
         size = counts @ masks  # a group may be missing from a resample
         with np.errstate(invalid="ignore"):
@@ -40,14 +58,17 @@ def intervals(
     return found[0], found[1:]
 
 
-def permutation_p_value(loss: np.ndarray, samples: int, seed: int) -> float:
-    """Two-sided p-value of a paired permutation test of the mean being 0, by random swaps.
+def permutation_p_value(loss: np.ndarray, samples: int, seed: int, people: np.ndarray | None = None) -> float:
+    """Two-sided p-value of a paired permutation test of the mean being 0, by random swaps, of all images of a person.
 
     Args:
         loss: differences, shape (images,).
         samples: number of swaps.
         seed: of the swaps.
+        people: as for `intervals`.
     """
+    if people is not None:  # a swap changes the sign of the sum over a person's images
+        loss = np.bincount(people, weights=loss)
     rng, extreme = np.random.default_rng(seed), 1  # the data themselves are one arrangement (Phipson and Smyth 2010)
     for _, size in _chunks(len(loss), samples):
         signs = rng.integers(0, 2, (size, len(loss)), dtype=np.int8) * 2 - 1
@@ -55,15 +76,16 @@ def permutation_p_value(loss: np.ndarray, samples: int, seed: int) -> float:
     return extreme / (samples + 1)
 
 
-def _resamples(images: int, samples: int, seed: int) -> Iterator[tuple[int, np.ndarray]]:
+def _resamples(images: int, samples: int, seed: int, people: np.ndarray | None) -> Iterator[tuple[int, np.ndarray]]:
     """In chunks: the number of the first resample, and how often each resample draws each image.
 
     The counts have shape (resamples, images), float32.
     """
-    rng = np.random.default_rng(seed)
+    rng, drawn_from = np.random.default_rng(seed), images if people is None else int(people.max()) + 1
     for start, size in _chunks(images, samples):
-        drawn = rng.integers(images, size=(size, images)) + images * np.arange(size)[:, None]
-        yield start, np.bincount(drawn.ravel(), minlength=size * images).reshape(size, images).astype("float32")
+        drawn = rng.integers(drawn_from, size=(size, drawn_from)) + drawn_from * np.arange(size)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=size * drawn_from).reshape(size, drawn_from).astype("float32")
+        yield start, counts if people is None else counts[:, people]
 
 
 def _chunks(images: int, samples: int) -> Iterator[tuple[int, int]]:

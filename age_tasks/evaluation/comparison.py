@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from age_tasks.evaluation.bootstrap import intervals, permutation_p_value
+from age_tasks.evaluation.bootstrap import intervals, people_of, permutation_p_value
 from age_tasks.evaluation.metrics import estimate
 from age_tasks.evaluation.results import BinDifference, PairedComparison
 
@@ -14,12 +14,13 @@ from age_tasks.evaluation.results import BinDifference, PairedComparison
 def compare(predictions: pd.DataFrame, edges: Sequence[float], samples: int, seed: int) -> PairedComparison:
     """MAE of the candidate less MAE of the champion, in years: below 0 the candidate is better.
 
-    The images are resampled in pairs (Efron 1979), which takes out what makes an image hard for both. The p-value is
+    The images, or people where they are known, are resampled in pairs (Efron 1979), which takes out what makes an image
+    hard for both. The p-value is
     that of a permutation test: how often swapping candidate and champion at random, image by image, gives a difference
     at least as large.
 
     Args:
-        predictions: columns `real_age`, `finetune` (the candidate), `champion`, in years.
+        predictions: columns `real_age`, `finetune` (the candidate), `champion`, in years; `person` if it is known.
         edges: of the age bins, in years, ascending.
         samples: resamples behind each 95 % interval, and swaps behind the p-value.
     """
@@ -29,14 +30,15 @@ def compare(predictions: pd.DataFrame, edges: Sequence[float], samples: int, see
     number = pd.cut(predictions["real_age"], list(edges), include_lowest=True, labels=False).to_numpy()
     masks = [number == at for at in range(len(edges) - 1)]
     filled = [at for at, mask in enumerate(masks) if mask.any()]
-    overall, bins = intervals(loss[:, None], [masks[at] for at in filled], samples, seed)
+    people = people_of(predictions)
+    overall, bins = intervals(loss[:, None], [masks[at] for at in filled], samples, seed, people)
     bounds = list(pairwise(edges))
     return PairedComparison(
         **dict(estimate(overall[:, 0])),
         images=len(loss),
         candidate_mae=round(float(errors["finetune"].mean()), 4),
         champion_mae=round(float(errors["champion"].mean()), 4),
-        p_value=round(permutation_p_value(loss, samples, seed), 4),
+        p_value=round(permutation_p_value(loss, samples, seed, people), 4),
         bins=tuple(
             BinDifference(
                 **dict(estimate(found[:, 0])),

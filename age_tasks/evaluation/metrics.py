@@ -18,8 +18,10 @@ def mae(real: np.ndarray, predicted: np.ndarray) -> float:
     return float(np.abs(predicted - real).mean())
 
 
-def measure(real: np.ndarray, predicted: np.ndarray, samples: int, seed: int) -> ModelMetrics:
-    """Every metric with its 95 % percentile bootstrap interval over resampled images.
+def measure(
+    real: np.ndarray, predicted: np.ndarray, samples: int, seed: int, people: np.ndarray | None = None
+) -> ModelMetrics:
+    """Every metric with its 95 % percentile bootstrap interval over resampled images, or people.
 
     `mae`: mean absolute error. `rmse`: root of the mean squared error, in which large errors weigh more. `bias`: mean
     signed error, above 0 where people are taken for older than they are. `cs5`: cumulative score at 5, the share (0–1)
@@ -27,22 +29,30 @@ def measure(real: np.ndarray, predicted: np.ndarray, samples: int, seed: int) ->
 
     Args:
         real, predicted: ages in years, shape (images,).
+        people: as for `bootstrap.intervals`.
     """
     error = predicted - real
     columns = (np.abs(error), np.square(error), error, np.abs(error) <= 5)
-    found, _ = intervals(np.column_stack(columns), [], samples, seed)
+    found, _ = intervals(np.column_stack(columns), [], samples, seed, people)
     found[:, 1] = np.sqrt(found[:, 1])
     mae, rmse, bias, cs5 = (estimate(column) for column in found.T)
     return ModelMetrics(mae=mae, rmse=rmse, bias=bias, cs5=cs5)
 
 
-def mae_difference(real: np.ndarray, candidate: np.ndarray, other: np.ndarray, samples: int, seed: int) -> Estimate:
+def mae_difference(
+    real: np.ndarray,
+    candidate: np.ndarray,
+    other: np.ndarray,
+    samples: int,
+    seed: int,
+    people: np.ndarray | None = None,
+) -> Estimate:
     """MAE of `candidate` less MAE of `other` on the same images, with a paired 95 % bootstrap interval.
 
     Below 0 means the candidate is better. Pairing removes what makes an image hard for both.
     """
     gain = np.abs(candidate - real) - np.abs(other - real)
-    found, _ = intervals(gain[:, None], [], samples, seed)
+    found, _ = intervals(gain[:, None], [], samples, seed, people)
     return estimate(found[:, 0])
 
 

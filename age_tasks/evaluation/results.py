@@ -98,9 +98,13 @@ class PredictionInterval(_Part):
 
 
 class Metrics(Document):
-    """`metrics.json`: each model's metrics on the test images; `champion` is None before the first promotion."""
+    """`metrics.json`: each model's metrics on the test images; `champion` is None before the first promotion.
+
+    `people` is how many people they show, None where that is not known; intervals then resample people.
+    """
 
     images: int
+    people: int | None = None
     median_age: float
     predict_the_median: ConstantMetrics
     baseline: ModelMetrics

@@ -8,6 +8,7 @@ from age_tasks.config import ValidateSettings
 from age_tasks.data.expectations import Finding
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.label_changes import LabelChanges
+from age_tasks.data.people import FixedSplit, People
 from age_tasks.data.validation import AgeShift, Verdict
 from age_tasks.registry.labels_acceptance import LabelsAcceptance
 from age_tasks.reports.face_sheets import sample_faces
@@ -50,6 +51,8 @@ def validation_page(
     acceptance: LabelsAcceptance | None = None,
     changes: LabelChanges | None = None,
     copies: pd.DataFrame | None = None,
+    people: People | None = None,
+    fixed_split: FixedSplit | None = None,
 ) -> str:
     """The HTML of `validate/index.html`, with its images embedded.
 
@@ -65,6 +68,8 @@ def validation_page(
         acceptance: by a person, of ages that would have been refused otherwise.
         changes: since the labels that were accepted last; None for the first labels.
         copies: accepted rows with the content of another: columns line, file_name, first_line, first_file_name.
+        people: in the accepted images; None if the labels name none.
+        fixed_split: None if the labels fix none.
     """
     readable = set(table.loc[table["problem"] == "", "line"])
     sample = sample_faces(table[table["line"].isin(readable) & ~table["line"].isin(quarantine["line"])])
@@ -91,6 +96,10 @@ def validation_page(
         changes=_changes(changes),
         copies=[] if copies is None else copies.head(SHOWN_PAIRS).to_dict("records"),
         copy_count=0 if copies is None else len(copies),
+        people=people,
+        conflicts=people.conflicts.head(SHOWN_PAIRS).to_dict("records") if people else [],
+        fixed_split=fixed_split,
+        left_out=fixed_split.left_out.head(SHOWN_PAIRS).to_dict("records") if fixed_split else [],
         findings=[
             {**vars(finding), "expected": _expected(finding), "found": _found(finding, facts)} for finding in findings
         ],

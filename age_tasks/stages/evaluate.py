@@ -14,6 +14,8 @@ import pandas as pd
 from age_tasks.config import Config, EvaluateSettings, stored_augmentation
 from age_tasks.data.decoding import load_accepted
 from age_tasks.data.image_folder import ImageFolder
+from age_tasks.data.label_columns import further_columns_of
+from age_tasks.evaluation.bootstrap import people_of
 from age_tasks.evaluation.comparison import compare, population_stability
 from age_tasks.evaluation.conformal import half_widths, with_coverage
 from age_tasks.evaluation.gate import FEW_IMAGES
@@ -62,7 +64,8 @@ class Champion:
 def execute(run: Workspace, config: Config) -> Summary:
     splits, folder, settings = read_splits(run), images_of(run), config.evaluate
     all_images = pd.concat(splits.values())
-    predictions = splits["test"][["file_name", "sha256", "real_age"]].copy()
+    columns = ["file_name", "sha256", "real_age", *further_columns_of(splits["test"])]
+    predictions = splits["test"][columns].copy()
     for name in MODELS:
         predictions = with_ages(run, name, "test", predictions)
     comparison, models = None, list(MODELS)
@@ -96,21 +99,23 @@ def measure_all(
     """The content of `metrics.json`.
 
     Args:
-        predictions: of the test images: columns real_age, baseline, finetune, in years.
+        predictions: of the test images: columns real_age, baseline, finetune, in years; person if it is known.
         validation: of the validation images: columns real_age, finetune, in years.
         median_age: of the training images, in years.
         champion: the comparison with the champion, if there is one.
     """
     real, baseline, finetune = (predictions[name].to_numpy() for name in ("real_age", *MODELS))
     edges, samples, seed = settings.bin_edges, settings.bootstrap_samples, settings.seed
+    people = people_of(predictions)
     groups = half_widths(validation["real_age"].to_numpy(), validation["finetune"].to_numpy(), edges)
     return Metrics(
         images=len(real),
         median_age=median_age,
         predict_the_median=predict_the_median(real, median_age),
-        baseline=measure(real, baseline, samples, seed),
-        finetune=measure(real, finetune, samples, seed),
-        difference=mae_difference(real, finetune, baseline, samples, seed),
+        people=None if people is None else len(np.unique(people)),
+        baseline=measure(real, baseline, samples, seed, people),
+        finetune=measure(real, finetune, samples, seed, people),
+        difference=mae_difference(real, finetune, baseline, samples, seed, people),
         minors=mistaken_for_adults(real, finetune),
         adults=mistaken_for_minors(real, finetune),
         champion=champion,

@@ -2,8 +2,8 @@
 
 Writes `labels.csv` and `snapshot.csv`. `labels.csv` is the labels file, byte for byte if it is UTF-8 with commas and
 writes every file name as the images folder does, else the same table written so. `snapshot.csv` has for every row its
-line, file name, age as a number and as written, and of the image its state, sha256, size in pixels and bytes, and
-problem, if it has one.
+line, file name, age as a number and as written, person and fixed split if the settings name such columns, and of the
+image its state, sha256, size in pixels and bytes, and problem, if it has one.
 """
 
 import csv
@@ -12,6 +12,7 @@ import logging
 import pandas as pd
 
 from age_tasks.config import Config
+from age_tasks.data.label_columns import further_columns
 from age_tasks.data.labels import parse_labels
 from age_tasks.data.labels_file import fetch_labels, record_snapshot
 from age_tasks.data.probes import probe_images
@@ -29,8 +30,9 @@ def execute(run: Workspace, config: Config) -> Summary:
     record_snapshot(run.store, location, data, run.key)
     parsed, folder = parse_labels(data, location), images_of(run)
     log.info("%s read as: %s", location, parsed.read_as)
+    further = further_columns(parsed.table, config.data, location)
     real_names = folder.real_names(parsed.rows["file_name"].unique())
-    labels = parsed.rows.assign(file_name=parsed.rows["file_name"].map(real_names))
+    labels = parsed.rows.assign(file_name=parsed.rows["file_name"].map(real_names)).join(further)
     names = labels["file_name"].tolist()
     (run.output_dir / "labels.csv").write_bytes(parsed.frozen(data, names))
     probes, images_read = probe_images(folder, names, run.cache, Progress("images read"), run.again)

@@ -1,7 +1,8 @@
 """Split the accepted images into train, validation and test, stratified by age; earlier assignments stay.
 
-Writes `train.csv`, `val.csv`, `test.csv` (file_name, real_age, sha256), `assignments.csv` (the split of every image
-ever assigned, which the next run extends), `left_out.csv`, `split_summary.json` and `split_ages.png`.
+Writes `train.csv`, `val.csv`, `test.csv` (file_name, real_age, sha256; person if it is known), `assignments.csv` (the
+split of every image ever assigned, which the next run extends), `left_out.csv`, `split_summary.json` and
+`split_ages.png`.
 """
 
 import logging
@@ -13,6 +14,7 @@ import pandas as pd
 
 from age_tasks.config import Config, SplitSettings
 from age_tasks.data.expectations import age_bounds
+from age_tasks.data.label_columns import FURTHER, PERSON
 from age_tasks.data.labels import parse_labels
 from age_tasks.data.labels_file import fetch_labels
 from age_tasks.data.splits import (
@@ -37,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 def execute(run: Workspace, config: Config) -> Summary:
-    text = {"dhash": "str", "file_name": "str"}
+    text = dict.fromkeys(("dhash", "file_name", *FURTHER), "str")
     # Without the default NA values: "NA" is a valid name.
     labels = pd.read_csv(run.input("validate", "accepted.csv"), dtype=text, keep_default_na=False)
     previous = previous_assignments(run, config.split)
@@ -50,7 +52,7 @@ def execute(run: Workspace, config: Config) -> Summary:
         "left_out": len(left_out),
         "across_pairs": across_pairs(labels, split),
     }
-    columns = ["file_name", "real_age", "sha256"]
+    columns = ["file_name", "real_age", "sha256", *([PERSON] if PERSON in labels else [])]
     splits = {name: labels.loc[split == name, columns] for name in SPLITS}
     return write_splits(splits, config.split, run.output_dir, counts)
 

@@ -1,7 +1,8 @@
 """Validate the snapshot against the expectations, and quarantine the rows that fail them.
 
 Writes `index.html` (the verdict, for people), `accepted.csv`, `quarantine.csv` with a reason for each row, pages that
-list these rows, `copies.csv`, `near_duplicates.csv`, `expectations.json`, `verdict.json`, `audit/` and `data_docs/`.
+list these rows, `copies.csv`, `near_duplicates.csv`, `across_splits.csv` where the labels fix a split,
+`expectations.json`, `verdict.json`, `audit/` and `data_docs/`.
 Stops the run if too many rows are quarantined, or if the labels as a whole are not as expected. Ages that are
 distributed otherwise than those accepted last are no reason to stop once a person has accepted these labels
 (`labels accept`).
@@ -17,6 +18,8 @@ from age_tasks.data.decoding import load_accepted
 from age_tasks.data.expectations import Expectations, Finding
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.label_changes import LabelChanges, label_changes, named_copies
+from age_tasks.data.label_columns import further_columns_of
+from age_tasks.data.people import FixedSplit, People, fixed_split, people
 from age_tasks.data.validation import (
     AgeShift,
     Verdict,
@@ -56,6 +59,8 @@ class _Validation:
     quarantine: pd.DataFrame
     near_duplicates: pd.DataFrame
     copies: pd.DataFrame
+    people: People | None
+    fixed_split: FixedSplit | None
     changes: LabelChanges | None
     findings: list[Finding]
     distribution: dict[str, float | None]
@@ -71,7 +76,7 @@ class _Validation:
 
 def execute(run: Workspace, config: Config) -> Summary:
     expectations, settings = Expectations(run.scratch, run.key), config.validate_
-    found = _validate(run, expectations, settings)
+    found = _validate(run, expectations, config)
     _write_tables(found, run)
     _write_pages(found, expectations, settings, run)
     if not found.verdict.accepted:
@@ -88,6 +93,7 @@ def execute(run: Workspace, config: Config) -> Summary:
         "near_duplicates": len(found.near_duplicates),
         "reasons": found.quarantine["fault"].value_counts().to_dict(),
         "warnings": warnings,
+        **({"people": found.people.count} if found.people else {}),
         **accepted_by,
     }
 
@@ -114,7 +120,8 @@ def _changes(run: Workspace, table: pd.DataFrame, quarantine: pd.DataFrame) -> L
     return label_changes(table, quarantine, before, accepted, previous.key)
 
 
-def _validate(run: Workspace, expectations: Expectations, settings: ValidateSettings) -> _Validation:
+def _validate(run: Workspace, expectations: Expectations, config: Config) -> _Validation:
+    settings = config.validate_
     table = with_derived_columns(read_snapshot(run))
     row_findings = expectations.check("rows", table)
     quarantine = quarantined(table, row_findings)
@@ -123,17 +130,36 @@ def _validate(run: Workspace, expectations: Expectations, settings: ValidateSett
     values, bounds = distribution(accepted, shift), {name: getattr(settings, name) for name in _PARAMETERS}
     findings = [*row_findings, *expectations.check("distribution", pd.DataFrame([values]), bounds)]
     acceptance = acceptance_of(run.store, run.require_record("snapshot").outputs["labels.csv"].sha256)
-    verdict = judge(len(table), quarantine, findings, settings, shift, acceptance is not None)
+    fixed = fixed_split(accepted)
+    across = len(fixed.left_out) if fixed and config.data.across_splits == "refuse" else 0
+    verdict = judge(len(table), quarantine, findings, settings, shift, acceptance is not None, across)
     near, copies = near_duplicates(accepted), named_copies(accepted)
     changes = _changes(run, table, quarantine)
-    return _Validation(table, accepted, quarantine, near, copies, changes, findings, values, shift, acceptance, verdict)
+    return _Validation(
+        table=table,
+        accepted=accepted,
+        quarantine=quarantine,
+        near_duplicates=near,
+        copies=copies,
+        people=people(accepted),
+        fixed_split=fixed,
+        changes=changes,
+        findings=findings,
+        distribution=values,
+        shift=shift,
+        acceptance=acceptance,
+        verdict=verdict,
+    )
 
 
 def _write_tables(found: _Validation, run: Workspace) -> None:
-    found.accepted[ACCEPTED_COLUMNS].to_csv(run.output_dir / "accepted.csv", index=False)
+    columns = [*ACCEPTED_COLUMNS, *further_columns_of(found.accepted)]
+    found.accepted[columns].to_csv(run.output_dir / "accepted.csv", index=False)
     (run.output_dir / "quarantine.csv").write_text(as_csv(found.quarantine))
     (run.output_dir / "copies.csv").write_text(as_csv(found.copies))
     (run.output_dir / "near_duplicates.csv").write_text(as_csv(found.near_duplicates))
+    if found.fixed_split:
+        (run.output_dir / "across_splits.csv").write_text(as_csv(found.fixed_split.left_out))
     (run.output_dir / "expectations.json").write_bytes(to_json([vars(finding) for finding in found.findings]))
     verdict, others = found.verdict, list(found.verdict.problems)
     if verdict.shifted and found.acceptance is None:
@@ -164,6 +190,8 @@ def _write_pages(found: _Validation, expectations: Expectations, settings: Valid
         found.accepted_by,
         found.changes,
         found.copies,
+        found.people,
+        found.fixed_split,
     )
     (run.output_dir / "index.html").write_text(page)
     for order in ORDERS if len(found.quarantine) else ():

@@ -139,3 +139,97 @@ def test_equal_width_bins_reproduce_the_published_splits():
     counts = pd.cut(ages, [0, 10, 20, 30, 40, 50, 60, 70, 100]).value_counts(sort=False)
     assert counts.tolist() == [106, 202, 332, 212, 140, 80, 38, 29]
     assert (ages.min(), ages.max(), ages.median()) == (1, 97, 28)
+
+
+people_changes = st.tuples(
+    st.lists(st.integers(0, 3999), max_size=60),  # arrive
+    st.lists(st.integers(0, 3999), max_size=20),  # leave
+    st.lists(st.integers(0, 3999), max_size=10),  # turn out to be of another person
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(people_changes, min_size=1, max_size=5),
+    st.integers(1, 400),
+    st.booleans(),
+    st.randoms(use_true_random=False),
+)
+def test_no_person_and_no_group_is_ever_in_two_splits(history: list, people: int, known_at_first: bool, random):
+    here, who, previous, former = set(range(120)), {}, no_assignments(), {}
+    for number, (arrive, leave, corrected) in enumerate([([], [], []), *history]):
+        here = (here | set(arrive)) - set(leave)
+        who |= {image: f"person {random.randrange(people)}" for image in (here - who.keys()) | set(corrected)}
+        who |= {image: "" for image in here if image % 7 == 0}
+        rows = random.sample(sorted(here), len(here))
+        table = faces(rows, {})
+        if known_at_first or number:
+            table["person"] = [who[row] for row in rows]
+        split = assign(table, previous, SplitSettings())
+        previous = extend_assignments(table, split, previous)
+        assert across_pairs(table, split) == 0
+        used = table.assign(split=split)[split != LEFT_OUT]
+        if "person" in used:
+            assert used[used["person"] != ""].groupby("person")["split"].nunique().max() in (1, np.nan) or used.empty
+        now = dict(zip(used["sha256"], used["split"], strict=True))
+        assert all(now[image] == former[image] for image in now.keys() & former.keys())
+        former |= now
+
+
+def test_the_fractions_hold_with_many_images_of_each_person():
+    rng = np.random.default_rng(1)
+    table = faces(list(range(1000)), {})
+    table["person"] = [f"person {number}" for number in rng.integers(60, size=1000)]
+    fractions = assign(table, no_assignments(), SplitSettings()).value_counts(normalize=True)
+    assert fractions["train"] == pytest.approx(0.7, abs=0.03)
+    assert fractions["val"] == pytest.approx(0.15, abs=0.03)
+    assert fractions["test"] == pytest.approx(0.15, abs=0.03)
+
+
+def test_of_a_person_in_two_splits_the_tested_images_stay():
+    table = faces(list(range(300)), {})
+    split = assign(table, no_assignments(), SplitSettings())
+    previous = extend_assignments(table, split, no_assignments())
+    trained, tested = (table.index[split == name][0] for name in ("train", "test"))
+    table["person"] = ""
+    table.loc[[trained, tested], "person"] = "ann"
+    after = assign(table, previous, SplitSettings())
+    assert (after[trained], after[tested]) == (LEFT_OUT, "test")
+    assert after.drop(trained).tolist() == split.drop(trained).tolist()
+
+
+def test_a_new_image_joins_the_split_of_its_person_whose_images_have_left():
+    table = faces(list(range(300)), {})
+    table["person"] = [f"person {number}" for number in range(300)]
+    split = assign(table, no_assignments(), SplitSettings())
+    previous = extend_assignments(table, split, no_assignments())
+    new = faces(list(range(1000, 1300)), {})
+    new["person"] = table["person"].to_numpy()
+    assert assign(new, previous, SplitSettings()).tolist() == split.tolist()
+
+
+def test_a_column_of_unknown_people_changes_only_how_the_first_split_is_drawn():
+    table = faces(list(range(300)), {})
+    previous = extend_assignments(table, assign(table, no_assignments(), SplitSettings()), no_assignments())
+    grown = faces(list(range(400)), {})
+    assert assign(grown.assign(person=""), previous, SplitSettings()).head(300).tolist() == (
+        assign(grown, previous, SplitSettings()).head(300).tolist()
+    )
+
+
+def test_a_fixed_split_is_used_as_it_is():
+    table = faces(list(range(300)), {})
+    table["fixed_split"] = ["train", "val", "test"] * 100
+    assert assign(table, no_assignments(), SplitSettings()).tolist() == table["fixed_split"].tolist()
+
+
+def test_of_people_and_duplicates_across_a_fixed_split_the_tested_images_stay():
+    table = faces(list(range(30)), {})
+    table["fixed_split"], table["person"] = "train", ""
+    table.loc[[0, 1], "person"], table.loc[1, "fixed_split"] = "ann", "test"
+    table.loc[[2, 3], "person"], table.loc[3, "fixed_split"] = "bob", "val"
+    table.loc[5, ["sha256", "dhash"]] = table.loc[4, ["sha256", "dhash"]]
+    table.loc[5, "fixed_split"] = "val"
+    split = assign(table, no_assignments(), SplitSettings())
+    assert split[:6].tolist() == [LEFT_OUT, "test", LEFT_OUT, "val", LEFT_OUT, "val"]
+    assert set(split[6:]) == {"train"}

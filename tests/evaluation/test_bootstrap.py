@@ -1,8 +1,9 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from age_tasks.evaluation import bootstrap
-from age_tasks.evaluation.bootstrap import intervals, permutation_p_value
+from age_tasks.evaluation.bootstrap import intervals, people_of, permutation_p_value
 
 
 def test_the_interval_agrees_with_scipy():
@@ -48,3 +49,44 @@ def test_chunks_bound_the_memory_and_do_not_change_the_result(monkeypatch: pytes
     chunked, _ = intervals(loss, [], 600, 1)
     assert max(draws) == 7 * 200
     assert chunked == pytest.approx(whole, abs=1e-6)
+
+
+def images_of_people(rng: np.random.Generator, people: int = 30, each: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Errors around 0 that images of a person have in common, and the person in each image."""
+    of_person = rng.normal(0, 2, people)
+    return (of_person[:, None] + rng.normal(0, 1, (people, each))).ravel(), np.repeat(np.arange(people), each)
+
+
+def test_intervals_hold_with_twenty_images_a_person_if_people_are_resampled():
+    """Of images alone they hold far less often than 95 % of the time."""
+    rng, hits = np.random.default_rng(5), {"people": 0, "images": 0}
+    for number in range(300):
+        loss, people = images_of_people(rng)
+        for name, known in (("people", people), ("images", None)):
+            (_, low, high), _ = intervals(loss[:, None], [], 300, number, known)
+            hits[name] += bool(low[0] <= 0 <= high[0])
+    assert hits["people"] / 300 > 0.88
+    assert hits["images"] / 300 < 0.6
+
+
+def test_chance_is_rarely_significant_if_people_are_swapped():
+    rng, found = np.random.default_rng(6), {"people": 0, "images": 0}
+    for number in range(200):
+        loss, people = images_of_people(rng)
+        for name, known in (("people", people), ("images", None)):
+            found[name] += permutation_p_value(loss, 500, number, known) < 0.05
+    assert found["people"] / 200 < 0.1
+    assert found["images"] / 200 > 0.3
+
+
+def test_a_person_with_one_image_each_is_an_image():
+    loss = np.random.default_rng(3).normal(0, 1, (200, 1))
+    alone, people = intervals(loss, [], 500, 1), intervals(loss, [], 500, 1, np.arange(200))
+    np.testing.assert_allclose(alone[0], people[0], atol=1e-6)
+
+
+def test_an_image_without_a_person_is_of_a_person_of_its_own():
+    assert people_of(pd.DataFrame({"real_age": [1.0]})) is None
+    numbers = people_of(pd.DataFrame({"person": ["ann", "", "ann", "", "image 1"]}))
+    assert numbers[0] == numbers[2]
+    assert len(set(numbers)) == 4

@@ -1,0 +1,102 @@
+"""Labels that name people, or fix the split, through the stages before the training."""
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from age_tasks.cli.app import main
+from age_tasks.environment import Locations
+from age_tasks.runs.run import open_run
+from tests.support.page import Page
+from tests.support.settings import QUICK, overrides, point_at
+from tests.support.stages import table
+
+PEOPLE = 40
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Snapshot, validate and split labels with the columns `who` and `official`; the exit code of the last command."""
+    rows = list(csv.reader(sample.labels.open(newline="")))[1:]
+    labels = tmp_path / "labels.csv"
+    with labels.open("w", newline="") as file:
+        write = csv.writer(file).writerow
+        write(["file_name", "real_age", "who", "official"])
+        for number, row in enumerate(rows):
+            write([*row, f"person {number % PEOPLE}", ("train", "train", "Valid", "test")[number % 4]])
+    point_at(monkeypatch, tmp_path, labels)
+    monkeypatch.setenv("AGE_IMAGES", str(sample.images))
+
+    def run(stages: Sequence[str] = ("snapshot", "validate", "split"), **settings: str) -> int:
+        named = {f"data.{name}": value for name, value in settings.items()}
+        for stage in stages:
+            code = main([stage, "--run", "x", "--recipe", "demo", *overrides(QUICK | named)])
+            if code:
+                return code
+        return 0
+
+    return run
+
+
+def splits() -> dict[str, set[str]]:
+    """The people in each split."""
+    with open_run("x", Locations.from_env()) as opened:
+        return {name: set(table(opened, "split", f"{name}.csv")["person"]) for name in ("train", "val", "test")}
+
+
+def test_a_person_is_in_one_split_and_the_page_counts_people(run: Run):
+    assert run(person_column="who") == 0
+    found = splits()
+    assert sum(map(len, found.values())) == len(set.union(*found.values()))
+    assert all(found.values())
+    with open_run("x", Locations.from_env()) as opened:
+        page = Page(opened.input("validate", "index.html").read_text())
+        assert opened.record("validate").summary["people"] == PEOPLE
+    assert f"{PEOPLE} people, " in page.text
+    assert "All images of a person are in one split." in page.text
+
+
+def test_a_fixed_split_is_used(run: Run):
+    assert run(split_column="official") == 0
+    with open_run("x", Locations.from_env()) as opened:
+        official = {
+            row["file_name"]: row["fixed_split"] for row in table(opened, "validate", "accepted.csv").to_dict("records")
+        }
+        for name in ("train", "val", "test"):
+            rows = table(opened, "split", f"{name}.csv")
+            assert len(rows)
+            assert {official[row] for row in rows["file_name"]} == {name}
+        assert "The labels fix the split" in Page(opened.input("validate", "index.html").read_text()).text
+
+
+def test_people_across_a_fixed_split_are_left_out_of_training(run: Run):
+    assert run(person_column="who", split_column="official") == 0
+    found = splits()
+    assert sum(map(len, found.values())) == len(set.union(*found.values()))
+    with open_run("x", Locations.from_env()) as opened:
+        assert len(table(opened, "validate", "across_splits.csv")) == opened.record("split").summary["left_out"] > 0
+
+
+def test_people_across_a_fixed_split_can_be_refused(run: Run, capsys: pytest.CaptureFixture[str]):
+    settings = {"person_column": "who", "split_column": "official", "across_splits": "refuse"}
+    assert run(("snapshot", "validate"), **settings) == 65
+    assert "rows of the fixed split show a person, or a duplicate, of another split" in capsys.readouterr().err
+
+
+def test_an_unknown_column_stops_the_snapshot(run: Run, capsys: pytest.CaptureFixture[str]):
+    assert run(person_column="whom") == 65
+    said = capsys.readouterr().err
+    assert "no column 'whom' (data.person_column). Its columns: file_name, real_age, who, official." in said
+    assert "Did you mean who?" in said
+
+
+def test_the_snapshot_of_labels_without_such_settings_has_no_such_columns(run: Run):
+    assert run() == 0
+    with open_run("x", Locations.from_env()) as opened:
+        for stage, name in (("snapshot", "snapshot.csv"), ("validate", "accepted.csv"), ("split", "assignments.csv")):
+            assert not {"person", "fixed_split"} & set(table(opened, stage, name).columns)
+        assert "people" not in json.dumps(opened.record("validate").summary)
