@@ -6,7 +6,7 @@ image with an assignment keeps it; only new images are assigned, so that each ag
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -144,7 +144,7 @@ def _one_split_per_person(
     if PERSON not in labels:
         return previous, set()
     people = _people(key, labels, previous)
-    images = pd.Index(pd.concat([key, previous["sha256"]]).unique())
+    images = pd.concat([key, previous["sha256"]]).unique().tolist()
     number = dict(zip(images, connected_groups(len(images), _person_links(people, images)), strict=True))
     rank = previous["split"].map({name: number for number, name in enumerate(PRECEDENCE)})
     stays = rank == rank.groupby(previous["sha256"].map(number)).transform("min")
@@ -162,7 +162,7 @@ def _groups(key: pd.Series, labels: pd.DataFrame, previous: pd.DataFrame) -> dic
     images = images.drop_duplicates("sha256").sort_values("sha256")
     pairs = near_pairs(images["dhash"].tolist()) if "dhash" in labels else []
     if PERSON in labels:
-        pairs += _person_links(_people(key, labels, previous), pd.Index(images["sha256"]))
+        pairs += _person_links(_people(key, labels, previous), images["sha256"])
     number = connected_groups(len(images), pairs)
     return dict(zip(images["sha256"], images.groupby(number)["sha256"].transform("first"), strict=True))
 
@@ -176,11 +176,11 @@ def _people(key: pd.Series, labels: pd.DataFrame, previous: pd.DataFrame) -> pd.
     return pd.concat([today, former[~former["image"].isin(set(key))]])
 
 
-def _person_links(people: pd.DataFrame, images: pd.Index) -> list[Pair]:
+def _person_links(people: pd.DataFrame, images: Iterable[str]) -> list[Pair]:
     """Pairs of positions in `images` that link all images of each person; an image without a person is not linked."""
-    known = people[people[PERSON] != ""]
-    first = images.get_indexer(known.groupby(PERSON)["image"].transform("first"))
-    return [(one, other, 0) for one, other in zip(first, images.get_indexer(known["image"]), strict=True)]
+    known, position = people[people[PERSON] != ""], {image: at for at, image in enumerate(images)}
+    first = known.groupby(PERSON)["image"].transform("first")
+    return [(position[one], position[other], 0) for one, other in zip(first, known["image"], strict=True)]
 
 
 def _previous_splits_of_groups(previous: pd.DataFrame, group_of: Mapping[str, str]) -> dict[str, str]:
