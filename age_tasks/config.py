@@ -270,6 +270,36 @@ class ComputeSettings(Settings):
     )
 
 
+class SliceColumn(BaseModel):
+    """A column by which test images are measured apart, and the edges of its bins if it has any."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    edges: tuple[float, ...] = ()
+
+
+def parse_slice(text: str) -> tuple[SliceColumn, ...]:
+    """One or two columns from a text such as `sex`, `income: 0, 20, 50` or `sex & origin`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    columns = []
+    for part in text.split("&"):
+        name, colon, edges = part.partition(":")
+        numbers = [each.strip() for each in edges.split(",")] if colon else []
+        if not name.strip() or not all(_NUMBER.fullmatch(each) for each in numbers):
+            raise ValueError(f"{text!r} is no slice; write a column, column: edge, edge, or column & column")
+        bounds = tuple(map(float, numbers))
+        if colon and (len(bounds) < 2 or any(low >= high for low, high in itertools.pairwise(bounds))):
+            raise ValueError(f"{text!r} needs two edges or more, each above the one before")
+        columns.append(SliceColumn(name=name.strip(), edges=bounds))
+    if len(columns) > 2:
+        raise ValueError(f"{text!r} joins {len(columns)} columns; join two at most")
+    return tuple(columns)
+
+
 class EvaluateSettings(Settings):
     """How test errors are summarised."""
 
@@ -284,6 +314,19 @@ class EvaluateSettings(Settings):
         description="edges of the age bins in years, ascending",
     )
     seed: Seed = Field(42, description="seed of the bootstrap")
+    slices: tuple[str, ...] = Field(
+        (),
+        max_length=20,
+        description="columns of the labels by whose values the test images are measured apart: text by its values, "
+        "numbers by quartiles or by edges (`income: 0, 20, 50`); two joined by & give pairs (`sex & origin`)",
+    )
+
+    @field_validator("slices")
+    @classmethod
+    def _readable_slices(cls, slices: tuple[str, ...]) -> tuple[str, ...]:
+        for each in slices:
+            parse_slice(each)
+        return slices
 
     @field_validator("bin_edges")
     @classmethod
@@ -306,6 +349,12 @@ class GateSettings(Settings):
     min_gain_years: Difference = Field(0.1, description="least reduction of the MAE that counts as better")
     max_bin_regression_years: Difference = Field(
         1.0, description="highest lower end of a 95 % interval by which an age bin's MAE may be worse"
+    )
+    max_slice_regression_years: Difference = Field(
+        0.1, description="highest lower bound, for all slices together, by which the MAE of a slice may be worse"
+    )
+    max_slice_gap_years: Difference = Field(
+        0.0, description="highest difference between the MAEs of two slices of one column; 0: no bound"
     )
     max_drift: float = Field(
         0.25,

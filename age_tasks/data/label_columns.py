@@ -1,28 +1,35 @@
-"""Further columns of a labels file: who is in an image, and which split a benchmark fixes."""
+"""Further columns of a labels file: who is in an image, which split a benchmark fixes, and by what to measure apart."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import pandas as pd
 
-from age_tasks.config import DataSettings, did_you_mean
+from age_tasks.config import DataSettings, SliceColumn, did_you_mean, parse_slice
 from age_tasks.data.tables import Table
 from age_tasks.errors import LabelsError
 
 PERSON, FIXED_SPLIT = "person", "fixed_split"  # the columns of `snapshot.csv` and of later tables
-FURTHER = (PERSON, FIXED_SPLIT)
+SLICE = "slice:"  # prefix of the columns that `evaluate.slices` names
+MOST_VALUES = 50  # of a column of texts that slices the test images
 # What benchmarks call the splits, in lower case.
 _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
-def further_columns(table: Table, settings: DataSettings, name: str) -> pd.DataFrame:
+def further_columns(table: Table, settings: DataSettings, slices: Sequence[str], name: str) -> pd.DataFrame:
     """The columns that the settings name, one row for each of the table.
 
     Args:
+        slices: the setting `evaluate.slices`.
         name: the file's name in errors.
 
     Returns:
-        `person` (text; empty where it is not known) and `fixed_split` (train, val or test), each if it is asked for.
+        `person` (text; empty where it is not known), `fixed_split` (train, val or test), and `slice:<column>` (text),
+        each if it is asked for.
 
     Raises:
-        LabelsError: there is no such column, or a row has another split.
+        LabelsError: there is no such column, a row has another split, or a column has too many values to slice by.
     """
     found = {}
     if settings.person_column:
@@ -36,12 +43,43 @@ def further_columns(table: Table, settings: DataSettings, name: str) -> pd.DataF
                 f"{name} line {table.lines[wrong]}: {texts[wrong]!r} in the column {settings.split_column} is no "
                 "split; write train, val or test, or use no fixed split (--set data.split_column=)"
             )
+    for column in dict.fromkeys(column for each in slices for column in parse_slice(each)):
+        found[SLICE + column.name] = _sliced(table, column, name)
     return pd.DataFrame(found, index=range(len(table.rows)))
 
 
-def further_columns_of(table: pd.DataFrame) -> list[str]:
-    """The names of the further columns that a table has."""
-    return [column for column in FURTHER if column in table]
+def further_columns_of(columns: Iterable[str]) -> list[str]:
+    """Those among the columns of a table that are further columns."""
+    return [column for column in columns if column in {PERSON, FIXED_SPLIT} or column.startswith(SLICE)]
+
+
+def as_text(file: Path, *columns: str) -> dict[str, str]:
+    """The types with which pandas leaves these columns of a CSV file, and its further ones, as they are written."""
+    with file.open(newline="") as lines:
+        header = next(csv.reader(lines), [])
+    return dict.fromkeys([*columns, *further_columns_of(header)], "str")
+
+
+def _sliced(table: Table, column: SliceColumn, name: str) -> list[str]:
+    """The cells of a column to slice by.
+
+    Raises:
+        LabelsError: there is no such column, or it has too many values.
+    """
+    texts = _column(table, column.name, "evaluate.slices", name)
+    numbers = pd.to_numeric(pd.Series([text for text in texts if text], dtype="object"), errors="coerce")
+    if column.edges and numbers.isna().any():
+        wrong = next(at for at, text in enumerate(texts) if text and pd.isna(pd.to_numeric(text, errors="coerce")))
+        raise LabelsError(
+            f"{name} line {table.lines[wrong]}: {texts[wrong]!r} in the column {column.name} is no number; "
+            "evaluate.slices gives edges for it: correct the row, or leave out the edges"
+        )
+    if numbers.isna().any() and (values := len(set(texts))) > MOST_VALUES:
+        raise LabelsError(
+            f"{name}: the column {column.name} has {values} values, too many to measure each apart "
+            f"(evaluate.slices); name a column of numbers, or of at most {MOST_VALUES} values"
+        )
+    return texts
 
 
 def _column(table: Table, column: str, setting: str, name: str) -> list[str]:

@@ -1,10 +1,11 @@
 """The promotion rules: each has a number, a bound, a result (pass or fail) and a reason."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from age_tasks.config import GateSettings, SettingChange
-from age_tasks.evaluation.results import ChampionComparison, GateResult, Metrics, Rule
+from age_tasks.evaluation.results import ChampionComparison, GateResult, Metrics, Rule, SliceMetrics
 
 FEW_IMAGES = 30  # the MAE of fewer is too uncertain to judge by
 
@@ -32,7 +33,49 @@ def judge(metrics: Metrics, settings: GateSettings, recipe: GateSettings | None 
         _rule("better than predict-the-median", candidate, "<", median, "A model must beat a constant prediction."),
         _rule("better than the baseline", candidate, "<", baseline, "Fine-tuning must improve on the baseline."),
     ]
+    rules += _gap_rules(metrics, settings, recipe)
     return rules + (champion_rules(metrics.champion, settings, recipe) if metrics.champion else [])
+
+
+def _gap_rules(metrics: Metrics, settings: GateSettings, recipe: GateSettings) -> list[Rule]:
+    """The bound on the gap between the slices of a column; none where it is not set, or there are no slices."""
+    if not (settings.max_slice_gap_years and metrics.slices):
+        return []
+    gap = largest_gap(metrics.slices)
+    named = f" ({gap.column}: {gap.worst} against {gap.best})" if gap else ""
+    return [
+        _rule(
+            f"gap between slices{named}",
+            gap.years if gap else None,
+            "<=",
+            settings.max_slice_gap_years,
+            f"The error must be alike for all groups; slices with fewer than {FEW_IMAGES} images are ignored.",
+            recipe_bound=recipe.max_slice_gap_years,
+            missing=f"no column has two slices of {FEW_IMAGES} test images",
+        )
+    ]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The slices of a column with the highest and the lowest MAE, and the difference in years."""
+
+    column: str
+    worst: str
+    best: str
+    years: float
+
+
+def largest_gap(slices: Sequence[SliceMetrics]) -> Gap | None:
+    """The largest difference between two slices of one column; None if no column has two that are large enough."""
+    enough = [each for each in slices if each.images >= FEW_IMAGES]
+    gaps = []
+    for column in dict.fromkeys(each.column for each in enough):
+        ranked = sorted((each for each in enough if each.column == column), key=lambda each: each.mae.value)
+        best, worst = ranked[0], ranked[-1]
+        if len(ranked) > 1:
+            gaps.append(Gap(column, worst.value, best.value, round(worst.mae.value - best.mae.value, 4)))
+    return max(gaps, key=lambda gap: gap.years, default=None)
 
 
 def champion_rules(comparison: ChampionComparison, settings: GateSettings, recipe: GateSettings) -> list[Rule]:
@@ -78,6 +121,18 @@ def champion_rules(comparison: ChampionComparison, settings: GateSettings, recip
             missing=f"no age bin has {FEW_IMAGES} test images",
         )
     )
+    if comparison.slices:
+        worst = max(comparison.slices, key=lambda each: each.lower_bound)
+        rules.append(
+            _rule(
+                f"no slice worse (lower bound for all together; worst: {worst.column} = {worst.slice_value})",
+                worst.lower_bound,
+                "<=",
+                settings.max_slice_regression_years,
+                "No group of people may get worse for a better mean; the bound allows for chance in all slices.",
+                recipe_bound=recipe.max_slice_regression_years,
+            )
+        )
     rules.append(
         _rule(
             "drift of ages since the champion's data",

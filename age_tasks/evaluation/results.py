@@ -54,6 +54,28 @@ class BinDifference(Estimate):
     champion_mae: float | None = None
 
 
+class SliceMetrics(_Part):
+    """The fine-tuned model on the test images with one value of a column of the labels, or of two columns."""
+
+    column: str
+    value: str
+    images: int
+    mae: Estimate
+    bias: Estimate
+
+
+class SliceDifference(Estimate):
+    """MAE of the candidate less MAE of the champion in a slice.
+
+    `lower_bound` holds for all slices together with a probability of 95 %.
+    """
+
+    column: str
+    slice_value: str
+    images: int
+    lower_bound: float
+
+
 class PairedComparison(Estimate):
     """MAE of the candidate less MAE of the champion on the same test images; empty age bins are left out."""
 
@@ -76,6 +98,7 @@ class ChampionComparison(PairedComparison):
     seen_in_training: int
     new_images: int
     drift: float
+    slices: tuple[SliceDifference, ...] = ()
 
 
 class IntervalGroup(_Part):
@@ -114,6 +137,7 @@ class Metrics(Document):
     adults: Mistaken
     champion: ChampionComparison | None
     interval: PredictionInterval
+    slices: tuple[SliceMetrics, ...] = ()
 
 
 class Rule(_Part):

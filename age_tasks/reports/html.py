@@ -59,6 +59,12 @@ def in_words(name: str) -> str:
     return name.replace("_", " ").replace("mae", "MAE").replace("cs5", "CS@5")
 
 
+def table_cell(text: str) -> str:
+    """A text of others as a cell of a Markdown table: what would end the cell, or be taken for a sign, is escaped."""
+    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|" else letter for letter in " ".join(text.split()))
+
+
+_PAGES.filters["cell"] = table_cell
 _PAGES.filters["duration"] = duration
 _PAGES.filters["plain"] = plain
 _PAGES.filters["in_words"] = in_words

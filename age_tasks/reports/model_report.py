@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from age_tasks.evaluation.gate import FEW_IMAGES
+from age_tasks.evaluation.gate import FEW_IMAGES, largest_gap
 from age_tasks.evaluation.results import LABELS_TO_LOOK_AT, GateResult, Metrics
 from age_tasks.pipeline import changed_settings_of
 from age_tasks.registry.approval import Approval
@@ -75,6 +75,7 @@ def report_from_run(
         gate=gate,
         outcome=outcome,
         champion=facts["metrics"].champion,
+        gap=largest_gap(facts["metrics"].slices),
         changed=changed_settings_of(run),
         figures=_figures(run, evaluation, facts["metrics"]),
         stages=_lineage(run),

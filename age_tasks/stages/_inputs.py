@@ -3,7 +3,7 @@
 import pandas as pd
 
 from age_tasks.data.image_folder import ImageFolder
-from age_tasks.data.label_columns import FURTHER, PERSON
+from age_tasks.data.label_columns import as_text
 from age_tasks.data.splits import SPLITS
 from age_tasks.runs.run import Workspace
 
@@ -17,9 +17,9 @@ def read_snapshot(run: Workspace) -> pd.DataFrame:
         Columns line, file_name, real_age (years; NaN if not a number), age_text, state (see `ImageState`), sha256,
         width and height (pixels; NaN if unknown), bytes, problem, dhash, and the further columns if it has them.
     """
-    text = dict.fromkeys(("file_name", "age_text", "state", "sha256", "dhash", "problem", *FURTHER), "str")
-    numbers = {column: [""] for column in ("real_age", "width", "height", "bytes")}
     path = run.input("snapshot", "snapshot.csv")
+    text = as_text(path, "file_name", "age_text", "state", "sha256", "dhash", "problem")
+    numbers = {column: [""] for column in ("real_age", "width", "height", "bytes")}
     snapshot = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=numbers)
     if "state" not in snapshot:  # written by version 0.1, which told a missing file by its problem
         snapshot["state"] = snapshot["problem"].map(_STATE_OF_PROBLEM).fillna("unreadable")
@@ -27,10 +27,11 @@ def read_snapshot(run: Workspace) -> pd.DataFrame:
 
 
 def read_splits(run: Workspace) -> dict[str, pd.DataFrame]:
-    """The run's `train`, `val` and `test` tables: columns file_name, real_age (years), sha256; person if known."""
-    text = dict.fromkeys(("file_name", PERSON), "str")
+    """The run's `train`, `val` and `test` tables: columns file_name, real_age (years), sha256, and further ones."""
     files = {name: run.input("split", f"{name}.csv") for name in SPLITS}
-    return {name: pd.read_csv(file, dtype=text, keep_default_na=False) for name, file in files.items()}
+    return {
+        name: pd.read_csv(file, dtype=as_text(file, "file_name"), keep_default_na=False) for name, file in files.items()
+    }
 
 
 def with_ages(run: Workspace, model: str, split: str, table: pd.DataFrame) -> pd.DataFrame:

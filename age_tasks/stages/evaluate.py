@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from age_tasks.config import Config, EvaluateSettings, stored_augmentation
+from age_tasks.config import Config, EvaluateSettings, parse_slice, stored_augmentation
 from age_tasks.data.decoding import load_accepted
 from age_tasks.data.image_folder import ImageFolder
-from age_tasks.data.label_columns import further_columns_of
+from age_tasks.data.label_columns import SLICE, further_columns_of
+from age_tasks.errors import SettingsError
 from age_tasks.evaluation.bootstrap import people_of
 from age_tasks.evaluation.comparison import compare, population_stability
 from age_tasks.evaluation.conformal import half_widths, with_coverage
@@ -30,6 +31,7 @@ from age_tasks.evaluation.metrics import (
     predict_the_median,
 )
 from age_tasks.evaluation.results import LABELS_TO_LOOK_AT, ChampionComparison, IntervalGroup, Metrics
+from age_tasks.evaluation.slices import compare_slices, measure_slices, slice_labels
 from age_tasks.pipeline import champion_to_beat
 from age_tasks.registry.label_confirmations import confirmed_labels, label_key
 from age_tasks.registry.promotions import Manifest, Promotion, fetch_version
@@ -64,18 +66,19 @@ class Champion:
 def execute(run: Workspace, config: Config) -> Summary:
     splits, folder, settings = read_splits(run), images_of(run), config.evaluate
     all_images = pd.concat(splits.values())
-    columns = ["file_name", "sha256", "real_age", *further_columns_of(splits["test"])]
+    columns = ["file_name", "sha256", "real_age", *further_columns_of(splits["test"].columns)]
     predictions = splits["test"][columns].copy()
     for name in MODELS:
         predictions = with_ages(run, name, "test", predictions)
+    slices = slice_labels(predictions, _known_slices(predictions, settings))
     comparison, models = None, list(MODELS)
     if champion := fetch_champion(run):
         predictions["champion"] = score_champion(champion, predictions, folder, run, config)
-        comparison = compare_with_champion(champion, predictions, all_images, settings)
+        comparison = compare_with_champion(champion, predictions, all_images, slices, settings)
         models.append("champion")
     validation = with_ages(run, "finetune", "val", splits["val"])
     median_age = float(splits["train"]["real_age"].median())
-    metrics = measure_all(predictions, validation, median_age, comparison, settings)
+    metrics = measure_all(predictions, validation, median_age, comparison, slices, settings)
     ages = by_age(predictions, settings.bin_edges, models)
     (run.output_dir / "metrics.json").write_bytes(metrics.to_bytes())
     (run.output_dir / "predictions.csv").write_text(as_csv(predictions))
@@ -94,6 +97,7 @@ def measure_all(
     validation: pd.DataFrame,
     median_age: float,
     champion: ChampionComparison | None,
+    slices: pd.DataFrame,
     settings: EvaluateSettings,
 ) -> Metrics:
     """The content of `metrics.json`.
@@ -103,6 +107,7 @@ def measure_all(
         validation: of the validation images: columns real_age, finetune, in years.
         median_age: of the training images, in years.
         champion: the comparison with the champion, if there is one.
+        slices: of the test images, as `slice_labels` returns it.
     """
     real, baseline, finetune = (predictions[name].to_numpy() for name in ("real_age", *MODELS))
     edges, samples, seed = settings.bin_edges, settings.bootstrap_samples, settings.seed
@@ -120,7 +125,24 @@ def measure_all(
         adults=mistaken_for_minors(real, finetune),
         champion=champion,
         interval=with_coverage(groups, real, finetune, edges),
+        slices=measure_slices(predictions, slices, samples, seed),
     )
+
+
+def _known_slices(predictions: pd.DataFrame, settings: EvaluateSettings) -> tuple[str, ...]:
+    """The slices of the settings.
+
+    Raises:
+        SettingsError: the snapshot of this run has not the columns for one of them.
+    """
+    for each in settings.slices:
+        for column in parse_slice(each):
+            if f"{SLICE}{column.name}" not in predictions:
+                raise SettingsError(
+                    f"evaluate.slices: the run's snapshot has no column {column.name!r}; start the run again with this "
+                    "setting, from snapshot on"
+                )
+    return settings.slices
 
 
 def fetch_champion(run: Workspace) -> Champion | None:
@@ -148,7 +170,11 @@ def score_champion(
 
 
 def compare_with_champion(
-    champion: Champion, predictions: pd.DataFrame, all_images: pd.DataFrame, settings: EvaluateSettings
+    champion: Champion,
+    predictions: pd.DataFrame,
+    all_images: pd.DataFrame,
+    slices: pd.DataFrame,
+    settings: EvaluateSettings,
 ) -> ChampionComparison:
     """The candidate against the champion on the same test images.
 
@@ -158,6 +184,7 @@ def compare_with_champion(
     Args:
         predictions: of the test images: columns sha256, real_age, finetune, champion (years).
         all_images: of all splits: columns sha256, real_age.
+        slices: of the test images, as `slice_labels` returns it.
     """
     before = champion.trained_on
     seen = predictions["sha256"].isin(before.loc[before["split"] != "test", "sha256"])
@@ -171,6 +198,7 @@ def compare_with_champion(
         seen_in_training=int(seen.sum()),
         new_images=int((~all_images["sha256"].isin(before["sha256"])).sum()),
         drift=round(drift, 4),
+        slices=compare_slices(unseen, slices.loc[unseen.index], FEW_IMAGES, settings.comparison_samples, settings.seed),
     )
 
 

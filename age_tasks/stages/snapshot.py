@@ -2,7 +2,7 @@
 
 Writes `labels.csv` and `snapshot.csv`. `labels.csv` is the labels file, byte for byte if it is UTF-8 with commas and
 writes every file name as the images folder does, else the same table written so. `snapshot.csv` has for every row its
-line, file name, age as a number and as written, person and fixed split if the settings name such columns, and of the
+line, file name, age as a number and as written, further columns if the settings name such, and of the
 image its state, sha256, size in pixels and bytes, and problem, if it has one.
 """
 
@@ -30,7 +30,7 @@ def execute(run: Workspace, config: Config) -> Summary:
     record_snapshot(run.store, location, data, run.key)
     parsed, folder = parse_labels(data, location), images_of(run)
     log.info("%s read as: %s", location, parsed.read_as)
-    further = further_columns(parsed.table, config.data, location)
+    further = further_columns(parsed.table, config.data, config.evaluate.slices, location)
     real_names = folder.real_names(parsed.rows["file_name"].unique())
     labels = parsed.rows.assign(file_name=parsed.rows["file_name"].map(real_names)).join(further)
     names = labels["file_name"].tolist()

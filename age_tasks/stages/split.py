@@ -1,6 +1,6 @@
 """Split the accepted images into train, validation and test, stratified by age; earlier assignments stay.
 
-Writes `train.csv`, `val.csv`, `test.csv` (file_name, real_age, sha256; person if it is known), `assignments.csv` (the
+Writes `train.csv`, `val.csv`, `test.csv` (file_name, real_age, sha256, further columns), `assignments.csv` (the
 split of every image ever assigned, which the next run extends), `left_out.csv`, `split_summary.json` and
 `split_ages.png`.
 """
@@ -14,7 +14,7 @@ import pandas as pd
 
 from age_tasks.config import Config, SplitSettings
 from age_tasks.data.expectations import age_bounds
-from age_tasks.data.label_columns import FURTHER, PERSON
+from age_tasks.data.label_columns import FIXED_SPLIT, as_text, further_columns_of
 from age_tasks.data.labels import parse_labels
 from age_tasks.data.labels_file import fetch_labels
 from age_tasks.data.splits import (
@@ -39,9 +39,9 @@ log = logging.getLogger(__name__)
 
 
 def execute(run: Workspace, config: Config) -> Summary:
-    text = dict.fromkeys(("dhash", "file_name", *FURTHER), "str")
+    accepted = run.input("validate", "accepted.csv")
     # Without the default NA values: "NA" is a valid name.
-    labels = pd.read_csv(run.input("validate", "accepted.csv"), dtype=text, keep_default_na=False)
+    labels = pd.read_csv(accepted, dtype=as_text(accepted, "dhash", "file_name"), keep_default_na=False)
     previous = previous_assignments(run, config.split)
     split = assign(labels, previous, config.split)
     extend_assignments(labels, split, previous).to_csv(run.output_dir / "assignments.csv", index=False)
@@ -52,7 +52,8 @@ def execute(run: Workspace, config: Config) -> Summary:
         "left_out": len(left_out),
         "across_pairs": across_pairs(labels, split),
     }
-    columns = ["file_name", "real_age", "sha256", *([PERSON] if PERSON in labels else [])]
+    further = [column for column in further_columns_of(labels.columns) if column != FIXED_SPLIT]
+    columns = ["file_name", "real_age", "sha256", *further]
     splits = {name: labels.loc[split == name, columns] for name in SPLITS}
     return write_splits(splits, config.split, run.output_dir, counts)
 

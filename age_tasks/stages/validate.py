@@ -153,7 +153,7 @@ def _validate(run: Workspace, expectations: Expectations, config: Config) -> _Va
 
 
 def _write_tables(found: _Validation, run: Workspace) -> None:
-    columns = [*ACCEPTED_COLUMNS, *further_columns_of(found.accepted)]
+    columns = [*ACCEPTED_COLUMNS, *further_columns_of(found.accepted.columns)]
     found.accepted[columns].to_csv(run.output_dir / "accepted.csv", index=False)
     (run.output_dir / "quarantine.csv").write_text(as_csv(found.quarantine))
     (run.output_dir / "copies.csv").write_text(as_csv(found.copies))

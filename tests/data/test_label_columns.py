@@ -21,16 +21,16 @@ def table() -> Table:
 
 
 def test_without_settings_there_are_none(table: Table):
-    assert further_columns(table, DataSettings(), "labels.csv").columns.tolist() == []
+    assert further_columns(table, DataSettings(), (), "labels.csv").columns.tolist() == []
 
 
 def test_people_are_texts_without_blanks_around_them(table: Table):
-    found = further_columns(table, DataSettings(person_column="who"), "labels.csv")
+    found = further_columns(table, DataSettings(person_column="who"), (), "labels.csv")
     assert found.to_dict("list") == {"person": ["ann", "bob", "", "ann"]}
 
 
 def test_splits_have_the_names_that_benchmarks_use(table: Table):
-    found = further_columns(table, DataSettings(split_column="official"), "labels.csv")
+    found = further_columns(table, DataSettings(split_column="official"), (), "labels.csv")
     assert found.to_dict("list") == {"fixed_split": ["train", "val", "val", "test"]}
 
 
@@ -46,13 +46,13 @@ def test_splits_have_the_names_that_benchmarks_use(table: Table):
 )
 def test_an_unknown_column_is_refused_with_those_that_exist(table: Table, column: str, message: str):
     with pytest.raises(LabelsError, match=message):
-        further_columns(table, DataSettings(person_column=column), "labels.csv")
+        further_columns(table, DataSettings(person_column=column), (), "labels.csv")
 
 
 def test_a_column_that_exists_twice_is_refused():
     table = read_table(b"file_name,real_age,who,who\n1.jpg,30,ann,bob\n", "labels.csv", ("file_name", "real_age"))
     with pytest.raises(LabelsError, match="2 columns 'who'"):
-        further_columns(table, DataSettings(person_column="who"), "labels.csv")
+        further_columns(table, DataSettings(person_column="who"), (), "labels.csv")
 
 
 @pytest.mark.parametrize("split", ["", "held out", "0"])
@@ -62,4 +62,24 @@ def test_another_split_is_refused_with_its_line(split: str):
     with pytest.raises(
         LabelsError, match=f"labels.csv line 3: '{split}' in the column official is no split; write train"
     ):
-        further_columns(table, DataSettings(split_column="official"), "labels.csv")
+        further_columns(table, DataSettings(split_column="official"), (), "labels.csv")
+
+
+def test_columns_to_slice_by_are_kept_as_written(table: Table):
+    found = further_columns(table, DataSettings(), ("who & official", "who"), "labels.csv")
+    assert found.to_dict("list") == {
+        "slice:who": ["ann", "bob", "", "ann"],
+        "slice:official": ["train", "Valid", "validation", "TEST"],
+    }
+
+
+def test_a_column_of_too_many_texts_to_slice_by_is_refused():
+    rows = "".join(f"{number}.jpg,30,person {number}\n" for number in range(60))
+    table = read_table(f"file_name,real_age,who\n{rows}".encode(), "labels.csv", ("file_name", "real_age"))
+    with pytest.raises(LabelsError, match="the column who has 60 values, too many"):
+        further_columns(table, DataSettings(), ("who",), "labels.csv")
+
+
+def test_edges_need_numbers(table: Table):
+    with pytest.raises(LabelsError, match="line 2: 'ann' in the column who is no number"):
+        further_columns(table, DataSettings(), ("who: 0, 1",), "labels.csv")

@@ -12,7 +12,7 @@ from age_tasks.environment import Locations
 from age_tasks.runs.run import open_run
 from tests.support.page import Page
 from tests.support.settings import QUICK, overrides, point_at
-from tests.support.stages import table
+from tests.support.stages import run_stages, table
 
 PEOPLE = 40
 Run = Callable[..., int]
@@ -85,6 +85,31 @@ def test_people_across_a_fixed_split_can_be_refused(run: Run, capsys: pytest.Cap
     settings = {"person_column": "who", "split_column": "official", "across_splits": "refuse"}
     assert run(("snapshot", "validate"), **settings) == 65
     assert "rows of the fixed split show a person, or a duplicate, of another split" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_slices_reach_the_report_the_card_and_the_gate(run: Run, tmp_path: Path):
+    settings = {
+        "evaluate.slices": ["official"],
+        "gate.max_slice_gap_years": 0.01,
+        "baseline.epochs": 1,
+        "finetune.epochs": 1,
+    }
+    run_stages("x", "demo", QUICK | settings)
+    with open_run("x", Locations.from_env()) as opened:
+        metrics = json.loads(opened.input("evaluate", "metrics.json").read_text())
+        predictions = table(opened, "evaluate", "predictions.csv")
+        report = Page(opened.input("publish", "report.html").read_text())
+        card = opened.input("publish", "model_card.md").read_text()
+        rules = [rule["name"] for rule in opened.record("gate").summary["rules"]]
+    errors = (predictions["finetune"] - predictions["real_age"]).abs().groupby(predictions["slice:official"]).mean()
+    assert {each["value"]: each["mae"]["value"] for each in metrics["slices"]} == pytest.approx(
+        errors.to_dict(), abs=1e-3
+    )
+    assert "Errors by slice" in report.headings
+    assert report.row("Valid few images") or report.row("Valid")
+    assert "| official | images |" in card
+    assert any(name.startswith("gap between slices") for name in rules)
 
 
 def test_an_unknown_column_stops_the_snapshot(run: Run, capsys: pytest.CaptureFixture[str]):

@@ -1,0 +1,120 @@
+"""Errors by slices of the test images: the values of a column of the labels, or of two."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from age_tasks.config import SliceColumn, parse_slice
+from age_tasks.evaluation.bootstrap import intervals, people_of, simultaneous_lower_bounds
+from age_tasks.evaluation.metrics import estimate
+from age_tasks.evaluation.results import SliceDifference, SliceMetrics
+
+PREFIX = "slice:"  # of the columns that hold what the labels say
+NOT_GIVEN = "(not given)"
+MANY_NUMBERS = 10  # a column of more different numbers is cut at its quartiles
+
+
+def slice_labels(table: pd.DataFrame, slices: Sequence[str]) -> pd.DataFrame:
+    """The slice of each row, a column for each of `slices` in their order.
+
+    Args:
+        table: a column `slice:<name>` for each column of the labels that is needed, as text.
+        slices: as the setting `evaluate.slices`.
+    """
+    found = {}
+    for each in slices:
+        first, *second = (_values(table[PREFIX + column.name], column) for column in parse_slice(each))
+        found[each] = first + ", " + second[0] if second else first
+    return pd.DataFrame(found, table.index)
+
+
+def measure_slices(
+    predictions: pd.DataFrame, labels: pd.DataFrame, samples: int, seed: int
+) -> tuple[SliceMetrics, ...]:
+    """MAE and bias of the fine-tuned model in each slice, with 95 % intervals, each for itself.
+
+    Args:
+        predictions: columns real_age, finetune (years); person if it is known.
+        labels: as `slice_labels` returns it.
+        samples: resamples behind each interval.
+    """
+    named = list(_masks(labels))
+    if not named:
+        return ()
+    error = (predictions["finetune"] - predictions["real_age"]).to_numpy("float64")
+    masks = [mask for _, _, mask in named]
+    _, found = intervals(np.column_stack([np.abs(error), error]), masks, samples, seed, people_of(predictions))
+    return tuple(
+        SliceMetrics(
+            column=column,
+            value=value,
+            images=int(mask.sum()),
+            mae=estimate(each[:, 0]),
+            bias=estimate(each[:, 1]),
+        )
+        for (column, value, mask), each in zip(named, found, strict=True)
+    )
+
+
+def compare_slices(
+    predictions: pd.DataFrame, labels: pd.DataFrame, few: int, samples: int, seed: int
+) -> tuple[SliceDifference, ...]:
+    """MAE of the candidate less that of the champion in each slice of at least `few` images.
+
+    Args:
+        predictions: columns real_age, finetune (the candidate), champion (years); person if it is known.
+        labels: of these rows, as `slice_labels` returns it.
+        few: slices with fewer images are left out.
+        samples: resamples behind each bound.
+    """
+    named = [(column, value, mask) for column, value, mask in _masks(labels) if mask.sum() >= few]
+    if not named:
+        return ()
+    errors = {name: np.abs(predictions[name] - predictions["real_age"]) for name in ("finetune", "champion")}
+    loss = np.asarray(errors["finetune"] - errors["champion"], "float64")
+    masks, people = [mask for _, _, mask in named], people_of(predictions)
+    _, each_alone = intervals(loss[:, None], masks, samples, seed, people)
+    together = simultaneous_lower_bounds(loss, masks, samples, seed, people)
+    return tuple(
+        SliceDifference(
+            **dict(estimate(found[:, 0])),
+            column=column,
+            slice_value=value,
+            images=int(mask.sum()),
+            lower_bound=round(float(bound), 4),
+        )
+        for (column, value, mask), found, bound in zip(named, each_alone, together, strict=True)
+    )
+
+
+def _masks(labels: pd.DataFrame) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Each slice: its column or columns, its value, and which rows are in it."""
+    for column in labels:
+        for value in sorted(labels[column].unique(), key=_in_order):
+            yield str(column), str(value), (labels[column] == value).to_numpy()
+
+
+def _in_order(value: str) -> tuple[bool, float, str]:
+    """Numbers and ranges by their first number, then texts, then what is not given."""
+    number = pd.to_numeric(value.split(" to ")[0], errors="coerce")
+    return (value == NOT_GIVEN, float("inf") if pd.isna(number) else float(number), value)
+
+
+def _values(texts: pd.Series, column: SliceColumn) -> pd.Series:
+    """The slice of each row in one column."""
+    given = texts.str.strip() != ""
+    numbers = pd.to_numeric(texts.where(given), errors="coerce")
+    if column.edges:
+        return _binned(numbers, column.edges)
+    if numbers[given].notna().all() and numbers.nunique() > MANY_NUMBERS:
+        return _binned(numbers, np.unique(numbers.quantile([0, 0.25, 0.5, 0.75, 1])))
+    return texts.str.strip().where(given, NOT_GIVEN)
+
+
+def _binned(numbers: pd.Series, edges: Sequence[float] | np.ndarray) -> pd.Series:
+    """The bin of each number, `low to high`; each bin includes its upper edge, the first its lower too."""
+    names = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
+    binned = pd.cut(numbers, list(edges), labels=names, include_lowest=True)
+    return binned.astype("object").where(binned.notna(), NOT_GIVEN)

@@ -1,0 +1,138 @@
+"""Errors by slices of the test images, and what the gate makes of them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from age_tasks.config import EvaluateSettings, GateSettings, SliceColumn, parse_slice
+from age_tasks.evaluation.gate import FEW_IMAGES, champion_rules, judge, largest_gap
+from age_tasks.evaluation.results import SliceMetrics
+from age_tasks.evaluation.slices import compare_slices, measure_slices, slice_labels
+from tests.support.metrics import comparison_of, metrics_of
+
+SEED = 3
+WORSE, IMAGES, PAIRS = 1.5, 150, 100  # years in one slice; images of it; simulated pairs of models
+
+
+def predictions(images: int, **columns: list[str]) -> pd.DataFrame:
+    """Test images with random errors of a candidate and a champion."""
+    rng = np.random.default_rng(SEED)
+    real = rng.uniform(1, 90, images).round()
+    table = pd.DataFrame({"real_age": real, "finetune": real + rng.normal(0, 8, images)})
+    table["champion"] = real + rng.normal(0, 8, images)
+    return table.assign(**{f"slice:{name}": values for name, values in columns.items()})
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["f", "m", ""]), st.sampled_from(["a", "b"])), min_size=5, max_size=60))
+def test_slices_are_those_of_a_plain_group_by(people: list[tuple[str, str]]):
+    sex, origin = (list(values) for values in zip(*people, strict=True))
+    table = predictions(len(people), sex=sex, origin=origin)
+    labels = slice_labels(table, ("sex", "sex & origin"))
+    found = {(each.column, each.value): each for each in measure_slices(table, labels, 100, 1)}
+    error = table["finetune"] - table["real_age"]
+    sexes = table["slice:sex"].replace("", "(not given)")
+    for column, keys in (("sex", sexes), ("sex & origin", sexes + ", " + table["slice:origin"])):
+        expected = error.groupby(keys).agg(images="size", mae=lambda part: part.abs().mean(), bias="mean")
+        assert {value for name, value in found if name == column} == set(expected.index)
+        for value, row in expected.iterrows():
+            each = found[column, value]
+            assert each.images == row["images"]
+            assert (each.mae.value, each.bias.value) == pytest.approx((row["mae"], row["bias"]), abs=1e-3)
+
+
+def test_numbers_are_cut_at_their_quartiles_or_at_given_edges():
+    table = predictions(41, income=[str(number) for number in range(40)] + [""])
+    quartiles = slice_labels(table, ("income",))["income"]
+    assert quartiles.value_counts().to_dict() == {
+        "0 to 9.75": 10,
+        "9.75 to 19.5": 10,
+        "19.5 to 29.25": 10,
+        "29.25 to 39": 10,
+        "(not given)": 1,
+    }
+    edges = slice_labels(table, ("income: 0, 10, 20",))["income: 0, 10, 20"]
+    assert edges.value_counts().to_dict() == {"(not given)": 20, "0 to 10": 11, "10 to 20": 10}
+
+
+def test_few_different_numbers_are_values():
+    table = predictions(40, camera=[str(number % 3) for number in range(40)])
+    assert set(slice_labels(table, ("camera",))["camera"]) == {"0", "1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("sex", (SliceColumn(name="sex"),)),
+        ("sex & a b", (SliceColumn(name="sex"), SliceColumn(name="a b"))),
+        ("bmi: 0, 18.5, 25", (SliceColumn(name="bmi", edges=(0, 18.5, 25)),)),
+    ],
+)
+def test_a_slice_is_a_column_with_edges_or_a_pair(text: str, columns: tuple[SliceColumn, ...]):
+    assert parse_slice(text) == columns
+
+
+@pytest.mark.parametrize("text", ["", "a & b & c", "bmi:", "bmi: 1", "bmi: 2, 1", "bmi: x, y", "& a"])
+def test_other_slices_are_refused(text: str):
+    with pytest.raises(ValidationError):
+        EvaluateSettings(slices=(text,))
+
+
+def gap_slices(*maes: tuple[str, str, int, float]) -> tuple[SliceMetrics, ...]:
+    """Slices as (column, value, images, MAE)."""
+    return tuple(
+        SliceMetrics(
+            column=column,
+            value=value,
+            images=images,
+            mae={"value": mae, "low": mae - 1, "high": mae + 1},
+            bias={"value": 0, "low": -1, "high": 1},
+        )
+        for column, value, images, mae in maes
+    )
+
+
+def test_the_largest_gap_is_within_a_column_and_ignores_few_images():
+    slices = gap_slices(
+        ("sex", "f", 40, 6.0), ("sex", "m", 40, 7.0), ("sex", "x", FEW_IMAGES - 1, 20.0), ("site", "a", 40, 12.0)
+    )
+    gap = largest_gap(slices)
+    assert (gap.column, gap.worst, gap.best, gap.years) == ("sex", "m", "f", 1.0)
+    assert largest_gap(slices[2:]) is None
+
+
+def test_the_gap_is_bounded_only_where_a_bound_is_set():
+    found = metrics_of(slices=[each.model_dump() for each in gap_slices(("sex", "f", 40, 6.0), ("sex", "m", 40, 7.5))])
+    assert not [rule for rule in judge(found, GateSettings()) if rule.name.startswith("gap")]
+    (rule,) = [rule for rule in judge(found, GateSettings(max_slice_gap_years=1)) if rule.name.startswith("gap")]
+    assert not rule.passed
+    assert rule.sentence == "gap between slices (sex: m against f): 1.50 is not <= 1.00 years"
+
+
+def refused_for_a_slice(rng: np.random.Generator, worse: float, better: float) -> bool:
+    """Whether the gate refuses a candidate that differs from the champion by so many years in one of ten slices."""
+    images = 10 * IMAGES
+    group = np.repeat([str(number) for number in range(10)], IMAGES)
+    real = rng.uniform(1, 90, images)
+    shared = rng.normal(0, 7, images)  # what makes an image hard for both
+    error = {name: np.abs(shared + rng.normal(0, 3, images)) for name in ("champion", "finetune")}
+    error["finetune"] += np.where(group == "4", worse, -better)
+    table = pd.DataFrame({"real_age": real, **{name: real + each for name, each in error.items()}, "slice:site": group})
+    slices = compare_slices(table, slice_labels(table, ("site",)), FEW_IMAGES, 1000, int(rng.integers(2**31)))
+    rules = champion_rules(comparison_of(slices=[each.model_dump() for each in slices]), GateSettings(), GateSettings())
+    (rule,) = [rule for rule in rules if rule.name.startswith("no slice worse")]
+    assert rule.passed or "site = 4" in rule.name or not worse
+    return not rule.passed
+
+
+def test_a_candidate_that_is_worse_for_one_slice_is_refused_by_name():
+    rng = np.random.default_rng(11)
+    assert sum(refused_for_a_slice(rng, WORSE, better=0.5) for _ in range(PAIRS)) >= 95
+
+
+def test_an_equal_candidate_is_rarely_refused_for_any_slice():
+    rng = np.random.default_rng(12)
+    assert sum(refused_for_a_slice(rng, 0.0, better=0.0) for _ in range(PAIRS)) <= 5
