@@ -27,6 +27,7 @@ Edges = tuple[Annotated[float, Field(ge=0, le=150)], ...]  # years
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Batch = Annotated[int, Field(ge=1, le=4096)]
+RepeatedLabels = Literal["quarantine", "median", "mean"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy takes
 
 # Settings of earlier versions, and what to write today. `config_from_stored` reads them; people are told.
@@ -131,6 +132,23 @@ class DataSettings(Settings):
         "leave_out",
         description="what to do where a fixed split has one person, or duplicates, in several splits: leave out of "
         "training, or stop",
+    )
+    repeated_labels: RepeatedLabels = Field(
+        "quarantine",
+        description="what to do with an image that is listed several times: put it into quarantine, or take the median "
+        "or mean of its ages, as of several raters",
+    )
+    weight_column: str = Field(
+        "",
+        max_length=200,
+        description="column of the labels with the weight of an image in the training, a number above 0; empty: none",
+    )
+    balance_ages: float = Field(
+        1.0,
+        ge=1,
+        le=100,
+        description="at most so many times as much as the most frequent ages count the rarest in the training; 1: all "
+        "ages alike",
     )
 
 

@@ -4,6 +4,7 @@ The DAG, the command line, the tables in the documentation and `prune` read it.
 """
 
 import importlib
+import json
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +16,8 @@ from age_tasks.registry.promotions import Promotion, model_to_beat
 from age_tasks.runs.records import StageRecord, Summary
 from age_tasks.runs.run import StoredRun, Workspace
 from age_tasks.runs.runner import Needs
+
+USE_OF_LABELS = ("across_splits", "repeated_labels", "balance_ages")  # in the section `data`
 
 
 class StageModule(Protocol):
@@ -61,9 +64,10 @@ def _accepted_labels(run: StoredRun) -> str:
     return labels if acceptance_of(run.store, labels) else ""
 
 
-def _across_splits(run: StoredRun) -> str:
-    """Whether labels are refused whose fixed split has one person in several splits."""
-    return str(run.settings().config.get("data", {}).get("across_splits", ""))
+def _use_of_labels(run: StoredRun) -> str:
+    """The settings that say how `validate` and `split` read the columns of the snapshot."""
+    settings = run.settings().config.get("data", {})
+    return json.dumps({name: settings[name] for name in USE_OF_LABELS if name in settings})
 
 
 def _approval_answer(run: StoredRun) -> str:
@@ -133,7 +137,7 @@ PIPELINE: dict[str, Stage] = {
             ("snapshot",),
             ("validate",),
             code=(*_LABELS, "stages/validate.py"),
-            extra={"acceptance": _accepted_labels, "across_splits": _across_splits},
+            extra={"acceptance": _accepted_labels, "labels": _use_of_labels},
             follows_previous=True,
         ),
         does="validates labels and images with Great Expectations, quarantines rows that fail",
@@ -146,6 +150,7 @@ PIPELINE: dict[str, Stage] = {
             ("validate",),
             ("split",),
             code=(*_LABELS, "stages/split.py"),
+            extra={"labels": _use_of_labels},
             precondition=_enough_new_labels,
             follows_previous=True,
         ),

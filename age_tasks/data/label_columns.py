@@ -1,6 +1,7 @@
 """Further columns of a labels file: who is in an image, which split a benchmark fixes, and by what to measure apart."""
 
 import csv
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from age_tasks.config import DataSettings, SliceColumn, did_you_mean, parse_slic
 from age_tasks.data.tables import Table
 from age_tasks.errors import LabelsError
 
-PERSON, FIXED_SPLIT = "person", "fixed_split"  # the columns of `snapshot.csv` and of later tables
+PERSON, FIXED_SPLIT, WEIGHT = "person", "fixed_split", "weight"  # the columns of `snapshot.csv` and of later tables
 SLICE = "slice:"  # prefix of the columns that `evaluate.slices` names
 MOST_VALUES = 50  # of a column of texts that slices the test images
 # What benchmarks call the splits, in lower case.
@@ -25,19 +26,21 @@ def further_columns(table: Table, settings: DataSettings, slices: Sequence[str],
         name: the file's name in errors.
 
     Returns:
-        `person` (text; empty where it is not known), `fixed_split` (train, val or test), and `slice:<column>` (text),
-        each if it is asked for.
+        `person` (text; empty where it is not known), `fixed_split` (train, val or test), `weight` (a number above 0;
+        1 where it is empty), and `slice:<column>` (text), each if it is asked for.
 
     Raises:
         LabelsError: there is no such column, a row has another split, or a column has too many values to slice by.
     """
-    found = {}
+    found: dict[str, Sequence[str | float]] = {}
+    if settings.weight_column:
+        found[WEIGHT] = _weights(table, settings.weight_column, name)
     if settings.person_column:
         found[PERSON] = _column(table, settings.person_column, "data.person_column", name)
     if settings.split_column:
         texts = _column(table, settings.split_column, "data.split_column", name)
-        found[FIXED_SPLIT] = [_SPLITS.get(text.lower(), "") for text in texts]
-        wrong = next((at for at, split in enumerate(found[FIXED_SPLIT]) if not split), None)
+        found[FIXED_SPLIT] = splits = [_SPLITS.get(text.lower(), "") for text in texts]
+        wrong = next((at for at, split in enumerate(splits) if not split), None)
         if wrong is not None:
             raise LabelsError(
                 f"{name} line {table.lines[wrong]}: {texts[wrong]!r} in the column {settings.split_column} is no "
@@ -50,14 +53,32 @@ def further_columns(table: Table, settings: DataSettings, slices: Sequence[str],
 
 def further_columns_of(columns: Iterable[str]) -> list[str]:
     """Those among the columns of a table that are further columns."""
-    return [column for column in columns if column in {PERSON, FIXED_SPLIT} or column.startswith(SLICE)]
+    return [column for column in columns if column in {PERSON, FIXED_SPLIT, WEIGHT} or column.startswith(SLICE)]
 
 
 def as_text(file: Path, *columns: str) -> dict[str, str]:
     """The types with which pandas leaves these columns of a CSV file, and its further ones, as they are written."""
     with file.open(newline="") as lines:
         header = next(csv.reader(lines), [])
-    return dict.fromkeys([*columns, *further_columns_of(header)], "str")
+    return dict.fromkeys([*columns, *further_columns_of(header)], "str") | {WEIGHT: "float64"}
+
+
+def _weights(table: Table, column: str, name: str) -> list[float]:
+    """The numbers of a column; 1 where a cell is empty.
+
+    Raises:
+        LabelsError: there is no such column, or a cell is no number above 0.
+    """
+    texts = _column(table, column, "data.weight_column", name)
+    weights = pd.to_numeric(pd.Series([text or "1" for text in texts], dtype="object"), errors="coerce")
+    usable = (weights > 0) & (weights < math.inf)
+    if not usable.all():
+        wrong = int((~usable).to_numpy().argmax())
+        raise LabelsError(
+            f"{name} line {table.lines[wrong]}: {texts[wrong]!r} in the column {column} is no weight; write a number "
+            "above 0, or use no weights (--set data.weight_column=)"
+        )
+    return [float(weight) for weight in weights]
 
 
 def _sliced(table: Table, column: SliceColumn, name: str) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from age_tasks.config import ValidateSettings
+from age_tasks.config import RepeatedLabels, ValidateSettings
 from age_tasks.data.age_hints import age_hint
 from age_tasks.data.expectations import Finding, age_bounds
 from age_tasks.data.image_folder import name_problem
@@ -95,8 +95,13 @@ class VerdictFile(Document):
     shift: AgeShift | None
 
 
-def with_derived_columns(snapshot: pd.DataFrame) -> pd.DataFrame:
-    """The snapshot with the columns that the suite `rows` refers to; null where a column does not apply to a row."""
+def with_derived_columns(snapshot: pd.DataFrame, repeated_labels: RepeatedLabels = "quarantine") -> pd.DataFrame:
+    """The snapshot with the columns that the suite `rows` refers to; null where a column does not apply to a row.
+
+    Args:
+        repeated_labels: the setting `data.repeated_labels`; unless it is `quarantine`, an image may be listed several
+            times, and one image under several names must have the same age in the end.
+    """
     table = snapshot.reset_index(drop=True)
     valid_name = table["file_name"].map(name_problem) == ""
     exists = valid_name & (table["state"] != "missing")
@@ -111,8 +116,12 @@ def with_derived_columns(snapshot: pd.DataFrame) -> pd.DataFrame:
     table["image_decodes"] = decodes.where(exists).astype("object")
     table["age_hint"] = ["" if fine else age_hint(text) for fine, text in zip(possible, table["age_text"], strict=True)]
     table["smaller_side"] = table[["width", "height"]].min(axis=1).where(decodes)
-    for column, key, usable in (("ages_of_name", "file_name", valid_name), ("ages_of_content", "sha256", decodes)):
-        _count_ages(table, column, key, usable & possible)
+    one_age = table["real_age"].where(valid_name & possible)
+    if repeated_labels != "quarantine":
+        table["listed"] = 1
+        one_age = one_age.groupby(table["file_name"]).transform(repeated_labels)
+    _count_ages(table, "ages_of_name", "file_name", one_age)
+    _count_ages(table, "ages_of_content", "sha256", one_age.where(decodes))
     table["file_name"] = table["file_name"].where(table["file_name"] != "", None)
     return table
 
@@ -223,9 +232,13 @@ def judge(
     return Verdict(not problems, tuple(problems), shifted)
 
 
-def _count_ages(table: pd.DataFrame, column: str, key: str, usable: pd.Series) -> None:
-    """Add `column`, the number of different ages among the rows of one `key`, and `column`_text, which lists them."""
-    ages = table[usable].groupby(key)["real_age"].transform("nunique")
+def _count_ages(table: pd.DataFrame, column: str, key: str, years: pd.Series) -> None:
+    """Add `column`, the number of different ages among the rows of one `key`, and `column`_text, which lists them.
+
+    Args:
+        years: the age of each row; NaN where it does not count.
+    """
+    ages = years.dropna().groupby(table[key]).transform("nunique")
     table[column] = ages.reindex(table.index)
     disputed = table.loc[ages.index[ages > 1]]
     texts = disputed["real_age"].map("{:g}".format).astype("str") + " (" + disputed["file_name"] + ", line "

@@ -1,5 +1,6 @@
 """The label validation page: the verdict, quarantined rows with reasons, expectations, and the accepted labels."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ from age_tasks.data.expectations import Finding
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.label_changes import LabelChanges
 from age_tasks.data.people import FixedSplit, People
+from age_tasks.data.repeated_labels import SeveralLabels
 from age_tasks.data.validation import AgeShift, Verdict
 from age_tasks.registry.labels_acceptance import LabelsAcceptance
 from age_tasks.reports.face_sheets import sample_faces
@@ -53,6 +55,7 @@ def validation_page(
     copies: pd.DataFrame | None = None,
     people: People | None = None,
     fixed_split: FixedSplit | None = None,
+    repeated: SeveralLabels | None = None,
 ) -> str:
     """The HTML of `validate/index.html`, with its images embedded.
 
@@ -70,6 +73,7 @@ def validation_page(
         copies: accepted rows with the content of another: columns line, file_name, first_line, first_file_name.
         people: in the accepted images; None if the labels name none.
         fixed_split: None if the labels fix none.
+        repeated: images with several labels; None if there are none.
     """
     readable = set(table.loc[table["problem"] == "", "line"])
     sample = sample_faces(table[table["line"].isin(readable) & ~table["line"].isin(quarantine["line"])])
@@ -99,6 +103,8 @@ def validation_page(
         people=people,
         conflicts=people.conflicts.head(SHOWN_PAIRS).to_dict("records") if people else [],
         fixed_split=fixed_split,
+        repeated=repeated,
+        widest=_with_thumbnails(repeated.widest, folder) if repeated else [],
         left_out=fixed_split.left_out.head(SHOWN_PAIRS).to_dict("records") if fixed_split else [],
         findings=[
             {**vars(finding), "expected": _expected(finding), "found": _found(finding, facts)} for finding in findings
@@ -112,6 +118,10 @@ def validation_page(
             for row in sample[["file_name", "real_age"]].to_dict("records")
         ],
     )
+
+
+def _with_thumbnails(rows: pd.DataFrame, folder: ImageFolder) -> list[dict[Hashable, Any]]:
+    return [row | {"image": thumbnail(row["file_name"], folder, THUMBNAIL)} for row in rows.to_dict("records")]
 
 
 def quarantine_page(run_key: str, quarantine: pd.DataFrame, order: str) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from age_tasks.config import Config, SplitSettings
 from age_tasks.data.expectations import age_bounds
-from age_tasks.data.label_columns import FIXED_SPLIT, as_text, further_columns_of
+from age_tasks.data.label_columns import FIXED_SPLIT, WEIGHT, as_text, further_columns_of
 from age_tasks.data.labels import parse_labels
 from age_tasks.data.labels_file import fetch_labels
 from age_tasks.data.splits import (
@@ -27,6 +27,7 @@ from age_tasks.data.splits import (
     split_labels,
     summarise,
 )
+from age_tasks.data.weights import training_weights
 from age_tasks.errors import LabelsError
 from age_tasks.reports import figures
 from age_tasks.reports.safe_csv import as_csv
@@ -52,9 +53,11 @@ def execute(run: Workspace, config: Config) -> Summary:
         "left_out": len(left_out),
         "across_pairs": across_pairs(labels, split),
     }
-    further = [column for column in further_columns_of(labels.columns) if column != FIXED_SPLIT]
+    further = [column for column in further_columns_of(labels.columns) if column not in {FIXED_SPLIT, WEIGHT}]
     columns = ["file_name", "real_age", "sha256", *further]
     splits = {name: labels.loc[split == name, columns] for name in SPLITS}
+    if (weights := training_weights(labels[split == "train"], config.data.balance_ages)) is not None:
+        splits["train"] = splits["train"].assign(**{WEIGHT: weights.round(4)})
     return write_splits(splits, config.split, run.output_dir, counts)
 
 

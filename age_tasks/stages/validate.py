@@ -20,6 +20,7 @@ from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.label_changes import LabelChanges, label_changes, named_copies
 from age_tasks.data.label_columns import further_columns_of
 from age_tasks.data.people import FixedSplit, People, fixed_split, people
+from age_tasks.data.repeated_labels import RATERS, SPREAD, one_row_an_image, repeated
 from age_tasks.data.validation import (
     AgeShift,
     Verdict,
@@ -38,7 +39,7 @@ from age_tasks.reports.data_docs import make_offline
 from age_tasks.reports.face_sheets import sample_faces
 from age_tasks.reports.label_audit import write_audit
 from age_tasks.reports.safe_csv import as_csv
-from age_tasks.reports.validation_page import ORDERS, quarantine_page, validation_page, verdict_in_words
+from age_tasks.reports.validation_page import ORDERS, SHOWN_PAIRS, quarantine_page, validation_page, verdict_in_words
 from age_tasks.runs.listing import previous_run
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
@@ -122,10 +123,10 @@ def _changes(run: Workspace, table: pd.DataFrame, quarantine: pd.DataFrame) -> L
 
 def _validate(run: Workspace, expectations: Expectations, config: Config) -> _Validation:
     settings = config.validate_
-    table = with_derived_columns(read_snapshot(run))
+    table = with_derived_columns(read_snapshot(run), config.data.repeated_labels)
     row_findings = expectations.check("rows", table)
     quarantine = quarantined(table, row_findings)
-    accepted = table[~table["line"].isin(quarantine["line"])]
+    accepted = one_row_an_image(table[~table["line"].isin(quarantine["line"])], config.data.repeated_labels)
     shift = _shift(run, accepted["real_age"])
     values, bounds = distribution(accepted, shift), {name: getattr(settings, name) for name in _PARAMETERS}
     findings = [*row_findings, *expectations.check("distribution", pd.DataFrame([values]), bounds)]
@@ -153,7 +154,8 @@ def _validate(run: Workspace, expectations: Expectations, config: Config) -> _Va
 
 
 def _write_tables(found: _Validation, run: Workspace) -> None:
-    columns = [*ACCEPTED_COLUMNS, *further_columns_of(found.accepted.columns)]
+    raters = [column for column in (SPREAD, RATERS) if column in found.accepted]
+    columns = [*ACCEPTED_COLUMNS, *raters, *further_columns_of(found.accepted.columns)]
     found.accepted[columns].to_csv(run.output_dir / "accepted.csv", index=False)
     (run.output_dir / "quarantine.csv").write_text(as_csv(found.quarantine))
     (run.output_dir / "copies.csv").write_text(as_csv(found.copies))
@@ -192,6 +194,7 @@ def _write_pages(found: _Validation, expectations: Expectations, settings: Valid
         found.copies,
         found.people,
         found.fixed_split,
+        repeated(found.accepted, SHOWN_PAIRS),
     )
     (run.output_dir / "index.html").write_text(page)
     for order in ORDERS if len(found.quarantine) else ():

@@ -20,8 +20,10 @@ Targets = Callable[[np.ndarray], np.ndarray | dict[str, np.ndarray]]
 class FeatureBatches(keras.utils.PyDataset):
     """Batches of (features, targets) from the cache, read in the background; seed and epoch determine their order.
 
+    With weights, batches of (features, targets, weights).
+
     Args:
-        table: columns `sha256`, `real_age` (years), and `augmentation` where it is not 0.
+        table: columns `sha256`, `real_age` (years), `augmentation` where it is not 0, and `weight` where it is not 1.
         targets: from ages to what the outputs are compared with.
         seed: of the order, another one in each epoch; None keeps the order of the table.
         augmentations: number of cached augmentations; one is drawn at random per image and epoch.
@@ -39,7 +41,7 @@ class FeatureBatches(keras.utils.PyDataset):
         super().__init__(workers=1, max_queue_size=8)
         self._cache, self._targets, self._batch_size = cache, targets, batch_size
         self._sha256s, self._ages = table["sha256"].tolist(), table["real_age"].to_numpy("float32")
-        self._given = _given_augmentations(table)
+        self._given, self._weights = _given_augmentations(table), _weights(table)
         self._seed, self._augmentations = seed, augmentations
         self.start_at(0)
 
@@ -56,10 +58,12 @@ class FeatureBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return -(-len(self._ages) // self._batch_size)
 
-    def __getitem__(self, batch: int) -> tuple[np.ndarray, np.ndarray | dict[str, np.ndarray]]:
+    def __getitem__(self, batch: int) -> tuple[Any, ...]:
         chosen = self._order[batch * self._batch_size : (batch + 1) * self._batch_size]
         keys = [row_key(self._sha256s[row], self._drawn[row]) for row in chosen]
-        return self._cache.rows(keys).astype("float32"), self._targets(self._ages[chosen])
+        targets = self._targets(self._ages[chosen])
+        weights = () if self._weights is None else (_for_each_output(targets, self._weights[chosen]),)
+        return self._cache.rows(keys).astype("float32"), targets, *weights
 
     def on_epoch_end(self) -> None:
         """Go on to the next epoch's order."""
@@ -101,7 +105,7 @@ def streamed_batches(
     seed: int | None = None,
     augmentations: int = 1,
 ) -> tf.data.Dataset:
-    """Batches of (pixels, targets), decoded from the files in every epoch; arguments as for `FeatureBatches`.
+    """Batches of (pixels, targets) and weights, decoded from the files in every epoch; as for `FeatureBatches`.
 
     Args:
         table: the column `file_name` too.
@@ -109,18 +113,30 @@ def streamed_batches(
     """
     names, sha256s = (table[column].to_numpy(dtype="str") for column in ("file_name", "sha256"))
     ages = table["real_age"].to_numpy("float32")
-    rows = tf.data.Dataset.from_tensor_slices((names, _given_augmentations(table), sha256s, targets(ages)))
+    wanted, weights = targets(ages), _weights(table)
+    weighted = (wanted,) if weights is None else (wanted, _for_each_output(wanted, weights))
+    rows = tf.data.Dataset.from_tensor_slices((names, _given_augmentations(table), sha256s, weighted))
     if seed is not None:
         rows = rows.shuffle(len(table), seed=seed, reshuffle_each_iteration=True)
     draws = tf.data.Dataset.random(seed=seed or 0, rerandomize_each_iteration=True)
     decode = decoder(folder, size)
 
-    def load(row: tuple[Any, ...], draw: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        name, given, sha256, target = row
-        return decode(name, draw % augmentations if augmentations > 1 else given, sha256), target
+    def load(row: tuple[Any, ...], draw: tf.Tensor) -> tuple[Any, ...]:
+        name, given, sha256, target_and_weight = row
+        return decode(name, draw % augmentations if augmentations > 1 else given, sha256), *target_and_weight
 
     pairs = tf.data.Dataset.zip(rows, draws)
     return pairs.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def _weights(table: pd.DataFrame) -> np.ndarray | None:
+    """The weight of each row, float32 of shape (rows,); None if all count alike."""
+    return table["weight"].to_numpy("float32") if "weight" in table else None
+
+
+def _for_each_output(targets: Any, weights: np.ndarray) -> Any:
+    """The weights as Keras takes them: once for each output that has a target of its own."""
+    return dict.fromkeys(targets, weights) if isinstance(targets, dict) else weights
 
 
 def _given_augmentations(table: pd.DataFrame) -> np.ndarray:

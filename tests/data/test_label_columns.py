@@ -83,3 +83,17 @@ def test_a_column_of_too_many_texts_to_slice_by_is_refused():
 def test_edges_need_numbers(table: Table):
     with pytest.raises(LabelsError, match="line 2: 'ann' in the column who is no number"):
         further_columns(table, DataSettings(), ("who: 0, 1",), "labels.csv")
+
+
+def test_weights_are_numbers_and_one_where_none_is_given():
+    table = read_table(b"file_name,real_age,w\n1.jpg,30,2.5\n2.jpg,31,\n", "labels.csv", ("file_name", "real_age"))
+    found = further_columns(table, DataSettings(weight_column="w"), (), "labels.csv")
+    assert found.to_dict("list") == {"weight": [2.5, 1.0]}
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "much", "inf", "nan"])
+def test_other_weights_are_refused_with_their_line(weight: str):
+    data = f"file_name,real_age,w\n1.jpg,30,1\n2.jpg,30,{weight}\n".encode()
+    table = read_table(data, "labels.csv", ("file_name", "real_age"))
+    with pytest.raises(LabelsError, match=f"labels.csv line 3: '{weight}' in the column w is no weight"):
+        further_columns(table, DataSettings(weight_column="w"), (), "labels.csv")

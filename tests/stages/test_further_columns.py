@@ -31,7 +31,7 @@ def run(sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     point_at(monkeypatch, tmp_path, labels)
     monkeypatch.setenv("AGE_IMAGES", str(sample.images))
 
-    def run(stages: Sequence[str] = ("snapshot", "validate", "split"), **settings: str) -> int:
+    def run(stages: Sequence[str] = ("snapshot", "validate", "split"), **settings: object) -> int:
         named = {f"data.{name}": value for name, value in settings.items()}
         for stage in stages:
             code = main([stage, "--run", "x", "--recipe", "demo", *overrides(QUICK | named)])
@@ -110,6 +110,34 @@ def test_slices_reach_the_report_the_card_and_the_gate(run: Run, tmp_path: Path)
     assert report.row("Valid few images") or report.row("Valid")
     assert "| official | images |" in card
     assert any(name.startswith("gap between slices") for name in rules)
+
+
+def test_several_raters_give_one_age_and_weights_reach_the_training(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    labels = tmp_path / "labels.csv"
+    rows = list(csv.reader(labels.open(newline="")))
+    good = next(row for row in rows if row[0] == "00010.jpg")
+    with labels.open("w", newline="") as file:
+        write = csv.writer(file).writerow
+        write([*rows[0], "trust"])
+        for number, row in enumerate(rows[1:]):
+            write([*row, 1 + number % 2])
+        write([good[0], str(float(good[1]) + 6), good[2], good[3], 4])
+    assert run(("snapshot", "validate")) == 0
+    with open_run("x", Locations.from_env()) as opened:
+        assert "age_spread" not in table(opened, "validate", "accepted.csv")
+        assert "00010.jpg" not in set(table(opened, "validate", "accepted.csv")["file_name"])
+    assert run(repeated_labels="mean", weight_column="trust", balance_ages=3) == 0
+    with open_run("x", Locations.from_env()) as opened:
+        accepted = table(opened, "validate", "accepted.csv").set_index("file_name")
+        merged = accepted.loc["00010.jpg"]
+        assert (merged["real_age"], merged["age_spread"], merged["raters"]) == (float(good[1]) + 3, 3.0, 2)
+        assert "Images with several labels" in Page(opened.input("validate", "index.html").read_text()).headings
+        train, test = (table(opened, "split", f"{name}.csv") for name in ("train", "test"))
+        assert train["weight"].mean() == pytest.approx(1, abs=1e-3)
+        assert train["weight"].max() / train["weight"].min() > 3
+        assert "weight" not in test
 
 
 def test_an_unknown_column_stops_the_snapshot(run: Run, capsys: pytest.CaptureFixture[str]):

@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from age_tasks import progress
 from age_tasks.config import Config, TrainingSettings
@@ -163,3 +164,32 @@ def test_a_long_epoch_says_how_far_it_is(data, tmp_path: Path, monkeypatch: pyte
     assert all(status.note.startswith("train MAE so far ") for status in within)
     assert [row["val_mae"] for row in told[-1].epochs] == history["val_mae"].tolist()
     assert told[-1].most_epochs == 2
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_has_more_weight_is_learnt(data, tmp_path: Path, streamed: bool):
+    """Of two contradicting labels for each image, the one that counts more wins."""
+    cache, table = data
+    both = pd.concat([table.assign(real_age=20.0, weight=1.9), table.assign(real_age=60.0, weight=0.1)])
+    settings, learner = TrainingSettings(epochs=80, learning_rate=0.05, batch_size=16), network()
+    compile_for(learner, settings, steps=8, config=Config())
+    if streamed:
+        rows = [cache.rows([sha256])[0].astype("float32") for sha256 in both["sha256"]]
+        train = tf.data.Dataset.from_tensor_slices(
+            (np.stack(rows), both["real_age"].to_numpy("float32"), both["weight"].to_numpy("float32"))
+        ).batch(16)
+    else:
+        train = FeatureBatches(cache, both, 16, np.asarray, seed=1)
+    val = FeatureBatches(cache, table.assign(real_age=20.0), 16, np.asarray)
+    history = fit_learner(learner, train, val, settings, len(both), tmp_path / "x")
+    assert history["val_mae"].min() < 8
+
+
+def test_batches_of_weighted_rows_have_weights_for_each_target(data):
+    cache, table = data
+    weighted = table.assign(weight=np.arange(len(table), dtype="float32"))
+    _, ages, weights = FeatureBatches(cache, weighted, 8, np.asarray)[0]
+    assert (ages.tolist(), weights.tolist()) == (table["real_age"][:8].tolist(), list(range(8)))
+    _, targets, weights = FeatureBatches(cache, weighted, 8, lambda years: {"a": years, "b": years})[0]
+    assert targets.keys() == weights.keys()
+    assert len(FeatureBatches(cache, table, 8, np.asarray)[0]) == 2
