@@ -97,7 +97,7 @@ def validation_page(
         acceptance=acceptance,
         groups=_groups(quarantine, readable, folder),
         orders=ORDERS,
-        changes=_changes(changes),
+        changes=_changes(changes, readable, folder),
         copies=[] if copies is None else copies.head(SHOWN_PAIRS).to_dict("records"),
         copy_count=0 if copies is None else len(copies),
         people=people,
@@ -159,13 +159,20 @@ def _groups(quarantine: pd.DataFrame, readable: set[int], folder: ImageFolder) -
     return groups
 
 
-def _changes(changes: LabelChanges | None) -> dict[str, Any] | None:
-    """The changes for the page: each table with its number of rows and its first rows."""
+def _changes(changes: LabelChanges | None, readable: set[int], folder: ImageFolder) -> dict[str, Any] | None:
+    """The changes for the page: each table with its number of rows and its first rows, with faces."""
     if changes is None:
         return None
-    tables = {name: getattr(changes, name) for name in ("corrected", "quarantined", "resolved")}
-    first = {name: (len(table), table.head(SHOWN_CHANGES).to_dict("records")) for name, table in tables.items()}
-    return {"previous_run": changes.previous_run, "added": changes.added, "removed": changes.removed, **first}
+    first = {}
+    for name in ("corrected", "replaced", "quarantined", "resolved"):
+        table = getattr(changes, name)
+        rows = table.head(SHOWN_CHANGES).to_dict("records")
+        for row in rows:
+            pictured = name in {"corrected", "replaced"} and row["line"] in readable
+            row["image"] = thumbnail(row["file_name"], folder, THUMBNAIL) if pictured else None
+        first[name] = (len(table), rows)
+    plain = {"previous_run": changes.previous_run, "added": changes.added, "removed": changes.removed}
+    return plain | {"columns": changes.columns} | first
 
 
 def _expected(finding: Finding) -> str:

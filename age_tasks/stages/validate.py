@@ -8,6 +8,7 @@ distributed otherwise than those accepted last are no reason to stop once a pers
 (`labels accept`).
 """
 
+import csv
 import math
 from dataclasses import dataclass
 
@@ -95,6 +96,7 @@ def execute(run: Workspace, config: Config) -> Summary:
         "reasons": found.quarantine["fault"].value_counts().to_dict(),
         "warnings": warnings,
         **({"people": found.people.count} if found.people else {}),
+        **({"changes": found.changes.counts} if found.changes else {}),
         **accepted_by,
     }
 
@@ -117,8 +119,15 @@ def _changes(run: Workspace, table: pd.DataFrame, quarantine: pd.DataFrame) -> L
         before = read_snapshot(previous)
     except MissingInputError:  # removed by `prune`
         return None
-    accepted = pd.read_csv(previous.input("validate", "accepted.csv"), usecols=["line"])
-    return label_changes(table, quarantine, before, accepted, previous.key)
+    were = pd.read_csv(previous.input("validate", "quarantine.csv"), usecols=["line"])
+    headers = (_header(previous), _header(run))
+    return label_changes(table, quarantine, before, were, previous.key, headers)
+
+
+def _header(run: Workspace) -> list[str]:
+    """The columns of the run's labels file, which is frozen in UTF-8 with commas."""
+    with run.input("snapshot", "labels.csv").open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+        return [title.strip() for title in next(csv.reader(lines), [])]
 
 
 def _validate(run: Workspace, expectations: Expectations, config: Config) -> _Validation:

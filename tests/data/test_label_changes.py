@@ -12,6 +12,7 @@ def labels(**ages: str) -> pd.DataFrame:
             "file_name": list(ages),
             "age_text": texts,
             "real_age": pd.to_numeric(texts, errors="coerce"),
+            "sha256": [f"content of {name}" for name in ages],
         }
     )
 
@@ -20,8 +21,8 @@ def test_what_was_added_removed_corrected_quarantined_and_resolved():
     before = labels(kept="30", gone="40", fixed="12,5", wrong="50", restyled="38")
     now = labels(kept="30", fixed="12.5", wrong="51", restyled="38.0", new="20", broken="x")
     quarantine = now[now["file_name"] == "broken"].assign(reason="no number")
-    accepted_before = before[before["file_name"] != "fixed"]
-    found = label_changes(now, quarantine, before, accepted_before, "monday")
+    quarantine_before = before[before["file_name"] == "fixed"]
+    found = label_changes(now, quarantine, before, quarantine_before, "monday")
     assert (found.previous_run, found.added, found.removed) == ("monday", 2, 1)
     assert found.corrected.to_numpy().tolist() == [[3, "fixed", "12,5", "12.5"], [4, "wrong", "50", "51"]]
     assert found.quarantined[["file_name", "reason"]].to_numpy().tolist() == [["broken", "no number"]]
@@ -32,11 +33,22 @@ def test_the_same_labels_have_no_changes():
     now = labels(a="30", b="x", c="y")
     now.loc[2, "file_name"] = None
     quarantine = now[now["file_name"] != "a"].assign(reason="no number")
-    found = label_changes(now, quarantine, now, now[now["file_name"] == "a"], "monday")
+    found = label_changes(now, quarantine, now, quarantine, "monday")
     assert (found.added, found.removed) == (0, 0)
     assert found.corrected.empty
     assert found.quarantined.empty
     assert found.resolved.empty
+
+
+def test_replaced_images_and_changed_columns_are_named():
+    before, now = labels(a="30", b="31", c="32"), labels(a="30", b="31", c="33")
+    now.loc[0, "sha256"] = "another"
+    now.loc[1, "sha256"] = ""  # could not be read: its own fault says so
+    headers = (("file_name", "real_age", "camera"), ("file_name", "real_age", "who"))
+    found = label_changes(now, now.head(0), before, before.head(0), "monday", headers)
+    assert found.replaced.to_numpy().tolist() == [[2, "a", "30"]]
+    assert found.columns == ("+who", "-camera")
+    assert found.counts == {"added": 0, "removed": 0, "relabelled": 1, "replaced": 1}
 
 
 def test_copies_under_another_name_are_named():
