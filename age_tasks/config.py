@@ -343,7 +343,10 @@ class EvaluateSettings(Settings):
     @classmethod
     def _readable_slices(cls, slices: tuple[str, ...]) -> tuple[str, ...]:
         for each in slices:
-            parse_slice(each)
+            try:
+                parse_slice(each)
+            except ValueError as error:
+                raise PydanticCustomError("slice", "{problem}", {"problem": str(error)}) from None
         return slices
 
     @field_validator("bin_edges")
@@ -597,6 +600,8 @@ def allowed_values(name: str) -> str:
     schema = setting_schema(name)
     if choices := schema.get("enum"):
         return ", ".join(choices) if len(choices) < MANY else f"one of {len(choices)} names"
+    if schema["type"] == "array" and schema["items"]["type"] == "string":
+        return "a list of texts"
     if schema["type"] in _KINDS:
         return _KINDS[schema["type"]]
     if {"minimum", "maximum"} <= schema.keys():
@@ -732,6 +737,8 @@ def _explain(problem: ErrorDetails) -> str:
         return _unknown(name)
     if not name:
         return problem["msg"]  # of several sections; it names them
+    if problem["type"] == "tuple_type":
+        return f"{name} = {_shown(problem['input'])}: Input should be a list, in square brackets"
     return f"{name} = {_shown(problem['input'])}: {problem['msg']}"
 
 

@@ -1,17 +1,14 @@
 """Runs side by side: settings, labels, metrics, learning curves, and the faces whose predicted ages differ most."""
 
 import io
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import pandas as pd
 
 from age_tasks.config import SettingChange
-from age_tasks.data.image_folder import name_problem
-from age_tasks.errors import AgeTasksError, NotFoundError
+from age_tasks.errors import NotFoundError
 from age_tasks.evaluation.comparison import compare
 from age_tasks.evaluation.gate import FEW_IMAGES
 from age_tasks.evaluation.results import Metrics, PairedComparison
@@ -19,12 +16,9 @@ from age_tasks.pipeline import STAGES, gate_decision
 from age_tasks.reports.face_sheets import changed_most
 from age_tasks.reports.html import render
 from age_tasks.reports.line_chart import LineChart, line_chart
-from age_tasks.reports.thumbnails import face_uri
+from age_tasks.reports.thumbnails import face_from
 from age_tasks.runs.records import RunSettings, StageRecord
 from age_tasks.runs.run import StoredRun
-from age_tasks.store import open_store
-from age_tasks.store.addresses import local_path
-from age_tasks.store.base import file_sha256
 
 FACE_PIXELS = 96
 SAMPLES = 1000  # behind each interval of this page; those of the gate are behind many more
@@ -258,20 +252,6 @@ def _paired(first: ComparedRun, other: ComparedRun) -> Paired:
 
 def _faces(rows: pd.DataFrame, images: str) -> Iterator[Face]:
     """The faces of these rows, from the folder or bucket of the images, as far as they can be read from here."""
-    with tempfile.TemporaryDirectory(prefix="age-") as scratch:
-        columns = (rows[name] for name in ("file_name", "sha256", "real_age", "champion", "finetune"))
-        for name, sha256, real, before, after in zip(*columns, strict=True):
-            yield Face(name, real, before, after, _face(name, sha256, images, Path(scratch, sha256)))
-
-
-def _face(name: str, sha256: str, images: str, copy: Path) -> str | None:
-    if name_problem(name):
-        return None
-    try:
-        if images.startswith("s3://"):
-            open_store(images, attempts=1).fetch(name, copy)
-        else:
-            copy = local_path(images) / name
-        return face_uri(copy, FACE_PIXELS) if file_sha256(copy) == sha256 else None
-    except (AgeTasksError, OSError):
-        return None
+    columns = (rows[name] for name in ("file_name", "sha256", "real_age", "champion", "finetune"))
+    for name, sha256, real, before, after in zip(*columns, strict=True):
+        yield Face(name, real, before, after, face_from(images, name, FACE_PIXELS, sha256))

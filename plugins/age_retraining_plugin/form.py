@@ -36,7 +36,8 @@ TRAINING = (
 )
 # The sections of the form after training and promotion, each with the sections of settings whose other fields it holds.
 FURTHER = {
-    "Labels and splits": ("data", "validate", "split"),
+    "Columns of the labels": ("data",),
+    "Validation and splits": ("validate", "split"),
     "Network and augmentations": ("model", "augmentation"),
     "Baseline: more settings": ("baseline",),
     "Fine-tuning: more settings": ("finetune",),
@@ -181,7 +182,7 @@ def _rules(schema: Mapping[str, Any], allowed: str, examples: list[str]) -> dict
     if kind == "boolean":  # a switch could not be left to the recipe
         return {"type": ["string", kind], "pattern": f"(?#{allowed})^(true|false)$", "examples": ["true", "false"]}
     if kind == "array":
-        return {"type": [kind], "items": {"type": "number"}}
+        return {"type": [kind], "items": {"type": schema["items"]["type"]}}
     if kind == "string":
         return {"type": [kind]}
     bounds = {key: each for key, each in schema.items() if key.lower().endswith(("minimum", "maximum"))}

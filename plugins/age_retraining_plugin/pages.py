@@ -180,6 +180,16 @@ def models(search: Annotated[str, Query(max_length=200)] = "") -> HTMLResponse:
     return HTMLResponse(models_page(_store(Locations.from_env().store), search), headers=WITH_FORMS)
 
 
+@app.get("/labels")
+def labels_of_all_runs(fault: Annotated[str, Query(max_length=200)] = "", order: str = "line") -> HTMLResponse:
+    from age_tasks.reports.labels_page import ORDERS as ORDERS_OF_ROWS  # brings Pillow, which most pages do not need
+    from age_tasks.reports.labels_page import labels_page
+
+    if order not in ORDERS_OF_ROWS:
+        raise HTTPException(404)
+    return HTMLResponse(labels_page(_store(Locations.from_env().store), fault, order))
+
+
 @app.get("/compare")
 def compared(run: Annotated[list[str], Query()] = []) -> HTMLResponse:  # noqa: B006, as FastAPI wants it
     """Runs side by side; `run` is given once for each."""

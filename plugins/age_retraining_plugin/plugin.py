@@ -19,6 +19,13 @@ class AgeRetrainingPlugin(AirflowPlugin):
             "href": "age/models",
             "nav_top_level": True,
         },
+        {
+            "name": "Labels",
+            "destination": "nav",
+            "url_route": "age-labels",
+            "href": "age/labels",
+            "nav_top_level": True,
+        },
         {"name": "Model report", "destination": "dag_run", "url_route": "model-report", "href": f"{RUN}/report"},
         {
             "name": "Label validation",

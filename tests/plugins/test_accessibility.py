@@ -23,6 +23,7 @@ AXE = Path(__file__).parents[1] / "support" / "axe"
 RUN = "/age/age_retraining/finished"
 PAGES = {
     "models": "/age/models",
+    "labels": "/age/labels",
     "report": f"{RUN}/report",
     "validation": f"{RUN}/validation",
     "quarantine": f"{RUN}/validate/quarantine_by_reason.html",

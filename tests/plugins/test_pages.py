@@ -54,6 +54,7 @@ def test_tabs_and_navigation_lead_to_the_pages(client: Client, finished: Workspa
     views = {view["url_route"]: view for view in plugin["external_views"]}
     assert {route: view["destination"] for route, view in views.items()} == {
         "age-models": "nav",
+        "age-labels": "nav",
         "model-report": "dag_run",
         "label-validation": "dag_run",
         "labels-to-look-at": "dag_run",
@@ -106,6 +107,7 @@ def test_the_summary_page_shows_the_summary_of_the_stage(reader: TestClient, fin
     "path",
     [
         "/age/models",
+        "/age/labels",
         "/age/compare?run=finished&run=another",
         "/age/age_retraining/finished/report",
         "/age/age_retraining/finished/validation",
@@ -158,12 +160,30 @@ def test_two_runs_are_compared_from_the_list_of_all_runs(client: Client, finishe
     reader = client(store)
     models = reader.get("/age/models")
     assert "form-action 'self'" in models.headers["content-security-policy"]
-    form = BeautifulSoup(models.text, "html.parser").form
+    form = BeautifulSoup(models.text, "html.parser").select_one("form[action=compare]")
     ticked = [box["value"] for box in form.select("input[name=run]")]
     assert sorted(ticked) == ["finished", "second"]
     page = reader.get(f"/age/{form['action']}", params={"run": ticked})
     assert page.status_code == 200
     assert "B is not significantly different from A." in Page(page.text).text
+
+
+def test_the_page_for_labellers_shows_the_newest_validation(reader: TestClient, finished: Workspace):
+    page = Page(reader.get("/age/labels").text)
+    summary = finished.require_record("validate").summary
+    assert page.verdict.startswith(f"Accepted. {summary['accepted']} of {summary['rows']} rows are used")
+    assert {"Quarantined rows", "Labels to look at", "Downloads"} <= set(page.headings)
+    for address in page.addresses:
+        if address.startswith("age_retraining/"):
+            assert reader.get(f"/age/{address}").status_code == 200, address
+    filtered = Page(reader.get("/age/labels", params={"fault": "age out of range", "order": "file name"}).text)
+    assert filtered.row("", 5)[2:4] == ["f-999.jpg", "999"]
+    assert not any("f-empty.jpg" in text for text in filtered.texts("td"))
+    assert reader.get("/age/labels", params={"order": "nothing"}).status_code == 404
+
+
+def test_the_page_for_labellers_before_the_first_run(client: Client, tmp_path: Path):
+    assert "No labels have been validated yet." in client(str(tmp_path / "new")).get("/age/labels").text
 
 
 @pytest.mark.parametrize(("runs", "status"), [([], 400), (["finished"], 400), (["finished", "none"], 404)])

@@ -1,0 +1,64 @@
+"""The page for people who label."""
+
+from pathlib import Path
+
+import pytest
+
+from age_tasks.config import Config
+from age_tasks.environment import Locations
+from age_tasks.reports.labels_page import labels_page
+from age_tasks.runs.keys import stage_folder
+from age_tasks.runs.run import StoredRun, start_run
+from age_tasks.store.files import FileStore
+from tests.support.page import Page
+from tests.support.records import put_record
+
+ROWS = (
+    '"line","file_name","age_text","fault","reason"\n'
+    '10,"b.jpg","x","age is not a number","no number"\n'
+    '9,"c.jpg","999","age out of range","too old"\n'
+    '11,"a.jpg","y","age is not a number","no number"\n'
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileStore:
+    """With a run that accepted its labels, and a later one that refused them."""
+    store = FileStore(tmp_path / "store")
+    for key, facts in {
+        "monday": {"summary": {"rows": 100, "accepted": 97, "quarantined": 3}},
+        "tuesday": {"status": "failed", "error": "too many rows are quarantined"},
+    }.items():
+        start_run(StoredRun(key, store), Config(), Locations(labels="labels.csv", images=str(tmp_path / "images")))
+        store.put(stage_folder(key, "validate") + "quarantine.csv", ROWS.encode())
+        outputs = {"quarantine.csv": {"sha256": "0" * 64, "bytes": len(ROWS)}}
+        put_record(store, "validate", key, outputs=outputs, **facts)
+    return store
+
+
+def lines(page: str) -> list[str]:
+    return [
+        cells[1]
+        for cells in ([cell.text for cell in row.select("td")] for row in Page(page).soup.select("tr"))
+        if cells
+    ]
+
+
+def test_the_newest_validation_is_shown_also_if_it_refused_the_labels(store: FileStore):
+    page = Page(labels_page(store))
+    assert page.verdict == "Refused. too many rows are quarantined"
+    assert "age is not a number (2)" in page.text
+    assert "age_retraining/tuesday/validate/quarantine.csv" in page.addresses
+
+
+def test_rows_are_filtered_and_sorted_by_links(store: FileStore):
+    assert lines(labels_page(store)) == ["9", "10", "11"]
+    assert lines(labels_page(store, order="file name")) == ["11", "10", "9"]
+    assert lines(labels_page(store, fault="age is not a number", order="file name")) == ["11", "10"]
+    assert "?fault=age%20is%20not%20a%20number&order=line#quarantine" in Page(labels_page(store)).addresses
+
+
+def test_a_store_without_runs_says_what_will_come(tmp_path: Path):
+    page = Page(labels_page(FileStore(tmp_path / "new")))
+    assert page.verdict.startswith("No labels have been validated yet.")
+    assert page.headings == []
