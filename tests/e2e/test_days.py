@@ -19,6 +19,7 @@ from tests.support.airflow import PASSWORD, Standalone
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
 DAG, PARAMETERS, PROMOTION = "age_retraining", "Run Parameters", "Promotion"
+TRAINING = "Training (empty: the value of the recipe)"
 WRONG, RIGHT = "f-negative.jpg,-3", "f-negative.jpg,3"
 QUICK = {
     "model": {"image_size": 64},
@@ -123,6 +124,16 @@ def test_a_labeller_corrects_a_row_and_its_run_starts_by_itself(
         see(browser, "Since the last run")
 
 
+def test_a_labeller_finds_the_quarantine_with_one_click(browser: Chrome, airflow: Standalone, first_run: str):
+    browser.get(airflow.url)
+    with at_most(clicks=1):
+        press(browser, "Labels")
+        with inside(browser, "Labels"):
+            see(browser, "The newest validation")
+            see(browser, "file name not valid")
+            see(browser, "Labels to look at")
+
+
 def test_a_labeller_says_that_a_label_is_right_with_two_clicks(browser: Chrome, first_run: str):
     browser.get(first_run)
     with at_most(clicks=2):
@@ -135,8 +146,11 @@ def test_a_labeller_says_that_a_label_is_right_with_two_clicks(browser: Chrome, 
 def test_an_approver_decides_with_everything_on_one_page_four_clicks_from_home(
     browser: Chrome, airflow: Standalone, first_run: str
 ):
-    form = {PROMOTION: {"require_approval": True, "gate.max_drift": "5"}}
-    run = start_run(browser, airflow.url, DAG, {PARAMETERS: {"again": True}, **form})
+    form = {
+        TRAINING: {"finetune.epochs": "2"},
+        PROMOTION: {"require_approval": True, "gate.policy": "not_worse", "gate.tolerance_years": "10"},
+    }
+    run = start_run(browser, airflow.url, DAG, form)
     watch(browser, run, "Required Actions")
     browser.get(airflow.url)
     with at_most(clicks=4):
@@ -146,7 +160,7 @@ def test_an_approver_decides_with_everything_on_one_page_four_clicks_from_home(
             "The gate: passed",
             "on the same",
             "test images",
-            "gate.max_drift 5",
+            "gate.policy not_worse",
             "images are new since v",
             "Rules:",
             "Cost:",
@@ -171,7 +185,7 @@ def test_the_person_on_call_sees_the_cause_of_a_failure_with_two_clicks(
         browser.get(run)
         press(browser, "Model report")
         with inside(browser, "Model report"):
-            see(browser, "Failed in snapshot.")
+            see(browser, "Stage snapshot failed.")
             see(browser, "nowhere/labels.csv")
 
 
