@@ -54,27 +54,26 @@ def champion_to_beat(run: StoredRun) -> Promotion | None:
     return model_to_beat(run.store, run.require_record("finetune").outputs["model.keras"].sha256)
 
 
-def _champion_version(run: StoredRun) -> str:
+def _champion_version(run: StoredRun, _: Config) -> str:
     return entry.version if (entry := champion_to_beat(run)) else ""
 
 
-def _accepted_labels(run: StoredRun) -> str:
+def _accepted_labels(run: StoredRun, _: Config) -> str:
     """The sha256 of the run's labels if a person has accepted them; else empty."""
     labels = run.require_record("snapshot").outputs["labels.csv"].sha256
     return labels if acceptance_of(run.store, labels) else ""
 
 
-def _use_of_labels(run: StoredRun) -> str:
+def _use_of_labels(_: StoredRun, config: Config) -> str:
     """The settings that say how `validate` and `split` read the columns of the snapshot."""
-    settings = run.settings().config.get("data", {})
-    return json.dumps({name: settings[name] for name in USE_OF_LABELS if name in settings})
+    return json.dumps({name: config.section("data")[name] for name in USE_OF_LABELS})
 
 
-def _approval_answer(run: StoredRun) -> str:
+def _approval_answer(run: StoredRun, _: Config) -> str:
     return approval_answer()
 
 
-def _gate_of_recipe(run: StoredRun) -> str:
+def _gate_of_recipe(run: StoredRun, _: Config) -> str:
     """The recipe's bounds, beside which the gate shows those of the run."""
     return run.recipe().gate.model_dump_json()
 

@@ -34,8 +34,8 @@ class Needs:
         inputs: earlier stages.
         settings: sections of the settings.
         code: files and folders that shape its result, relative to the package `age_tasks`; no other code counts.
-        extra: further inputs by name: each a function of the run that gives a text, which becomes part of the
-            fingerprint.
+        extra: further inputs by name: each a function of the run and the settings that gives a text, which becomes part
+            of the fingerprint.
         precondition: called before the stage is executed or reused, unless it is asked for `again`; it raises where
             the stage shall not start.
         afterwards: called with the record of the stage when it has finished, executed or reused.
@@ -47,7 +47,7 @@ class Needs:
     inputs: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
-    extra: Mapping[str, Callable[[StoredRun], str]] = field(default_factory=dict)
+    extra: Mapping[str, Callable[[StoredRun, Config], str]] = field(default_factory=dict)
     precondition: Callable[[Workspace, Config], None] | None = None
     afterwards: Callable[[StoredRun, StageRecord], None] | None = None
     check: Callable[[Workspace, Config], None] | None = None
@@ -86,7 +86,7 @@ def execute_stage(
     inputs = {earlier: run.require_record(earlier).fingerprint for earlier in needs.inputs}
     if needs.precondition and not again:
         needs.precondition(run, config)
-    inputs |= {extra: read(run) for extra, read in needs.extra.items()}
+    inputs |= {extra: read(run, config) for extra, read in needs.extra.items()}
     task = _Task(name, needs, {section: config.section(section) for section in needs.settings}, inputs)
     run = replace(run, fingerprint=task.fingerprint(inputs or {"run": run.key}), again=again)
     _make_cache(run.cache)

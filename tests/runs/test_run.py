@@ -18,7 +18,7 @@ from age_tasks.runs.runner import Needs, execute_stage
 
 FIRST, SECOND = Needs(), Needs(("first",), ("gate",))
 FOLLOWS = Needs(("first",), follows_previous=True)
-HEEDS = Needs(("first",), extra={"approval": lambda run: approval_answer()})
+HEEDS = Needs(("first",), extra={"approval": lambda run, config: approval_answer()})
 
 
 @pytest.fixture

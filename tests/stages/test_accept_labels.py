@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from age_tasks.cli.app import main
+from age_tasks.config import Config
 from age_tasks.errors import AgeTasksError, LabelsError, MissingInputError, SettingsError
 from age_tasks.pipeline import PIPELINE
 from age_tasks.registry.labels_acceptance import ACCEPTED, acceptance_of
@@ -22,7 +23,7 @@ WHY = "from now on adults only"
 
 def accepted_labels(store: Store, run: str) -> str:
     """What an acceptance adds to the fingerprint of `validate`."""
-    return PIPELINE["validate"].needs.extra["acceptance"](StoredRun(run, store))
+    return PIPELINE["validate"].needs.extra["acceptance"](StoredRun(run, store), Config())
 
 
 @pytest.mark.parametrize("by_digest", [False, True], ids=["by run", "by digest"])

@@ -140,6 +140,13 @@ def test_several_raters_give_one_age_and_weights_reach_the_training(
         assert "weight" not in test
 
 
+def test_another_use_of_the_labels_is_no_reason_to_reuse_a_split(run: Run):
+    assert run() == 0
+    assert main(["split", "--run", "x", "--set", "data.balance_ages=5"]) == 0
+    with open_run("x", Locations.from_env()) as opened:
+        assert "weight" in table(opened, "split", "train.csv")
+
+
 def test_an_unknown_column_stops_the_snapshot(run: Run, capsys: pytest.CaptureFixture[str]):
     assert run(person_column="whom") == 65
     said = capsys.readouterr().err
