@@ -346,7 +346,7 @@ class EvaluateSettings(Settings):
             try:
                 parse_slice(each)
             except ValueError as error:
-                raise PydanticCustomError("slice", "{problem}", {"problem": str(error)}) from None
+                raise PydanticCustomError("slice", f"{error}") from None
         return slices
 
     @field_validator("bin_edges")

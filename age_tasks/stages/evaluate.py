@@ -70,7 +70,7 @@ def execute(run: Workspace, config: Config) -> Summary:
     predictions = splits["test"][columns].copy()
     for name in MODELS:
         predictions = with_ages(run, name, "test", predictions)
-    slices = slice_labels(predictions, _known_slices(predictions, settings))
+    slices = slice_labels(predictions, require_slices(predictions, settings))
     comparison, models = None, list(MODELS)
     if champion := fetch_champion(run):
         predictions["champion"] = score_champion(champion, predictions, folder, run, config)
@@ -129,8 +129,11 @@ def measure_all(
     )
 
 
-def _known_slices(predictions: pd.DataFrame, settings: EvaluateSettings) -> tuple[str, ...]:
-    """The slices of the settings.
+def require_slices(predictions: pd.DataFrame, settings: EvaluateSettings) -> tuple[str, ...]:
+    """The slices of the settings, for which the test images have the columns.
+
+    Args:
+        predictions: of the test images.
 
     Raises:
         SettingsError: the snapshot of this run has not the columns for one of them.

@@ -190,11 +190,16 @@ def test_2000_quarantined_rows_are_a_page_below_3_megabytes(run: Workspace, tmp_
 def test_what_changed_since_the_last_run_is_named(run: Workspace, tmp_path: Path):
     corrected = pd.DataFrame({"line": [2], "file_name": ["a.jpg"], "before": ["12,5"], "after": ["<12.5>"]})
     left = pd.DataFrame({"line": [3], "file_name": ["b.jpg"], "age_text": ["31"]})
-    changes = LabelChanges("sunday", 3, 1, corrected, QUARANTINE, left)
+    replaced = pd.DataFrame({"line": [4], "file_name": ["c.jpg"], "age_text": ["32"]})
+    changes = LabelChanges("sunday", 3, 1, corrected, replaced, ("+who",), QUARANTINE, left)
     page = page_of(run, tmp_path, Verdict(True, ()), changes=changes)
-    assert "Compared with the labels of run sunday: 3 file names added, 1 removed, 1 age changed;" in page.text
+    assert (
+        "Compared with the labels of run sunday: 3 file names added, 1 removed, 1 age changed, 1 image replaced;"
+        in page.text
+    )
     assert "1 row left the quarantine, 2 entered it" in page.text
-    assert page.row("2") == ["2", "a.jpg", "12,5", "<12.5>"]
+    assert "Columns gained (+) or lost (-): +who." in page.text
+    assert "2 a.jpg 12,5 <12.5>" in page.texts("tr")
     assert page.row("3") == ["3", "b.jpg", "31"]
     assert "Since the last run" not in page_of(run, tmp_path, Verdict(True, ())).headings
 
