@@ -8,6 +8,7 @@ from functools import cached_property
 import pandas as pd
 
 from age_tasks.config import SettingChange
+from age_tasks.data.label_columns import PERSON
 from age_tasks.errors import NotFoundError
 from age_tasks.evaluation.comparison import compare
 from age_tasks.evaluation.gate import FEW_IMAGES
@@ -158,7 +159,7 @@ def _output(run: StoredRun, stage: str, name: str) -> bytes | None:
 
 
 def _table(content: bytes | None) -> pd.DataFrame | None:
-    text = {"file_name": "str", "sha256": "str"}
+    text = dict.fromkeys(("file_name", "sha256", PERSON), "str")
     return None if content is None else pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False)
 
 
@@ -241,7 +242,8 @@ def _paired(first: ComparedRun, other: ComparedRun) -> Paired:
     columns = ["sha256", "real_age", "finetune"]
     # The same image may stand under two names.
     before = first.predictions[columns].rename(columns={"finetune": "champion"}).drop_duplicates(columns[:2])
-    both = other.predictions[["file_name", *columns]].merge(before, on=["sha256", "real_age"])
+    person = [PERSON] if PERSON in other.predictions else []  # intervals then resample people
+    both = other.predictions[["file_name", *columns, *person]].merge(before, on=["sha256", "real_age"])
     left_out = len(other.predictions) - len(both)
     if both.empty:
         return Paired(other.name, None, left_out)

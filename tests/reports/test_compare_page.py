@@ -106,6 +106,16 @@ def test_a_copy_under_another_name_counts_once_for_each_name(store: Store, locat
     assert "left out" not in text
 
 
+def test_people_are_resampled_where_the_labels_name_them(store: Store, locations: Locations):
+    before, after = predicted(locations, errors=6.0), predicted(locations, errors=6.0)
+    after["finetune"] += np.where(np.arange(len(after)) < IMAGES / 2, -3.0, 1.0)
+    older, newer = put_run(store, locations, "monday", before), put_run(store, locations, "tuesday", after)
+    assert "B is better than A." in Page(compare_page([older, newer])).text
+    after["person"] = np.where(np.arange(len(after)) < IMAGES / 2, "ann", "bob")
+    newer = put_run(store, locations, "wednesday", after)
+    assert "B is not significantly different from A." in Page(compare_page([older, newer])).text
+
+
 def test_runs_without_a_common_image_are_still_shown(store: Store, locations: Locations):
     older = put_run(store, locations, "monday")
     newer = put_run(store, locations, "tuesday", predicted(locations, errors=4.0))
