@@ -85,10 +85,10 @@ def publish_summary(store: FileStore, name: str) -> dict[str, Any]:
 def test_the_question_shows_verdict_rules_and_report(runs: dict[str, dict[str, Any]]):
     body = runs["approved"]["body"]
     assert body.startswith("The gate: **passed: all 3 rules hold; changed for this run: gate.max_test_mae 40 (recipe")
-    assert "| test MAE |" in body
-    assert "<= 40.00 years (recipe: 9.00) | pass |" in body
+    assert "Rules: **test MAE" in body
+    assert "\\<= 40.00 years (recipe: 9.00): pass**" in body
     assert "6 settings differ from the recipe demo" in body
-    assert "| gate.max_test_mae | **40** | 9 |" in body
+    assert "gate.max_test_mae **40** (9)" in body
     assert "seconds of computing" in body
     assert "There is no champion yet." in body
     assert "(/dags/age_retraining/runs/manual__2026-01-04T00%3A00%3A00%2B00%3A00/plugin/model-report)" in body
