@@ -102,7 +102,7 @@ def fill(browser: Chrome, name: str, value: str | bool) -> None:
     """Fill in a field of a form: a text or number, a choice, or a switch, which `True` turns."""
     field = f"element_{name}"
     if value is True:
-        patiently(browser, lambda: _click(find(browser, f"[id='switch:{field}']")), f"no switch {name}")
+        patiently(browser, lambda: _turn_on(find(browser, f"[id='switch:{field}']")), f"no switch {name}")
     elif browser.find_elements(By.CSS_SELECTOR, f"[id='{field}'] [role=combobox]"):
         find(browser, f"[id='{field}'] [role=combobox]").send_keys(value, Keys.ENTER)
     else:
@@ -184,6 +184,14 @@ def complaints(browser: Chrome) -> list[str]:
 def _by_text(browser: Chrome, text: str) -> WebElement:
     each = browser.find_elements(By.XPATH, f"(//button | //a)[.//text()[normalize-space()='{text}']]")
     return [element for element in each if element.is_displayed() and element.is_enabled()][-1]
+
+
+def _turn_on(switch: WebElement) -> bool:
+    """Click a switch unless it is on: a click while its section still opens may be lost."""
+    if switch.get_attribute("data-state") == "checked":
+        return True
+    switch.click()
+    return False
 
 
 def _click(element: WebElement) -> bool:
