@@ -288,6 +288,9 @@ class ComputeSettings(Settings):
     )
 
 
+SLICE = "slice:"  # prefix of the columns of tables that hold what the labels say of a `SliceColumn`
+
+
 class SliceColumn(BaseModel):
     """A column by which test images are measured apart, and the edges of its bins if it has any."""
 
@@ -296,25 +299,32 @@ class SliceColumn(BaseModel):
     name: str
     edges: tuple[float, ...] = ()
 
+    @property
+    def key(self) -> str:
+        """The name of the column in the tables of a run, such as `slice:sex`."""
+        return SLICE + self.name
+
 
 def parse_slice(text: str) -> tuple[SliceColumn, ...]:
     """One or two columns from a text such as `sex`, `income: 0, 20, 50` or `sex & origin`.
 
     Raises:
-        ValueError: it is none.
+        PydanticCustomError: it is none; also a ValueError.
     """
     columns = []
     for part in text.split("&"):
         name, colon, edges = part.partition(":")
         numbers = [each.strip() for each in edges.split(",")] if colon else []
         if not name.strip() or not all(_NUMBER.fullmatch(each) for each in numbers):
-            raise ValueError(f"{text!r} is no slice; write a column, column: edge, edge, or column & column")
+            raise PydanticCustomError(
+                "slice", f"{text!r} is no slice; write a column, column: edge, edge, or column & column"
+            )
         bounds = tuple(map(float, numbers))
         if colon and (len(bounds) < 2 or any(low >= high for low, high in itertools.pairwise(bounds))):
-            raise ValueError(f"{text!r} needs two edges or more, each above the one before")
+            raise PydanticCustomError("slice", f"{text!r} needs two edges or more, each above the one before")
         columns.append(SliceColumn(name=name.strip(), edges=bounds))
     if len(columns) > 2:
-        raise ValueError(f"{text!r} joins {len(columns)} columns; join two at most")
+        raise PydanticCustomError("slice", f"{text!r} joins {len(columns)} columns; join two at most")
     return tuple(columns)
 
 
@@ -343,10 +353,7 @@ class EvaluateSettings(Settings):
     @classmethod
     def _readable_slices(cls, slices: tuple[str, ...]) -> tuple[str, ...]:
         for each in slices:
-            try:
-                parse_slice(each)
-            except ValueError as error:
-                raise PydanticCustomError("slice", f"{error}") from None
+            parse_slice(each)
         return slices
 
     @field_validator("bin_edges")

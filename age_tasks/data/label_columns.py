@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from age_tasks.config import DataSettings, SliceColumn, did_you_mean, parse_slice
+from age_tasks.config import SLICE, DataSettings, SliceColumn, did_you_mean, parse_slice
 from age_tasks.data.tables import Table
 from age_tasks.errors import LabelsError
 
 PERSON, FIXED_SPLIT, WEIGHT = "person", "fixed_split", "weight"  # the columns of `snapshot.csv` and of later tables
-SLICE = "slice:"  # prefix of the columns that `evaluate.slices` names
 MOST_VALUES = 50  # of a column of texts that slices the test images
 # What benchmarks call the splits, in lower case.
 _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -47,7 +46,7 @@ def further_columns(table: Table, settings: DataSettings, slices: Sequence[str],
                 "split; write train, val or test, or use no fixed split (--set data.split_column=)"
             )
     for column in dict.fromkeys(column for each in slices for column in parse_slice(each)):
-        found[SLICE + column.name] = _sliced(table, column, name)
+        found[column.key] = _sliced(table, column, name)
     return pd.DataFrame(found, index=range(len(table.rows)))
 
 

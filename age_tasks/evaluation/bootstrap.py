@@ -44,19 +44,18 @@ def intervals(
         Arrays of shape (3, columns): mean, low, high; for all images, and a list for the groups.
     """
     mean, means = _resampled_means(loss, [np.ones(len(loss), bool), *groups], samples, seed, people)
-    tail = 50 * (1 - LEVEL)
-    low, high = np.nanpercentile(means, [tail, 100 - tail], axis=0)
-    found = [np.stack([mean[at], low[at], high[at]]) for at in range(len(mean))]
-    return found[0], found[1:]
+    overall, *found = _percentiles(mean, means)
+    return overall, found
 
 
-def simultaneous_lower_bounds(
+def intervals_with_lower_bounds(
     loss: np.ndarray, groups: Sequence[np.ndarray], samples: int, seed: int, people: np.ndarray | None = None
-) -> np.ndarray:
-    """Lower bounds of the means of groups, which hold for all groups together with a probability of 95 %.
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """The interval of each group as `intervals` gives it, and a lower bound of each mean from the same resamples.
 
-    One-sided, from the bootstrap distribution of the largest studentised deviation (Romano and Wolf, Econometrica 73,
-    2005): the more groups, the wider, but less so where they overlap.
+    The bounds hold for all groups together with a probability of 95 %. They are one-sided, from the bootstrap
+    distribution of the largest studentised deviation (Romano and Wolf, Econometrica 73, 2005): the more groups, the
+    wider, but less so where they overlap.
 
     Args:
         loss: shape (images,).
@@ -64,12 +63,19 @@ def simultaneous_lower_bounds(
         samples, seed, people: as for `intervals`.
 
     Returns:
-        Shape (groups,).
+        For each group an array of shape (3,): mean, low, high; and the bounds, shape (groups,).
     """
     mean, means = (found[..., 0] for found in _resampled_means(loss[:, None], groups, samples, seed, people))
     error = np.maximum(np.nanstd(means, axis=0), np.finfo("float32").eps)
     largest = np.nanmax((means - mean) / error, axis=1)
-    return np.asarray(mean - np.nanpercentile(largest, 100 * LEVEL) * error)
+    return _percentiles(mean, means), np.asarray(mean - np.nanpercentile(largest, 100 * LEVEL) * error)
+
+
+def _percentiles(mean: np.ndarray, means: np.ndarray) -> list[np.ndarray]:
+    """Mean, low and high of each group, stacked; arguments as `_resampled_means` returns them."""
+    tail = 50 * (1 - LEVEL)
+    low, high = np.nanpercentile(means, [tail, 100 - tail], axis=0)
+    return [np.stack([mean[at], low[at], high[at]]) for at in range(len(mean))]
 
 
 def _resampled_means(

@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 
 from age_tasks.config import SliceColumn, parse_slice
-from age_tasks.evaluation.bootstrap import intervals, people_of, simultaneous_lower_bounds
+from age_tasks.evaluation.bootstrap import intervals, intervals_with_lower_bounds, people_of
 from age_tasks.evaluation.metrics import estimate
 from age_tasks.evaluation.results import SliceDifference, SliceMetrics
 
-PREFIX = "slice:"  # of the columns that hold what the labels say
 NOT_GIVEN = "(not given)"
 MANY_NUMBERS = 10  # a column of more different numbers is cut at its quartiles
 
@@ -25,7 +24,7 @@ def slice_labels(table: pd.DataFrame, slices: Sequence[str]) -> pd.DataFrame:
     """
     found = {}
     for each in slices:
-        first, *second = (_values(table[PREFIX + column.name], column) for column in parse_slice(each))
+        first, *second = (_values(table[column.key], column) for column in parse_slice(each))
         found[each] = first + ", " + second[0] if second else first
     return pd.DataFrame(found, table.index)
 
@@ -75,11 +74,10 @@ def compare_slices(
     errors = {name: np.abs(predictions[name] - predictions["real_age"]) for name in ("finetune", "champion")}
     loss = np.asarray(errors["finetune"] - errors["champion"], "float64")
     masks, people = [mask for _, _, mask in named], people_of(predictions)
-    _, each_alone = intervals(loss[:, None], masks, samples, seed, people)
-    together = simultaneous_lower_bounds(loss, masks, samples, seed, people)
+    each_alone, together = intervals_with_lower_bounds(loss, masks, samples, seed, people)
     return tuple(
         SliceDifference(
-            **dict(estimate(found[:, 0])),
+            **dict(estimate(found)),
             column=column,
             slice_value=value,
             images=int(mask.sum()),

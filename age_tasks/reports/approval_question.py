@@ -8,6 +8,7 @@ from age_tasks.config import SettingChange
 from age_tasks.evaluation.gate import FEW_IMAGES
 from age_tasks.evaluation.results import ChampionComparison, Estimate, Rule
 from age_tasks.pipeline import STAGES, changed_settings_of
+from age_tasks.reports.html import markdown_text
 from age_tasks.runs.run import StoredRun
 
 
@@ -59,7 +60,7 @@ def question(judged: Mapping[str, Any], report: str, facts: RunFacts | None, fil
     rules = [Rule.model_validate(rule) for rule in judged["rules"]]
     changed = facts.changed if facts else tuple(SettingChange.model_validate(each) for each in judged["changed"])
     parts = [
-        f"The gate: **{_text(judged['verdict'])}**.",
+        f"The gate: **{markdown_text(judged['verdict'])}**.",
         _models(judged["candidate"], champion),
         _changed(changed, facts.recipe if facts else ""),
         _bins(champion),
@@ -73,7 +74,9 @@ def question(judged: Mapping[str, Any], report: str, facts: RunFacts | None, fil
 def _changed(changed: Sequence[SettingChange], recipe: str) -> str:
     if not changed:
         return ""
-    listed = ", ".join(f"{each.name} **{_text(each.shown)}** ({_text(each.shown_recipe)})" for each in changed)
+    listed = ", ".join(
+        f"{each.name} **{markdown_text(each.shown)}** ({markdown_text(each.shown_recipe)})" for each in changed
+    )
     differ = "settings differ" if len(changed) > 1 else "setting differs"
     return f"**{len(changed)} {differ} from the recipe{_of(recipe)}**, its value in brackets: {listed}."
 
@@ -138,7 +141,7 @@ def _rules(rules: Sequence[Rule]) -> str:
     listed = []
     for rule in rules:
         value = "" if rule.value is None else f" {rule.value:.2f}"
-        text = f"{rule.name}{value} {_text(rule.limit)}: {rule.result}"
+        text = f"{rule.name}{value} {markdown_text(rule.limit)}: {rule.result}"
         listed.append(text if rule.passed and rule.value is not None and rule.recipe_bound is None else f"**{text}**")
     return f"Rules: {'; '.join(listed)}."
 
@@ -164,10 +167,4 @@ def _links(champion: ChampionComparison | None, facts: RunFacts | None, report: 
 
 
 def _of(recipe: str) -> str:
-    return f" {_text(recipe)}" if recipe else ""
-
-
-def _text(text: str) -> str:
-    """A text that others wrote, without what Markdown would take for a sign of its own."""
-    line = " ".join(text.split())
-    return "".join(f"\\{letter}" if letter in "\\`*[]<>|!#" else letter for letter in line)
+    return f" {markdown_text(recipe)}" if recipe else ""

@@ -2,8 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -54,9 +53,9 @@ class ComparedRun:
     passed: bool
     metrics: Metrics | None
     predictions: pd.DataFrame | None
-    curves: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    curves: Mapping[str, pd.DataFrame]
 
-    @cached_property
+    @property
     def seconds(self) -> float:
         """Of computing that this run itself did."""
         return sum(record.seconds for record in self.records.values() if not record.reused_from)

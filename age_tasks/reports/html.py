@@ -59,12 +59,12 @@ def in_words(name: str) -> str:
     return name.replace("_", " ").replace("mae", "MAE").replace("cs5", "CS@5")
 
 
-def table_cell(text: str) -> str:
-    """A text of others as a cell of a Markdown table: what would end the cell, or be taken for a sign, is escaped."""
-    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|" else letter for letter in " ".join(text.split()))
+def markdown_text(text: str) -> str:
+    """A text that others wrote, in one line without what Markdown would take for a sign of its own."""
+    return "".join(f"\\{letter}" if letter in "\\`*[]<>|!#" else letter for letter in " ".join(text.split()))
 
 
-_PAGES.filters["cell"] = table_cell
+_PAGES.filters["markdown"] = markdown_text
 _PAGES.filters["duration"] = duration
 _PAGES.filters["plain"] = plain
 _PAGES.filters["in_words"] = in_words

@@ -14,7 +14,7 @@ import pandas as pd
 from age_tasks.config import Config, EvaluateSettings, parse_slice, stored_augmentation
 from age_tasks.data.decoding import load_accepted
 from age_tasks.data.image_folder import ImageFolder
-from age_tasks.data.label_columns import SLICE, further_columns_of
+from age_tasks.data.label_columns import further_columns_of
 from age_tasks.errors import SettingsError
 from age_tasks.evaluation.bootstrap import people_of
 from age_tasks.evaluation.comparison import compare, population_stability
@@ -140,7 +140,7 @@ def require_slices(predictions: pd.DataFrame, settings: EvaluateSettings) -> tup
     """
     for each in settings.slices:
         for column in parse_slice(each):
-            if f"{SLICE}{column.name}" not in predictions:
+            if column.key not in predictions:
                 raise SettingsError(
                     f"evaluate.slices: the run's snapshot has no column {column.name!r}; start the run again with this "
                     "setting, from snapshot on"

@@ -329,7 +329,8 @@ def _at_work(run: StoredRun, records: Mapping[str, StageRecord], state: RunState
     """How far the stage is that is being executed; None if none says so."""
     active = [stage for stage in STAGES if state and (task := state.tasks.get(stage)) and task.active]
     to_come = [stage for stage in STAGES if stage not in records]
-    return next((found for stage in [*active, *to_come][:1] if (found := live_section(run, stage))), None)
+    at_work = next(iter([*active, *to_come]), None)
+    return live_section(run, at_work) if at_work else None
 
 
 def _state_of(asked: Asked, run: StoredRun) -> RunState | None:

@@ -4,7 +4,9 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
+from selenium.webdriver import Chrome
 
+from tests.e2e.browser import open_browser
 from tests.support.airflow import Standalone
 
 
@@ -20,3 +22,9 @@ def start_airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
             return airflow
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    with open_browser(tmp_path_factory.mktemp("browser") / "profile") as browser:
+        yield browser

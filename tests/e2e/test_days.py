@@ -3,7 +3,7 @@
 Each must get there with few clicks, and without a terminal.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 
 from age_tasks.demo.synthetic_faces import draw_sample
 from age_tasks.resources import package_path
-from tests.e2e.browser import WIDTH, at_most, fill, inside, log_in, open_browser, press, see, start_run, watch
+from tests.e2e.browser import WIDTH, at_most, fill, inside, log_in, press, see, start_run, watch
 from tests.support.airflow import PASSWORD, Standalone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
@@ -39,12 +39,6 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe["validate"] = {"max_quarantine_fraction": 0.2}
     (folder / "quick.yaml").write_text(yaml.safe_dump(recipe))
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    with open_browser(tmp_path_factory.mktemp("browser") / "profile") as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -23,7 +23,6 @@ from tests.e2e.browser import (
     fill,
     inside,
     log_in,
-    open_browser,
     press,
     see,
     start_run,
@@ -46,12 +45,6 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> str:
     if SCREENSHOTS:
         return "demo/faces/labels.csv"
     return str(draw_sample(tmp_path_factory.mktemp("faces"), 300, seed=3, faults=True).labels)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    with open_browser(tmp_path_factory.mktemp("browser") / "profile") as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ def columns_of(rows: str, slices: tuple[str, ...] = (), **settings: str) -> pd.D
     return further_columns(table, DataSettings(**settings), slices, "labels.csv")
 
 
-@walks(CONFIG, "_readable_slices: {}")
 @walks(CONFIG, "is no slice")
 @pytest.mark.parametrize("wrong", ["", "& sex", "bmi: thin"])
 def test_a_text_that_is_no_slice(refused: Walk, wrong: str):
