@@ -288,11 +288,18 @@ class ComputeSettings(Settings):
     )
 
 
-SLICE = "slice:"  # prefix of the columns of tables that hold what the labels say of a `SliceColumn`
+SLICE = "slice:"  # prefix of the columns of tables that hold the values of a `SliceColumn`
+# Measured of every image; in `evaluate.slices` these names mean what was measured, not a column of the labels.
+IMAGE_SLICES = BRIGHTNESS, SHARPNESS, SIZE, COLOUR = (
+    "image brightness",
+    "image sharpness",
+    "image size",
+    "image colour",
+)
 
 
 class SliceColumn(BaseModel):
-    """A column by which test images are measured apart, and the edges of its bins if it has any."""
+    """A column of the labels, or one of `IMAGE_SLICES`, by which test images are measured apart, and edges of its bins."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -346,7 +353,8 @@ class EvaluateSettings(Settings):
         (),
         max_length=20,
         description="columns of the labels by whose values the test images are measured apart: text by its values, "
-        "numbers by quartiles or by edges (`income: 0, 20, 50`); two joined by & give pairs (`sex & origin`)",
+        "numbers by quartiles or by edges (`income: 0, 20, 50`); two joined by & give pairs (`sex & origin`); "
+        f"{', '.join(f'`{name}`' for name in IMAGE_SLICES)} need no column, and are in the report in any case",
     )
 
     @field_validator("slices")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from age_tasks.config import SLICE, DataSettings, SliceColumn, did_you_mean, parse_slice
+from age_tasks.config import IMAGE_SLICES, SLICE, DataSettings, SliceColumn, did_you_mean, parse_slice
 from age_tasks.data.tables import Table
 from age_tasks.errors import LabelsError
 
@@ -46,7 +46,8 @@ def further_columns(table: Table, settings: DataSettings, slices: Sequence[str],
                 "split; write train, val or test, or use no fixed split (--set data.split_column=)"
             )
     for column in dict.fromkeys(column for each in slices for column in parse_slice(each)):
-        found[column.key] = _sliced(table, column, name)
+        if column.name not in IMAGE_SLICES:
+            found[column.key] = _sliced(table, column, name)
     return pd.DataFrame(found, index=range(len(table.rows)))
 
 

@@ -1,4 +1,4 @@
-"""Probing of image files: content digest, size, perceptual hash and problem of each, stored between runs."""
+"""Probing of image files: content digest, size, perceptual hash, quality and problem of each, stored between runs."""
 
 import hashlib
 import logging
@@ -19,6 +19,7 @@ from age_tasks.data.decoding import (
     size_problem,
 )
 from age_tasks.data.image_folder import READERS, ImageFolder, name_problem
+from age_tasks.data.image_quality import measure_quality
 from age_tasks.data.near_duplicates import difference_hash
 from age_tasks.errors import LabelsError, NotFoundError, SettingsError
 from age_tasks.store.disk import is_full
@@ -28,9 +29,14 @@ log = logging.getLogger(__name__)
 # `missing`: the folder has no such file, or the name is not valid; `unreadable`: the file is no image that decodes.
 ImageState = Literal["ok", "missing", "unreadable"]
 
-INDEX = "probes-2.sqlite"  # increase the number when the columns change
+INDEX = "probes-3.sqlite"  # increase the number when the columns change
+FORMER_INDEX = "probes-2.sqlite"  # of version 0.1, which did not measure the quality of images
 LOCKED_SECONDS = 60  # that another run may take for a transaction
 
+_COLUMNS = (
+    "folder", "name", "state", "sha256", "width", "height", "bytes", "problem", "dhash",
+    "brightness", "sharpness", "colour",
+)  # fmt: skip
 _READER = 1  # increase it when files that an earlier version could not decode may decode now
 _BLOCK = 1024  # files that are probed before the results are taken
 _COMMIT_EVERY = 500  # files; short transactions, since other runs write to the index too
@@ -48,6 +54,7 @@ class Probe:
         bytes: size of the file.
         problem: why the state is not `ok`, for people.
         dhash: `difference_hash` of the upright image, 64 hex digits; empty if it does not decode.
+        brightness, sharpness, colour: see `ImageQuality`; None and empty if it does not decode.
     """
 
     state: ImageState
@@ -57,6 +64,9 @@ class Probe:
     bytes: int = 0
     problem: str = ""
     dhash: str = ""
+    brightness: float | None = None
+    sharpness: float | None = None
+    colour: str = ""
 
 
 EMPTY = "empty file (0 bytes)"
@@ -80,7 +90,8 @@ def probe_file(path: Path) -> Probe:
     try:
         with decoding_errors(path):
             image, size_in_pixels = decoded(data)
-            return Probe("ok", sha256, *size_in_pixels, len(data), dhash=difference_hash(image))
+            quality, dhash = measure_quality(image), difference_hash(image)
+            return Probe("ok", sha256, *size_in_pixels, len(data), dhash=dhash, **vars(quality))
     except UnreadableImageError as error:
         return Probe("unreadable", sha256, bytes=len(data), problem=str(error))
 
@@ -117,15 +128,17 @@ def probe_images(
         if not again:
             probes |= _stored_probes(index, folder.identity, stamps)
         unread = [name for name in names if name not in probes]
-        rows: list[tuple[str | int | None, ...]] = []
+        rows: list[tuple[str | float | None, ...]] = []
         for count, (name, probe) in enumerate(_probe_in_parallel(folder, unread), start=1):
             probes[name] = probe
             if _lasts(probe):
                 size = (probe.width, probe.height, probe.bytes)
-                rows.append((folder.identity, name, stamps[name], probe.sha256, *size, probe.problem, probe.dhash))
+                quality = (probe.brightness, probe.sharpness, probe.colour)
+                known = (probe.sha256, *size, probe.problem, probe.dhash, *quality)
+                rows.append((folder.identity, name, stamps[name], *known))
             if count % _COMMIT_EVERY == 0 or count == len(unread):
                 with index:
-                    index.executemany("REPLACE INTO probes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                    index.executemany(f"REPLACE INTO probes VALUES ({', '.join('?' * len(_COLUMNS))})", rows)
                 rows = []
             if progress:
                 progress(count, len(unread))
@@ -177,6 +190,8 @@ def _connected(path: Path) -> sqlite3.Connection:
     index = sqlite3.connect(path, timeout=LOCKED_SECONDS)
     try:
         _prepare(index)
+        if (former := path.with_name(FORMER_INDEX)).exists():
+            _take_over(index, former)
     except BaseException:
         index.close()
         raise
@@ -187,25 +202,36 @@ def _prepare(index: sqlite3.Connection) -> None:
     """Check the database, and bring it to this version."""
     if (found := index.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
         raise sqlite3.DatabaseError(found)
-    index.execute(
-        "CREATE TABLE IF NOT EXISTS probes (folder, name, state, sha256, width, height, bytes, problem, dhash,"
-        " PRIMARY KEY (folder, name))"
-    )
+    index.execute(f"CREATE TABLE IF NOT EXISTS probes ({', '.join(_COLUMNS)}, PRIMARY KEY (folder, name))")
     if index.execute("PRAGMA user_version").fetchone()[0] < _READER:
         with index:
             index.execute("DELETE FROM probes WHERE problem != ''")
             index.execute(f"PRAGMA user_version = {_READER}")
 
 
+def _take_over(index: sqlite3.Connection, former: Path) -> None:
+    """Replace the index of version 0.1. Its images are read again, and known meanwhile, since `forget` must find them."""
+    try:
+        with closing(sqlite3.connect(former)) as before:
+            known = before.execute("SELECT folder, name, sha256, problem FROM probes").fetchall()
+    except sqlite3.OperationalError:  # in use
+        return
+    except sqlite3.DatabaseError:  # damaged
+        known = []
+    unread = "INSERT OR IGNORE INTO probes (folder, name, state, sha256, problem) VALUES (?, ?, '', ?, ?)"
+    with index:
+        index.executemany(unread, known)
+    for each in former.parent.glob(f"{former.name}*"):
+        each.unlink(missing_ok=True)
+
+
 def _stored_probes(index: sqlite3.Connection, folder: str, stamps: dict[str, str | None]) -> dict[str, Probe]:
     """The probes of files that have not changed since. Missing files are never stored."""
-    rows = index.execute(
-        "SELECT name, state, sha256, width, height, bytes, problem, dhash FROM probes WHERE folder = ?", (folder,)
-    )
+    rows = index.execute(f"SELECT {', '.join(_COLUMNS[1:])} FROM probes WHERE folder = ?", (folder,))
     return {
-        name: Probe("unreadable" if problem else "ok", sha256, width, height, size, problem, dhash)
-        for name, stamp, sha256, width, height, size, problem, dhash in rows
-        if stamp and f"{stamps.get(name)} ".startswith(f"{stamp} ")  # version 0.1 left out the time of the last change
+        name: Probe("unreadable" if problem else "ok", sha256, width, height, size, problem, dhash, *quality)
+        for name, stamp, sha256, width, height, size, problem, dhash, *quality in rows
+        if stamp and stamp == stamps.get(name)
     }
 
 

@@ -7,19 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from age_tasks.data.decoding import load_accepted, upright_size
+from age_tasks.data.image_quality import sharpness
 
 PERCENTILE = 1.0  # of the training images; an image below it is warned of
-
-
-def sharpness(pixels: npt.NDArray[np.uint8]) -> float:
-    """The standard deviation of the Laplacian (Pech-Pacheco et al. 2000), in grey levels; blur lowers it.
-
-    Args:
-        pixels: shape (size, size, 3), scaled to the model's input size; numbers of one size compare.
-    """
-    grey = pixels.astype("float32").mean(axis=2)
-    around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
-    return float((around - 4 * grey[1:-1, 1:-1]).std())
 
 
 def training_floor(paths: Iterable[Path], size: int) -> dict[str, float]:
@@ -32,7 +22,7 @@ def training_floor(paths: Iterable[Path], size: int) -> dict[str, float]:
     Returns:
         `side` (of the shorter side, pixels) and `sharpness` (grey levels); a version's manifest has it as `usual`.
     """
-    found = [(min(upright_size(path)), sharpness(load_accepted(path, size))) for path in paths]
+    found = [(min(upright_size(path)), _sharpness(load_accepted(path, size))) for path in paths]
     side, detail = np.percentile(np.array(found), PERCENTILE, axis=0)
     return {"side": float(np.floor(side)), "sharpness": round(float(detail), 2)}
 
@@ -42,13 +32,17 @@ def warnings_for(path: Path, pixels: npt.NDArray[np.uint8], floor: Mapping[str, 
 
     Args:
         path: of the image.
-        pixels: of the same image, as for `sharpness`.
+        pixels: of the same image, scaled to the model's input size.
         floor: as `training_floor` returns it.
     """
     width, height = upright_size(path)
     warnings = []
     if min(width, height) < floor["side"]:
         warnings.append(f"{width} x {height} pixels, smaller than the training images ({floor['side']:.0f} or more)")
-    if (detail := sharpness(pixels)) < floor["sharpness"]:
+    if (detail := _sharpness(pixels)) < floor["sharpness"]:
         warnings.append(f"blurred (sharpness {detail:.1f}; training images have {floor['sharpness']:.1f} or more)")
     return "; ".join(warnings)
+
+
+def _sharpness(pixels: npt.NDArray[np.uint8]) -> float:
+    return sharpness(pixels.astype("float32").mean(axis=2))

@@ -15,11 +15,12 @@ def read_snapshot(run: Workspace) -> pd.DataFrame:
 
     Returns:
         Columns line, file_name, real_age (years; NaN if not a number), age_text, state (see `ImageState`), sha256,
-        width and height (pixels; NaN if unknown), bytes, problem, dhash, and the further columns if it has them.
+        width and height (pixels; NaN if unknown), bytes, problem, dhash, and further columns if it has them. Snapshots
+        of version 0.1 have not brightness, sharpness, colour (see `ImageQuality`; NaN and empty if unknown).
     """
     path = run.input("snapshot", "snapshot.csv")
-    text = as_text(path, "file_name", "age_text", "state", "sha256", "dhash", "problem")
-    numbers = {column: [""] for column in ("real_age", "width", "height", "bytes")}
+    text = as_text(path, "file_name", "age_text", "state", "sha256", "dhash", "problem", "colour")
+    numbers = {column: [""] for column in ("real_age", "width", "height", "bytes", "brightness", "sharpness")}
     snapshot = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=numbers)
     if "state" not in snapshot:  # written by version 0.1, which told a missing file by its problem
         snapshot["state"] = snapshot["problem"].map(_STATE_OF_PROBLEM).fillna("unreadable")

@@ -3,7 +3,7 @@
 Writes `labels.csv` and `snapshot.csv`. `labels.csv` is the labels file, byte for byte if it is UTF-8 with commas and
 writes every file name as the images folder does, else the same table written so. `snapshot.csv` has for every row its
 line, file name, age as a number and as written, further columns if the settings name such, and of the
-image its state, sha256, size in pixels and bytes, and problem, if it has one.
+image its state, sha256, size in pixels and bytes, brightness, sharpness, colour, and problem, if it has one.
 """
 
 import csv

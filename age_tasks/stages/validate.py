@@ -48,6 +48,7 @@ from age_tasks.stages._inputs import images_of, read_snapshot
 from age_tasks.store.base import to_json
 
 ACCEPTED_COLUMNS = ["line", "file_name", "real_age", "sha256", "dhash", "width", "height", "bytes"]
+QUALITY = ("brightness", "sharpness", "colour")  # further columns, which snapshots of version 0.1 lack
 _PARAMETERS = ("min_rows", "max_age_shift")  # settings that the suite `distribution` refers to
 FACE_PIXELS = 112  # side of a face on the sheet of sample faces
 
@@ -163,8 +164,8 @@ def _validate(run: Workspace, expectations: Expectations, config: Config) -> _Va
 
 
 def _write_tables(found: _Validation, run: Workspace) -> None:
-    raters = [column for column in (SPREAD, RATERS) if column in found.accepted]
-    columns = [*ACCEPTED_COLUMNS, *raters, *further_columns_of(found.accepted.columns)]
+    optional = [column for column in (*QUALITY, SPREAD, RATERS) if column in found.accepted]
+    columns = [*ACCEPTED_COLUMNS, *optional, *further_columns_of(found.accepted.columns)]
     found.accepted[columns].to_csv(run.output_dir / "accepted.csv", index=False)
     (run.output_dir / "quarantine.csv").write_text(as_csv(found.quarantine))
     (run.output_dir / "copies.csv").write_text(as_csv(found.copies))

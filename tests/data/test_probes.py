@@ -10,7 +10,7 @@ from PIL import Image
 
 from age_tasks.data.decoding import MAX_BYTES
 from age_tasks.data.image_folder import ImageFolder, require_unchanged
-from age_tasks.data.probes import Probe, delete_probes, probe_file, probe_images, stored_probes
+from age_tasks.data.probes import FORMER_INDEX, INDEX, delete_probes, probe_file, probe_images, stored_probes
 from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.errors import LabelsError, StoreError
 
@@ -153,22 +153,12 @@ def test_a_refusal_forgets_and_again_reads_anew(tmp_path: Path, monkeypatch: pyt
     assert read == 1
 
 
-def test_an_index_without_the_time_of_the_last_change_is_used(tmp_path: Path):
-    (tmp_path / "a.pgm").write_bytes(one_pixel_file(10))
-    folder, cache = ImageFolder(str(tmp_path), tmp_path), tmp_path / "cache"
-    probe_images(folder, ["a.pgm"], cache)
-    with closing(sqlite3.connect(cache / "probes-2.sqlite")) as index, index:
-        found = (tmp_path / "a.pgm").stat()
-        index.execute("UPDATE probes SET state = ?", (f"{found.st_size} {found.st_mtime_ns}",))
-    assert probe_images(folder, ["a.pgm"], cache)[1] == 0
-
-
 def test_other_processes_can_write_to_the_index_while_images_are_read(sample: Sample, tmp_path: Path):
     names = ["00000.jpg", "00001.jpg", "00002.jpg"]
     folder = ImageFolder(str(sample.images), tmp_path)
 
     def write(read: int, of: int) -> None:
-        with closing(sqlite3.connect(tmp_path / "probes-2.sqlite", timeout=0)) as other, other:
+        with closing(sqlite3.connect(tmp_path / INDEX, timeout=0)) as other, other:
             other.execute("INSERT INTO probes (folder, name) VALUES ('elsewhere', ?)", (str(read),))
 
     assert probe_images(folder, names, tmp_path, write)[1] == 3
@@ -193,27 +183,59 @@ def test_a_changed_file_is_read_again(tmp_path: Path):
     assert (read, before["a.png"].width, after["a.png"].width) == (1, 40, 50)
 
 
-def test_probes_that_version_0_1_stored_are_used(tmp_path: Path):
-    """Its index has no state of the image; the column `state` is the stamp of the file.
-
-    What it could not decode is read again, since this version decodes more.
-    """
+def test_files_that_an_earlier_version_could_not_decode_are_read_again(tmp_path: Path):
     for name in ("good.png", "damaged.png"):
         Image.new("RGB", (40, 40)).save(tmp_path / name)
-    folder = ImageFolder(str(tmp_path), tmp_path)
-    with closing(sqlite3.connect(tmp_path / "probes-2.sqlite")) as index, index:
+    folder, names = ImageFolder(str(tmp_path), tmp_path), ["good.png", "damaged.png"]
+    probe_images(folder, names, tmp_path)
+    with closing(sqlite3.connect(tmp_path / INDEX)) as index, index:
+        index.execute("UPDATE probes SET problem = 'does not decode: bad' WHERE name = 'damaged.png'")
+        index.execute("PRAGMA user_version = 0")
+    probes, read = probe_images(folder, names, tmp_path)
+    assert (read, probes["damaged.png"].state) == (1, "ok")
+    assert probe_images(folder, names, tmp_path)[1] == 0
+
+
+def index_of_version_0_1(folder: ImageFolder, cache: Path, name: str) -> Path:
+    """An index as 0.1 left it, with one image; its column `state` is the stamp of the file."""
+    with closing(sqlite3.connect(cache / FORMER_INDEX)) as index, index:
         index.execute(
             "CREATE TABLE probes (folder, name, state, sha256, width, height, bytes, problem, dhash,"
             " PRIMARY KEY (folder, name))"
         )
-        for name, problem in (("good.png", ""), ("damaged.png", "does not decode: bad")):
-            row = (str(tmp_path), name, folder.stamp(name), "ab", 40, 41, 99, problem, "cd")
-            index.execute("INSERT INTO probes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-    probes, read = probe_images(folder, ["good.png", "damaged.png"], tmp_path)
-    assert read == 1
-    assert probes["good.png"] == Probe("ok", "ab", 40, 41, 99, "", "cd")
-    assert (probes["damaged.png"].state, probes["damaged.png"].width) == ("ok", 40)
-    assert probe_images(folder, ["good.png", "damaged.png"], tmp_path)[1] == 0
+        row = (folder.identity, name, folder.stamp(name), "ab", 40, 41, 99, "", "cd")
+        index.execute("INSERT INTO probes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    return cache / FORMER_INDEX
+
+
+def test_images_that_version_0_1_probed_are_known_and_read_again_for_their_quality(tmp_path: Path):
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    folder = ImageFolder(str(tmp_path), tmp_path)
+    former = index_of_version_0_1(folder, tmp_path, "a.png")
+    assert stored_probes(tmp_path) == [("a.png", "ab", "")]  # `forget` finds it
+    assert not former.exists()
+    probes, read = probe_images(folder, ["a.png"], tmp_path)
+    assert (read, probes["a.png"].width, probes["a.png"].colour) == (1, 40, "greyscale")
+    assert probe_images(folder, ["a.png"], tmp_path)[1] == 0
+
+
+def test_an_index_of_version_0_1_that_is_in_use_is_taken_over_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    folder = ImageFolder(str(tmp_path), tmp_path)
+    former = index_of_version_0_1(folder, tmp_path, "a.png")
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=0))
+    with closing(sqlite3.connect(former, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert probe_images(folder, ["a.png"], tmp_path)[1] == 1
+        assert former.exists()
+    assert probe_images(folder, ["a.png"], tmp_path)[1] == 0
+    assert not former.exists()
+
+
+def test_a_damaged_index_of_version_0_1_is_removed(tmp_path: Path):
+    (tmp_path / FORMER_INDEX).write_bytes(b"no database" * 100)
+    assert stored_probes(tmp_path) == []
+    assert not (tmp_path / FORMER_INDEX).exists()
 
 
 def test_deleted_probes_leave_nothing_in_the_file(sample: Sample, tmp_path: Path):
@@ -221,6 +243,6 @@ def test_deleted_probes_leave_nothing_in_the_file(sample: Sample, tmp_path: Path
     probes, _ = probe_images(folder, ["00000.jpg", "00001.jpg"], tmp_path)
     delete_probes(tmp_path, ["00000.jpg"])
     assert [name for name, _, _ in stored_probes(tmp_path)] == ["00001.jpg"]
-    content = (tmp_path / "probes-2.sqlite").read_bytes()
+    content = (tmp_path / INDEX).read_bytes()
     assert probes["00000.jpg"].sha256.encode() not in content
     assert probes["00001.jpg"].sha256.encode() in content
