@@ -299,7 +299,7 @@ IMAGE_SLICES = BRIGHTNESS, SHARPNESS, SIZE, COLOUR = (
 
 
 class SliceColumn(BaseModel):
-    """A column of the labels, or one of `IMAGE_SLICES`, by which test images are measured apart, and edges of its bins."""
+    """By what test images are measured apart: a column of the labels or one of `IMAGE_SLICES`, and edges of bins."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -210,7 +210,7 @@ def _prepare(index: sqlite3.Connection) -> None:
 
 
 def _take_over(index: sqlite3.Connection, former: Path) -> None:
-    """Replace the index of version 0.1. Its images are read again, and known meanwhile, since `forget` must find them."""
+    """Replace the index of version 0.1. Its images are read again; meanwhile they are known, for `forget`."""
     try:
         with closing(sqlite3.connect(former)) as before:
             known = before.execute("SELECT folder, name, sha256, problem FROM probes").fetchall()

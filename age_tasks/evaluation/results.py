@@ -55,13 +55,30 @@ class BinDifference(Estimate):
 
 
 class SliceMetrics(_Part):
-    """The fine-tuned model on the test images with one value of a column of the labels, or of two columns."""
+    """The fine-tuned model on the test images with one value of a column of the labels, or of two columns.
+
+    A column may also be one of `IMAGE_SLICES`, which is measured of the images.
+    """
 
     column: str
     value: str
     images: int
     mae: Estimate
     bias: Estimate
+
+
+class WeakSegment(_Part):
+    """Test images that share up to two properties, on which the error is larger than on all others, beyond chance.
+
+    The numbers are of the half of the test images in which the segment was not searched for. The interval of the
+    `difference` of the MAEs holds for all segments that were tested together.
+    """
+
+    segment: str  # in words, such as "age 60 and more, image brightness up to 0.31"
+    images: int
+    mae: float
+    mae_elsewhere: float
+    difference: Estimate
 
 
 class SliceDifference(Estimate):
@@ -123,7 +140,9 @@ class PredictionInterval(_Part):
 class Metrics(Document):
     """`metrics.json`: each model's metrics on the test images; `champion` is None before the first promotion.
 
-    `people` is how many people they show, None where that is not known; intervals then resample people.
+    `people` is how many people they show, None where that is not known; intervals then resample people. `slices` are
+    those of the setting `evaluate.slices`, by which the gate judges; `image_slices` are by what is measured of the
+    images. `weak_segments` is None where they were not searched for, since there are too few test images.
     """
 
     images: int
@@ -138,6 +157,8 @@ class Metrics(Document):
     champion: ChampionComparison | None
     interval: PredictionInterval
     slices: tuple[SliceMetrics, ...] = ()
+    image_slices: tuple[SliceMetrics, ...] = ()
+    weak_segments: tuple[WeakSegment, ...] | None = None
 
 
 class Rule(_Part):

@@ -1,4 +1,4 @@
-"""Errors by slices of the test images: the values of a column of the labels, or of two."""
+"""Errors by slices of the test images: by a column of the labels, by two, or by what is measured of images."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from age_tasks.config import SliceColumn, parse_slice
+from age_tasks.config import IMAGE_SLICES, SLICE, SliceColumn, parse_slice
 from age_tasks.evaluation.bootstrap import intervals, intervals_with_lower_bounds, people_of
 from age_tasks.evaluation.metrics import estimate
 from age_tasks.evaluation.results import SliceDifference, SliceMetrics
@@ -19,7 +19,7 @@ def slice_labels(table: pd.DataFrame, slices: Sequence[str]) -> pd.DataFrame:
     """The slice of each row, a column for each of `slices` in their order.
 
     Args:
-        table: a column `slice:<name>` for each column of the labels that is needed, as text.
+        table: a column `slice:<name>` for each column that is needed, as text.
         slices: as the setting `evaluate.slices`.
     """
     found = {}
@@ -27,6 +27,17 @@ def slice_labels(table: pd.DataFrame, slices: Sequence[str]) -> pd.DataFrame:
         first, *second = (_values(table[column.key], column) for column in parse_slice(each))
         found[each] = first + ", " + second[0] if second else first
     return pd.DataFrame(found, table.index)
+
+
+def image_slice_labels(table: pd.DataFrame, slices: Sequence[str]) -> pd.DataFrame:
+    """The slice of each row by each of `IMAGE_SLICES` that tells images apart, and is not among `slices` anyway.
+
+    Args:
+        table, slices: as for `slice_labels`; the table has the columns that are known.
+    """
+    others = [name for name in IMAGE_SLICES if name not in slices and SLICE + name in table]
+    found = slice_labels(table, others)
+    return found.loc[:, found.nunique() > 1]
 
 
 def measure_slices(

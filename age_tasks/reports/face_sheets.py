@@ -8,6 +8,8 @@ SAMPLE_FACES = 32
 LARGEST_ERRORS = 24
 LABEL_ISSUES = 24
 CHANGED_FACES = 8  # that got worse, and as many that got better
+SEGMENT_FACES = 8  # of each weak segment
+WEAK_SEGMENT = "weak_segment"  # column of predictions: the number of the segment that an image is in, from 1 on, or 0
 
 
 def sample_faces(accepted: pd.DataFrame) -> pd.DataFrame:
@@ -44,6 +46,21 @@ def changed_most(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions.loc[[*worse, *better]]
 
 
+def in_weak_segments(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Images of each weak segment; none where no segment was found.
+
+    They are the first by sha256: a random choice that stays as it is when others are erased.
+
+    Args:
+        predictions: columns sha256 and, where there are weak segments, weak_segment, among others.
+    """
+    if WEAK_SEGMENT not in predictions:
+        return predictions.head(0)
+    numbers = pd.to_numeric(predictions[WEAK_SEGMENT])
+    weak = predictions.assign(**{WEAK_SEGMENT: numbers})[numbers > 0].sort_values([WEAK_SEGMENT, "sha256"])
+    return weak.groupby(WEAK_SEGMENT).head(SEGMENT_FACES)
+
+
 def first_label_issues(issues: pd.DataFrame) -> pd.DataFrame:
     """The first rows of `labels_to_look_at.csv`, which is sorted."""
     return issues.head(LABEL_ISSUES)
@@ -54,5 +71,6 @@ SHEETS: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
     "validate/audit/faces.png": ("validate/accepted.csv", sample_faces),
     "evaluate/worst_errors.png": ("evaluate/predictions.csv", largest_errors),
     "evaluate/changed_faces.png": ("evaluate/predictions.csv", changed_most),
+    "evaluate/weak_segments.png": ("evaluate/predictions.csv", in_weak_segments),
     "evaluate/labels_to_look_at.png": ("evaluate/labels_to_look_at.csv", first_label_issues),
 }

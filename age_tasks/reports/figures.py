@@ -3,6 +3,7 @@
 save(error_by_age(table), path)
 """
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import RcKeyType
 
 from age_tasks.evaluation.conformal import bounds
-from age_tasks.evaluation.results import Estimate, IntervalGroup, PairedComparison
+from age_tasks.evaluation.results import Estimate, IntervalGroup, PairedComparison, SliceMetrics
 
 HISTOGRAM_REACH = 60  # years; one extreme prediction must not compress the rest
 BASELINE, FINETUNE, NEUTRAL, ACCENT = "#8da0b3", "#1f6f8b", "#5b6770", "#d1495b"
@@ -193,6 +194,35 @@ def difference_by_age(comparison: PairedComparison) -> Figure:
     reach = max(abs(edge) for edge in axes.get_xlim())
     axes.set(xlim=(-reach, reach), title="Candidate against champion")
     axes.set_xlabel("← candidate better    MAE difference (years), 95 % interval    champion better →")
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def error_by_image(slices: Sequence[SliceMetrics], overall: float) -> Figure:
+    """The MAE in each slice by image quality with its 95 % interval; the line is the MAE of all.
+
+    Args:
+        slices: at least one; those of a column follow each other, under its name.
+        overall: MAE of all test images in years.
+    """
+    figure, axes = _figure(7.4, 0.9 + 0.28 * (len(slices) + len({each.column for each in slices})))
+    axes.axvline(overall, color=NEUTRAL, lw=1, label=f"all test images: {overall:.2f}")
+    labels: list[str] = []
+    for column, found in itertools.groupby(slices, key=lambda each: each.column):
+        labels.append(column)
+        for each in found:
+            axes.plot([each.mae.low, each.mae.high], [len(labels)] * 2, color=FINETUNE, lw=2.2)
+            axes.plot(each.mae.value, len(labels), "o", color=FINETUNE, ms=6)
+            labels.append(f"{each.value}  (n = {each.images})")
+    axes.set_yticks(range(len(labels)), labels, fontsize=9, parse_math=False)
+    columns = {each.column for each in slices}
+    for tick in axes.get_yticklabels():
+        tick.set_fontweight("bold" if tick.get_text() in columns else "normal")
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(labels) - 0.3, -0.7)
+    axes.grid(axis="y", visible=False)
+    axes.set(title="Error by image quality", xlabel="test MAE of the fine-tuned model (years), 95 % interval")
+    axes.legend(loc="best")
     return figure
 
 

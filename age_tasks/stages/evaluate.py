@@ -3,7 +3,6 @@
 Writes `metrics.json`, `by_age.csv`, `predictions.csv`, `labels_to_look_at.csv`, the plots and `report.html`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ import pandas as pd
 from age_tasks.config import Config, EvaluateSettings, parse_slice, stored_augmentation
 from age_tasks.data.decoding import load_accepted
 from age_tasks.data.image_folder import ImageFolder
+from age_tasks.data.image_quality import image_slices
 from age_tasks.data.label_columns import further_columns_of
 from age_tasks.errors import SettingsError
 from age_tasks.evaluation.bootstrap import people_of
@@ -30,13 +30,21 @@ from age_tasks.evaluation.metrics import (
     mistaken_for_minors,
     predict_the_median,
 )
-from age_tasks.evaluation.results import LABELS_TO_LOOK_AT, ChampionComparison, IntervalGroup, Metrics
-from age_tasks.evaluation.slices import compare_slices, measure_slices, slice_labels
+from age_tasks.evaluation.results import LABELS_TO_LOOK_AT, ChampionComparison, Metrics, WeakSegment
+from age_tasks.evaluation.slices import compare_slices, image_slice_labels, measure_slices, slice_labels
+from age_tasks.evaluation.weak_segments import weak_segments
 from age_tasks.pipeline import champion_to_beat
 from age_tasks.registry.label_confirmations import confirmed_labels, label_key
 from age_tasks.registry.promotions import Manifest, Promotion, fetch_version
 from age_tasks.reports import figures
-from age_tasks.reports.face_sheets import changed_most, first_label_issues, largest_errors
+from age_tasks.reports.face_sheets import (
+    SEGMENT_FACES,
+    WEAK_SEGMENT,
+    changed_most,
+    first_label_issues,
+    in_weak_segments,
+    largest_errors,
+)
 from age_tasks.reports.label_issues_page import LabelIssue, LabelIssues
 from age_tasks.reports.model_report import report_from_run
 from age_tasks.reports.safe_csv import as_csv
@@ -46,6 +54,7 @@ from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
 from age_tasks.stages._inputs import images_of, read_splits, with_ages
 
+AGES = "{real:g} → {other:.0f}"  # the caption of a face
 LABEL_ISSUE_PIXELS = 112  # side of an image on the page of labels to look at
 
 
@@ -70,6 +79,7 @@ def execute(run: Workspace, config: Config) -> Summary:
     predictions = splits["test"][columns].copy()
     for name in MODELS:
         predictions = with_ages(run, name, "test", predictions)
+    predictions = with_image_slices(predictions, read_accepted(run))
     slices = slice_labels(predictions, require_slices(predictions, settings))
     comparison, models = None, list(MODELS)
     if champion := fetch_champion(run):
@@ -78,12 +88,15 @@ def execute(run: Workspace, config: Config) -> Summary:
         models.append("champion")
     validation = with_ages(run, "finetune", "val", splits["val"])
     median_age = float(splits["train"]["real_age"].median())
-    metrics = measure_all(predictions, validation, median_age, comparison, slices, settings)
+    weak, of_image = weak_segments(predictions, settings.bootstrap_samples, settings.seed)
+    metrics = measure_all(predictions, validation, median_age, comparison, slices, weak, settings)
+    if weak:
+        predictions[WEAK_SEGMENT] = of_image
     ages = by_age(predictions, settings.bin_edges, models)
     (run.output_dir / "metrics.json").write_bytes(metrics.to_bytes())
     (run.output_dir / "predictions.csv").write_text(as_csv(predictions))
     ages.to_csv(run.output_dir / "by_age.csv", index=False)
-    _draw(run, folder, predictions, ages, metrics.interval.groups)
+    _draw(run, folder, predictions, ages, metrics)
     if champion and comparison:
         _draw_comparison(run, champion, comparison, all_images)
         _draw_changed_faces(run, champion, folder, predictions)
@@ -98,16 +111,19 @@ def measure_all(
     median_age: float,
     champion: ChampionComparison | None,
     slices: pd.DataFrame,
+    weak: tuple[WeakSegment, ...] | None,
     settings: EvaluateSettings,
 ) -> Metrics:
     """The content of `metrics.json`.
 
     Args:
-        predictions: of the test images: columns real_age, baseline, finetune, in years; person if it is known.
+        predictions: of the test images: columns real_age, baseline, finetune, in years; person if it is known, and what
+            is known of `IMAGE_SLICES`.
         validation: of the validation images: columns real_age, finetune, in years.
         median_age: of the training images, in years.
         champion: the comparison with the champion, if there is one.
         slices: of the test images, as `slice_labels` returns it.
+        weak: as `weak_segments` returns it.
     """
     real, baseline, finetune = (predictions[name].to_numpy() for name in ("real_age", *MODELS))
     edges, samples, seed = settings.bin_edges, settings.bootstrap_samples, settings.seed
@@ -126,7 +142,24 @@ def measure_all(
         champion=champion,
         interval=with_coverage(groups, real, finetune, edges),
         slices=measure_slices(predictions, slices, samples, seed),
+        image_slices=measure_slices(predictions, image_slice_labels(predictions, settings.slices), samples, seed),
+        weak_segments=weak,
     )
+
+
+def read_accepted(run: Workspace) -> pd.DataFrame:
+    """The run's `accepted.csv`."""
+    return pd.read_csv(run.input("validate", "accepted.csv"), dtype={"file_name": "str"}, keep_default_na=False)
+
+
+def with_image_slices(predictions: pd.DataFrame, accepted: pd.DataFrame) -> pd.DataFrame:
+    """The predictions with what was measured of each image, in the columns of `image_slices`.
+
+    Args:
+        accepted: as `read_accepted` returns it.
+    """
+    measured = image_slices(accepted).assign(file_name=accepted["file_name"])
+    return predictions.merge(measured, how="left", on="file_name", validate="one_to_one")
 
 
 def require_slices(predictions: pd.DataFrame, settings: EvaluateSettings) -> tuple[str, ...]:
@@ -205,21 +238,21 @@ def compare_with_champion(
     )
 
 
-def _draw(
-    run: Workspace,
-    folder: ImageFolder,
-    predictions: pd.DataFrame,
-    ages: pd.DataFrame,
-    groups: Sequence[IntervalGroup],
-) -> None:
-    faces = _faces(largest_errors(predictions), folder, "finetune", "{real:g} → {other:.0f}")
+def _draw(run: Workspace, folder: ImageFolder, predictions: pd.DataFrame, ages: pd.DataFrame, metrics: Metrics) -> None:
+    faces = _faces(largest_errors(predictions), folder, "finetune", AGES)
     plots = {
-        "interval_held": figures.interval_held(predictions, "finetune", groups),
+        "interval_held": figures.interval_held(predictions, "finetune", metrics.interval.groups),
         "predicted_against_real": figures.predicted_against_real(predictions, "finetune"),
         "error_by_age": figures.error_by_age(ages),
         "error_histogram": figures.error_histogram(predictions),
         "worst_errors": figures.face_sheet(faces, title="Largest errors: real → predicted age"),
     }
+    if metrics.image_slices:
+        plots["error_by_image"] = figures.error_by_image(metrics.image_slices, metrics.finetune.mae.value)
+    if metrics.weak_segments:
+        faces = _faces(in_weak_segments(predictions), folder, "finetune", AGES)
+        title = "Weak segments, one in a row: real → predicted age"
+        plots["weak_segments"] = figures.face_sheet(faces, title=title, columns=SEGMENT_FACES)
     for name, figure in plots.items():
         figures.save(figure, run.output_dir / f"{name}.png")
 
@@ -264,7 +297,7 @@ def _write_label_issues(run: Workspace, folder: ImageFolder) -> None:
 
 def _label_issues(issues: pd.DataFrame, run: Workspace, folder: ImageFolder) -> LabelIssues:
     """The rows for the page, with lines and images, and what is new since the run before."""
-    accepted = pd.read_csv(run.input("validate", "accepted.csv"), dtype={"file_name": "str"}, keep_default_na=False)
+    accepted = read_accepted(run)
     lines = dict(zip(accepted["file_name"], accepted["line"], strict=True))
     known, previous = set(), previous_run(run, "evaluate")
     if previous and "labels_to_look_at.json" in previous.require_record("evaluate").outputs:

@@ -34,6 +34,11 @@ def test_splits_have_the_names_that_benchmarks_use(table: Table):
     assert found.to_dict("list") == {"fixed_split": ["train", "val", "val", "test"]}
 
 
+def test_what_is_measured_of_images_needs_no_column(table: Table):
+    slices = ("image brightness", "official & image colour", "image size: 0, 100, 5000")
+    assert further_columns(table, DataSettings(), slices, "labels.csv").columns.tolist() == ["slice:official"]
+
+
 @pytest.mark.parametrize(
     ("column", "message"),
     [

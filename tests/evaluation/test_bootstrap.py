@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from age_tasks.evaluation import bootstrap
-from age_tasks.evaluation.bootstrap import intervals, people_of, permutation_p_value
+from age_tasks.evaluation.bootstrap import differences_of_groups, intervals, people_of, permutation_p_value
 
 
 def test_the_interval_agrees_with_scipy():
@@ -25,6 +25,24 @@ def test_a_group_has_the_interval_of_its_images():
     for column in range(2):
         alone, _ = intervals(loss[group][:, column : column + 1], [], 2000, 2)
         assert found[:, column] == pytest.approx(alone[:, 0], abs=0.03)
+
+
+def test_the_interval_of_a_difference_is_that_of_two_means():
+    rng = np.random.default_rng(6)
+    loss, group = rng.normal(5, 2, 600), np.arange(600) < 200
+    (found,) = differences_of_groups(loss, [(group, ~group)], 4000, 1)
+    error = np.sqrt(loss[group].var() / 200 + loss[~group].var() / 400)
+    difference = loss[group].mean() - loss[~group].mean()
+    assert found == pytest.approx(difference + np.array([0, -1.96, 1.96]) * error, abs=0.03)
+
+
+def test_intervals_of_several_differences_hold_together():
+    rng, outside = np.random.default_rng(7), 0
+    groups = [np.arange(400) % 4 == number for number in range(4)]
+    for seed in range(100):
+        found = differences_of_groups(rng.normal(0, 1, 400), [(each, ~each) for each in groups], 300, seed)
+        outside += bool(((found[:, 1] > 0) | (found[:, 2] < 0)).any())
+    assert outside <= 10
 
 
 def test_the_p_value_agrees_with_scipy():

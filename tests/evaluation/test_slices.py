@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from age_tasks.config import EvaluateSettings, GateSettings, SliceColumn, parse_slice
 from age_tasks.evaluation.gate import FEW_IMAGES, champion_rules, judge, largest_gap
 from age_tasks.evaluation.results import SliceMetrics
-from age_tasks.evaluation.slices import compare_slices, measure_slices, slice_labels
+from age_tasks.evaluation.slices import compare_slices, image_slice_labels, measure_slices, slice_labels
 from tests.support.metrics import comparison_of, metrics_of
 
 SEED = 3
@@ -79,6 +79,30 @@ def test_a_slice_is_a_column_with_edges_or_a_pair(text: str, columns: tuple[Slic
 def test_other_slices_are_refused(text: str):
     with pytest.raises(ValidationError):
         EvaluateSettings(slices=(text,))
+
+
+def test_images_are_sliced_by_what_is_measured_of_them_where_it_tells_them_apart():
+    table = predictions(
+        40,
+        **{
+            "image brightness": [str(number / 100) for number in range(40)],
+            "image size": ["200"] * 40,
+            "image colour": ["colour"] * 30 + ["greyscale"] * 10,
+        },
+    )
+    found = image_slice_labels(table, ())
+    assert found.columns.tolist() == ["image brightness", "image colour"]
+    assert found["image brightness"].nunique() == 4
+    assert image_slice_labels(table, ("image brightness", "sex")).columns.tolist() == ["image colour"]
+    assert image_slice_labels(predictions(40), ()).columns.tolist() == []
+
+
+@given(st.lists(st.integers(0, 100), min_size=12, max_size=80))
+def test_images_of_one_brightness_are_in_one_slice(levels: list[int]):
+    table = predictions(len(levels), **{"image brightness": [str(level / 100) for level in levels]})
+    slices = slice_labels(table, ("image brightness",))["image brightness"]
+    assert slices.groupby(levels).nunique().max() == 1
+    assert "(not given)" not in set(slices)
 
 
 def gap_slices(*maes: tuple[str, str, int, float]) -> tuple[SliceMetrics, ...]:

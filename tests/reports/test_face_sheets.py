@@ -5,8 +5,10 @@ from age_tasks.reports.face_sheets import (
     LABEL_ISSUES,
     LARGEST_ERRORS,
     SAMPLE_FACES,
+    SEGMENT_FACES,
     SHEETS,
     changed_most,
+    in_weak_segments,
     largest_errors,
     sample_faces,
 )
@@ -15,7 +17,9 @@ from age_tasks.reports.face_sheets import (
 def people(count: int) -> pd.DataFrame:
     ages = [float(number * 7 % 90) for number in range(count)]
     sha256s = [f"{number:064x}" for number in range(count)]
-    return pd.DataFrame({"real_age": ages, "finetune": 30.0, "champion": 50.0, "sha256": sha256s})
+    weak = [number % 3 for number in range(count)]
+    columns = {"real_age": ages, "finetune": 30.0, "champion": 50.0, "sha256": sha256s, "weak_segment": weak}
+    return pd.DataFrame(columns)
 
 
 def test_sample_faces_are_spread_from_young_to_old():
@@ -46,6 +50,20 @@ def test_the_faces_whose_errors_changed_most_are_those_that_got_worse_then_those
     assert changed_most(table.assign(finetune=table["champion"])).empty
 
 
+def test_each_weak_segment_has_a_row_of_faces():
+    chosen = in_weak_segments(people(100).sample(frac=1, random_state=1))
+    assert chosen["weak_segment"].tolist() == [1] * SEGMENT_FACES + [2] * SEGMENT_FACES
+    as_text = people(100).astype({"weak_segment": "str"})
+    assert in_weak_segments(as_text)["sha256"].tolist() == chosen["sha256"].tolist()
+    assert in_weak_segments(people(100).drop(columns="weak_segment")).empty
+
+
+def test_the_faces_of_weak_segments_stay_when_others_are_erased():
+    chosen = in_weak_segments(people(100))
+    others = people(100).drop(chosen.index).sample(40, random_state=1)
+    assert in_weak_segments(people(100).drop(others.index))["sha256"].tolist() == chosen["sha256"].tolist()
+
+
 def test_every_sheet_names_its_table_and_chooses_rows_of_it():
     table = people(100)
     sizes = {sheet: len(rows(table)) for sheet, (_, rows) in SHEETS.items()}
@@ -53,6 +71,7 @@ def test_every_sheet_names_its_table_and_chooses_rows_of_it():
         "validate/audit/faces.png": SAMPLE_FACES,
         "evaluate/worst_errors.png": LARGEST_ERRORS,
         "evaluate/changed_faces.png": 2 * CHANGED_FACES,
+        "evaluate/weak_segments.png": 2 * SEGMENT_FACES,
         "evaluate/labels_to_look_at.png": LABEL_ISSUES,
     }
     assert all(source.endswith(".csv") for source, _ in SHEETS.values())

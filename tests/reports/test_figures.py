@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 from PIL import Image
 
-from age_tasks.evaluation.results import IntervalGroup
+from age_tasks.evaluation.results import IntervalGroup, SliceMetrics
 from age_tasks.reports import figures
 from age_tasks.reports.figures import ACCENT, BASELINE, FINETUNE, HISTOGRAM_REACH, NEUTRAL
 from tests.support.metrics import comparison_of
@@ -50,6 +50,20 @@ COMPARISON = comparison_of(
         {"low_age": 20, "high_age": 120, "images": 40, "value": 0.9, "low": 0.3, "high": 1.5},
     ],
 )
+SLICES = [
+    SliceMetrics(
+        column=column,
+        value=value,
+        images=images,
+        mae={"value": mae, "low": mae - 1, "high": mae + 2},
+        bias={"value": 0, "low": -1, "high": 1},
+    )
+    for column, value, images, mae in (
+        ("image brightness", "0.1 to 0.4", 40, 7.0),
+        ("image brightness", "0.4 to 0.8", 60, 5.0),
+        ("image colour", "$greyscale$", 9, 8.0),
+    )
+]
 RED_FACE = (np.full((112, 112, 3), (220, 20, 60), np.uint8), "31 → 80")
 
 
@@ -64,7 +78,7 @@ def predictions() -> pd.DataFrame:
 
 
 @pytest.fixture(
-    params=["curve", "scatter", "by age", "errors", "ages", "splits", "interval", "drift", "difference", "faces"]
+    params=["curve", "scatter", "by age", "errors", "ages", "splits", "interval", "drift", "difference", "quality", "faces"]
 )
 def draw(request: pytest.FixtureRequest, predictions: pd.DataFrame) -> Draw:
     real, predicted = predictions["real_age"], predictions["finetune"]
@@ -78,6 +92,7 @@ def draw(request: pytest.FixtureRequest, predictions: pd.DataFrame) -> Draw:
         "interval": lambda: figures.interval_held(predictions, "finetune", GROUPS),
         "drift": lambda: figures.age_drift(real, predicted, 0.02, champion="v4"),
         "difference": lambda: figures.difference_by_age(COMPARISON),
+        "quality": lambda: figures.error_by_image(SLICES, 6.0),
         "faces": lambda: figures.face_sheet([RED_FACE] * 5, title="Faces"),
     }[request.param]
 
@@ -171,6 +186,24 @@ def test_a_model_that_predicts_too_old_has_its_errors_right_of_zero(predictions:
     (outline,) = [patch for patch in axes.patches if not hasattr(patch, "get_x")]
     corners = outline.get_xy()
     assert corners[corners[:, 1] > 0, 0].max() == -20
+
+
+def test_slices_by_image_quality_stand_under_the_name_of_what_was_measured():
+    axes = only_axes(figures.error_by_image(SLICES, 6.0))
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "image brightness",
+        "0.1 to 0.4  (n = 40)",
+        "0.4 to 0.8  (n = 60)",
+        "image colour",
+        "$greyscale$  (n = 9)",
+    ]
+    places = {place: label for label, place in zip(axes.get_yticklabels(), axes.get_yticks(), strict=True)}
+    dots = [line.get_xydata()[0] for line in axes.lines if line.get_marker() == "o"]
+    assert {places[place].get_text().split("  ")[0]: mae for mae, place in dots} == {
+        "0.1 to 0.4": 7.0,
+        "0.4 to 0.8": 5.0,
+        "$greyscale$": 8.0,
+    }
 
 
 def test_extreme_errors_are_counted_in_the_outermost_bins():

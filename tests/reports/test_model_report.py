@@ -299,6 +299,52 @@ def test_labels_to_look_at_are_shown_if_there_are_any(
     assert "Labels to look at" in Page(report_from_run(run, folder, gate=None)).headings
 
 
+SLICE = {"images": 40, "mae": {"value": 6.1, "low": 5, "high": 7}, "bias": {"value": -1.2, "low": -2, "high": 0.1}}
+DARK = SLICE | {"column": "image brightness", "value": "0.1 to 0.3"}
+WEAK = {
+    "segment": "age 60 and more, image brightness up to 0.31",
+    "images": 34,
+    "mae": 11.2,
+    "mae_elsewhere": 6.4,
+    "difference": {"value": 4.8, "low": 2.1, "high": 7.5},
+}
+
+
+def test_slices_by_image_quality_have_a_figure_tables_and_their_place_in_the_card(
+    run: Workspace, evaluation: Path, tmp_path: Path, published: Page, card: str
+):
+    assert "Errors by image quality" not in published.headings
+    assert "by age, the only attribute that was measured" in card
+    folder = _with_metrics(evaluation, tmp_path, image_slices=[DARK])
+    (folder / "error_by_image.png").write_bytes((folder / "error_by_age.png").read_bytes())
+    page = Page(report_from_run(run, folder, gate=None))
+    assert "Errors by image quality" in page.headings
+    assert "Errors by slice" not in page.headings
+    assert page.row("0.1 to 0.3", cells=6)[1:] == ["40", "6.10", "5.00 to 7.00", "-1.20", "-2.00 to +0.10"]
+    card = model_card_from_run(run, folder, _gate(9.0))
+    assert "Results are reported by age and by image brightness. How they vary by sex" in card
+    assert "| 0.1 to 0.3 | 40 | 6.10 | 5.00–7.00 | -1.20 |" in card
+
+
+def test_weak_segments_are_listed_with_their_faces(
+    run: Workspace, evaluation: Path, tmp_path: Path, published: Page, card: str
+):
+    assert "Weak segments" not in published.headings  # they were not searched for
+    assert "Larger errors" not in card
+    folder = _with_metrics(evaluation, tmp_path, weak_segments=[WEAK])
+    (folder / "weak_segments.png").write_bytes((folder / "worst_errors.png").read_bytes())
+    page = Page(report_from_run(run, folder, gate=None))
+    assert page.row(WEAK["segment"], cells=6)[1:] == ["34", "11.20", "6.40", "+4.80", "+2.10 to +7.50"]
+    assert page.soup.find("img", alt=re.compile("Images of each weak segment"))
+    card = model_card_from_run(run, folder, _gate(9.0))
+    assert "- Larger errors: age 60 and more, image brightness up to 0.31: MAE 11.20 years, elsewhere 6.40" in card
+
+
+def test_no_weak_segment_is_a_result(run: Workspace, evaluation: Path, tmp_path: Path):
+    page = Page(report_from_run(run, _with_metrics(evaluation, tmp_path, weak_segments=[]), gate=None))
+    assert "None was found: no test images that share an age, a slice or a quality" in page.text
+
+
 def test_the_page_uses_the_limits_of_the_code(
     run: Workspace, evaluation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
