@@ -66,7 +66,9 @@ def test_a_snapshot_is_read_with_and_without_states(tmp_path, state_column: bool
     table = table.assign(bytes=1, dhash="")
     table.drop(columns=[] if state_column else ["state"]).to_csv(tmp_path / "snapshot.csv", index=False)
     run = SimpleNamespace(input=lambda stage, name: tmp_path / name)
-    assert read_snapshot(run)["state"].tolist() == states
+    found = read_snapshot(run)
+    assert found["state"].tolist() == states
+    assert not {"brightness", "sharpness", "colour"} & set(found)
 
 
 def test_quarantined_rows_have_the_first_fault_and_all_reasons():

@@ -58,11 +58,11 @@ def test_a_planted_segment_is_found_and_named_with_about_its_edges():
 
 def test_planted_segments_are_found_in_most_sets():
     rng, found = np.random.default_rng(2), 0
-    for _ in range(20):
+    for _ in range(SETS // 2):
         table = drawn(rng, 1500)
         segments, _ = weak_segments(worse_by(table, 4.0, old_and_dark(table)), SAMPLES, int(rng.integers(2**31)))
         found += any("age" in each.segment and "brightness" in each.segment for each in segments)
-    assert found >= 18
+    assert found >= 45
 
 
 def test_chance_is_no_weak_segment():

@@ -251,6 +251,19 @@ def test_a_label_to_look_at_is_removed_with_its_image_and_a_confirmation_names_i
     assert rewritten(tmp_path, key, before, "1.jpg") == before.replace("1.jpg", "(forgotten)")
 
 
+@pytest.mark.parametrize(("name", "emptied"), [("03.jpg", True), ("20.jpg", False)])
+def test_a_sheet_of_weak_segments_is_emptied_if_the_face_is_on_it(tmp_path: Path, name: str, emptied: bool):
+    store, folder = FileStore(tmp_path / "store"), "runs/x/evaluate"
+    rows = [f"{number:02}.jpg,{number:064x},30,40,{number < 24:d}\n" for number in range(30)]
+    before = "".join(["file_name,sha256,real_age,finetune,weak_segment\n", *rows])
+    store.put(f"{folder}/predictions.csv", before.encode())
+    store.put(f"{folder}/weak_segments.png", b"faces 0 to 7")
+    content = frozenset({f"{int(name[:2]):064x}"})
+    ((_, changed),) = traces_in_store(ErasedImage(name, frozenset({name}), content, content, frozenset()), store)
+    assert changed["predictions.csv"].decode() == before.replace(rows[int(name[:2])], "")
+    assert ("weak_segments.png" in changed) == emptied
+
+
 def test_frozen_labels_keep_their_line_numbers(tmp_path: Path):
     before = 'file_name,real_age\n1.jpg,3\n"2\n.jpg",4\n3.jpg,5\n'
     assert (

@@ -78,7 +78,19 @@ def predictions() -> pd.DataFrame:
 
 
 @pytest.fixture(
-    params=["curve", "scatter", "by age", "errors", "ages", "splits", "interval", "drift", "difference", "quality", "faces"]
+    params=[
+        "curve",
+        "scatter",
+        "by age",
+        "errors",
+        "ages",
+        "splits",
+        "interval",
+        "drift",
+        "difference",
+        "quality",
+        "faces",
+    ]  # fmt: skip
 )
 def draw(request: pytest.FixtureRequest, predictions: pd.DataFrame) -> Draw:
     real, predicted = predictions["real_age"], predictions["finetune"]

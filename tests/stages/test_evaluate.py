@@ -10,7 +10,7 @@ import pytest
 from age_tasks.config import EvaluateSettings
 from age_tasks.registry.promotions import Promotion
 from age_tasks.runs.run import Workspace
-from age_tasks.stages.evaluate import Champion, compare_with_champion
+from age_tasks.stages.evaluate import Champion, compare_with_champion, with_image_slices
 from tests.support.stages import table
 
 
@@ -28,6 +28,29 @@ def test_label_issues_are_listed_worst_first(finished: Workspace):
     assert len(suspects) == min(rows, 200)
     assert suspects["relative_error"].is_monotonic_decreasing
     assert "Labels to look at" in finished.input("publish", "report.html").read_text()
+
+
+def test_test_images_are_sliced_by_what_was_measured_of_them(finished: Workspace):
+    metrics = json.loads(finished.input("evaluate", "metrics.json").read_text())
+    accepted = table(finished, "validate", "accepted.csv").set_index("file_name")
+    predictions = table(finished, "evaluate", "predictions.csv").set_index("file_name")
+    tested = accepted.loc[predictions.index]
+    assert predictions["slice:image brightness"].tolist() == tested["brightness"].tolist()
+    assert predictions["slice:image size"].tolist() == tested[["width", "height"]].min(axis=1).tolist()
+    found = {(each["column"], each["value"]): each["images"] for each in metrics["image_slices"]}
+    for column in {column for column, _ in found}:
+        assert sum(images for name, images in found.items() if name[0] == column) == metrics["images"]
+    assert {column for column, _ in found} >= {"image brightness", "image sharpness"}
+    assert metrics["slices"] == []  # those that the gate judges by
+    assert metrics["weak_segments"] is None  # too few images
+    assert "Errors by image quality" in finished.input("publish", "report.html").read_text()
+
+
+def test_predictions_of_a_snapshot_of_version_0_1_are_sliced_by_size_only():
+    predictions = pd.DataFrame({"file_name": ["b", "a"], "finetune": [1.0, 2.0]})
+    accepted = pd.DataFrame({"file_name": ["a", "b", "c"], "width": [200, 90, 1], "height": [100, 300, 1]})
+    found = with_image_slices(predictions, accepted)
+    assert found.to_dict("list") == predictions.to_dict("list") | {"slice:image size": ["90", "100"]}
 
 
 def champion_trained_on(images: pd.DataFrame, folder: Path) -> Champion:

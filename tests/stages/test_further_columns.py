@@ -90,7 +90,7 @@ def test_people_across_a_fixed_split_can_be_refused(run: Run, capsys: pytest.Cap
 @pytest.mark.slow
 def test_slices_reach_the_report_the_card_and_the_gate(run: Run, tmp_path: Path):
     settings = {
-        "evaluate.slices": ["official"],
+        "evaluate.slices": ["official", "image colour & official"],
         "gate.max_slice_gap_years": 0.01,
         "baseline.epochs": 1,
         "finetune.epochs": 1,
@@ -102,10 +102,12 @@ def test_slices_reach_the_report_the_card_and_the_gate(run: Run, tmp_path: Path)
         report = Page(opened.input("publish", "report.html").read_text())
         card = opened.input("publish", "model_card.md").read_text()
         rules = [rule["name"] for rule in opened.record("gate").summary["rules"]]
-    errors = (predictions["finetune"] - predictions["real_age"]).abs().groupby(predictions["slice:official"]).mean()
-    assert {each["value"]: each["mae"]["value"] for each in metrics["slices"]} == pytest.approx(
-        errors.to_dict(), abs=1e-3
-    )
+    errors = (predictions["finetune"] - predictions["real_age"]).abs()
+    official = predictions["slice:official"]
+    by = {"official": official, "image colour & official": predictions["slice:image colour"] + ", " + official}
+    expected = {(name, value): mae for name, keys in by.items() for value, mae in errors.groupby(keys).mean().items()}
+    found = {(each["column"], each["value"]): each["mae"]["value"] for each in metrics["slices"]}
+    assert found == pytest.approx(expected, abs=1e-3)
     assert "Errors by slice" in report.headings
     assert report.row("Valid few images") or report.row("Valid")
     assert "| official | images |" in card

@@ -17,6 +17,18 @@ def test_a_snapshot_holds_the_labels_file_and_a_row_for_each_of_its_lines(prepar
     assert len(table(prepared, "snapshot", "snapshot.csv")) == sample.rows
 
 
+def test_a_snapshot_says_what_was_measured_of_each_image(prepared: Workspace):
+    found = table(prepared, "snapshot", "snapshot.csv")
+    decoded = found[found["state"] == "ok"]
+    assert decoded["brightness"].astype(float).between(0, 1).all()
+    assert set(decoded["colour"]) <= {"colour", "greyscale"}
+    assert set(found.loc[found["state"] != "ok", "sharpness"]) == {""}
+    accepted = table(prepared, "validate", "accepted.csv")
+    assert accepted["sharpness"].tolist() == pytest.approx(
+        decoded.set_index("line").loc[accepted["line"], "sharpness"].astype(float).tolist()
+    )
+
+
 def test_a_table_of_another_program_is_frozen_as_plain_csv_and_said_on_the_validation_page(
     place: Path, sample, monkeypatch: pytest.MonkeyPatch, capsys
 ):
