@@ -90,7 +90,7 @@ def predictions() -> pd.DataFrame:
         "difference",
         "quality",
         "faces",
-    ]  # fmt: skip
+    ]
 )
 def draw(request: pytest.FixtureRequest, predictions: pd.DataFrame) -> Draw:
     real, predicted = predictions["real_age"], predictions["finetune"]
