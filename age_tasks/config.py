@@ -240,7 +240,7 @@ class TrainingSettings(Settings):
 
     epochs: Epochs = Field(8, description="at most this many passes over the training set")
     learning_rate: Rate = Field(1e-3, description="Adam's initial learning rate")
-    batch_size: Batch = Field(32, description="images per step")
+    batch_size: Batch = Field(32, description="images per step, of all GPUs together")
     early_stopping_patience: Epochs = Field(5, description="epochs without a better val_mae before stopping")
     reduce_lr_patience: Epochs = Field(5, description="epochs without a better val_mae before reducing the rate")
     reduce_lr_factor: Fraction = Field(0.5, description="factor applied to the learning rate at a plateau")

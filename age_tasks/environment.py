@@ -294,6 +294,25 @@ class WorkflowVariables(Variables):
     )
     score_out: Address = _variable("", "the CSV file that these scores are written to: a path or an s3:// address")
 
+    unlabelled: Address = _variable(
+        "",
+        "images without labels, which each new champion ranks by what to label next: a folder, or a table with a "
+        "column file_name; a path or s3:// address",
+    )
+
+    def require_unlabelled(self) -> str:
+        """The address of the images without labels.
+
+        Raises:
+            SettingsError: `AGE_UNLABELLED` is not set.
+        """
+        if not self.unlabelled:
+            raise SettingsError(
+                "nothing to rank: set AGE_UNLABELLED to a folder or table of images without labels, a path or an s3:// "
+                "address"
+            )
+        return self.unlabelled
+
     def require_scoring(self) -> "Scoring":
         """What to score, and where to.
 
@@ -408,6 +427,7 @@ class RuntimeVariables(Variables):
     images: Address = _variable("", "the folder of the images")
     score_images: Address = _variable("", "the images to score")
     score_out: Address = _variable("", "the scores")
+    unlabelled: Address = _variable("", "the images without labels")
     cache_volume: str = _variable(
         "",
         "the Docker volume or Kubernetes claim that holds the cache; empty: AGE_CACHE",
@@ -456,6 +476,7 @@ class RuntimeVariables(Variables):
         if self.runtime == "kubernetes":
             places = {"AGE_STORE": self.store, "AGE_LABELS": self.labels, "AGE_IMAGES": self.images}
             places |= {"AGE_SCORE_IMAGES": self.score_images, "AGE_SCORE_OUT": self.score_out}
+            places["AGE_UNLABELLED"] = self.unlabelled
             for name, place in places.items():
                 if place and not place.startswith("s3://"):
                     raise ValueError(

@@ -183,8 +183,8 @@ def exit_codes_page() -> str:
             "# Exit codes",
             NOTE,
             "Every command of `age-tasks` ends with one of these. The last line on standard error names the object, "
-            "the cause and the cure. *Retried* is what Airflow does: each task of `age_retraining` and "
-            "`age_score_batch` has four retries, after 30 s, 1, 2 and 4 minutes; the one of `age_rollback` has none.",
+            "the cause and the cure. *Retried* is what Airflow does: each task has four retries, after "
+            "30 s, 1, 2 and 4 minutes.",
             _table(("code", "error", "meaning", "retried"), [*others[:3], *rows, *others[3:]]),
             "A negative code in the log of `age-tasks run` is the signal that ended a stage: −9 is 137.",
         ]

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from age_tasks.cli.command import LABELS, OUT, command, group
+from age_tasks.cli.command import CACHE, LABELS, OUT, command, group
 from age_tasks.cli.settings import Assignments, Recipe, recipe_config, with_overrides
-from age_tasks.environment import Locations
+from age_tasks.environment import Locations, WorkflowVariables
+from age_tasks.progress import never_silent
 from age_tasks.store import open_store
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,9 @@ OutFolder = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder for 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    labels_app = group("Work on a labels file alone, without images; accept labels that a run refused.")
+    labels_app = group(
+        "Work on a labels file alone, without images; accept labels that a run refused; merge corrections."
+    )
 
     @command(labels_app, "split", LABELS, title="labels split", fills=(OUT,))
     def split(labels: LabelsFile, out: OutFolder, recipe: Recipe = None, assignments: Assignments = None) -> int:
@@ -63,7 +66,42 @@ def register(app: typer.Typer) -> None:
             )
         return 0
 
+    @command(labels_app, "merge", LABELS, title="labels merge", fills=(OUT,))
+    def merge(
+        corrections: Annotated[
+            str,
+            typer.Argument(
+                help="What people said: an export of Label Studio (JSON, JSON-MIN or CSV), or a table with the columns "
+                "file_name,real_age; a path or an s3:// address."
+            ),
+        ],
+        labels: LabelsFile,
+        out: Annotated[
+            str | None,
+            typer.Option(metavar="CSV", help="The new labels file; default: NAME.merged.csv beside the old."),
+        ] = None,
+        by: Annotated[
+            str | None,
+            typer.Option(metavar="NAME", help="Who said what names nobody; default: the user of this machine."),
+        ] = None,
+    ) -> int:
+        """Write a new labels file with the corrections of people; the old one stays."""
+        from age_tasks.stages.merge_labels import merge_labels
+
+        print(json.dumps(merge_labels(labels, corrections, Locations.from_env().store, out, by)))
+        return 0
+
     app.add_typer(labels_app, name="labels", rich_help_panel=LABELS)
+
+    @command(app, "label-next", LABELS, fills=(CACHE,))
+    def label_next() -> int:
+        """Rank the images in AGE_UNLABELLED by what the model learns most from; the task of `age_label_next`."""
+        from age_tasks.stages import label_next
+
+        with never_silent("label-next"):
+            ranked = label_next.label_next(WorkflowVariables.from_env().require_unlabelled(), Locations.from_env())
+        print(json.dumps(ranked))
+        return 0
 
     @command(app, "sample", LABELS, fills=(OUT,))
     def sample(

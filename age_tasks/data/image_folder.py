@@ -232,7 +232,12 @@ def normal_name(name: str) -> str:
 
 def same_file(first: str, second: str) -> bool:
     """Whether two file names differ only in how they are written."""
-    return _form(normal_name(first)) == _form(normal_name(second))
+    return name_key(first) == name_key(second)
+
+
+def name_key(name: str) -> str:
+    """The same text for all ways to write a file name."""
+    return _form(normal_name(name))
 
 
 def name_problem(name: str) -> str:

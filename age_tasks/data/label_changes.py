@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from age_tasks.config import SLICE
+from age_tasks.data.label_columns import further_columns_of
+
 
 @dataclass(frozen=True)
 class LabelChanges:
@@ -16,6 +19,7 @@ class LabelChanges:
         corrected: names with another age: columns line, file_name, before, after (as written).
         replaced: names whose image is another file now: columns line, file_name, age_text.
         columns: those that the labels have gained or lost, such as `+who`, `-camera`.
+        values: of further columns that both labels have, how many images have another value, such as `person`: 3.
         quarantined: rows that are quarantined now, and were not: columns line, file_name, age_text, reason.
         resolved: rows that were quarantined and are accepted now: columns line, file_name, age_text.
     """
@@ -26,6 +30,7 @@ class LabelChanges:
     corrected: pd.DataFrame
     replaced: pd.DataFrame
     columns: tuple[str, ...]
+    values: dict[str, int]
     quarantined: pd.DataFrame
     resolved: pd.DataFrame
 
@@ -51,7 +56,8 @@ def label_changes(
     """Compare the labels of a run with those of an earlier one.
 
     Args:
-        now, before: every row: columns line, file_name, age_text, real_age, sha256 (empty if the image was not read).
+        now, before: every row: columns line, file_name, age_text, real_age, sha256 (empty if the image was not read),
+            and further ones.
         quarantine: the rows that are quarantined now: columns line, file_name, age_text, reason.
         quarantine_before: the rows that were: column line.
         headers: the columns of the labels file, before and now.
@@ -78,11 +84,19 @@ def label_changes(
             *(f"+{name}" for name in columns if name not in former_columns),
             *(f"-{name}" for name in former_columns if name not in columns),
         ),
+        values=_changed_values(both),
         quarantined=quarantine[~quarantine["file_name"].fillna("").isin(was_quarantined["file_name"])],
         resolved=now_accepted.loc[
             now_accepted["file_name"].isin(was_quarantined["file_name"]), ["line", "file_name", "age_text"]
         ],
     )
+
+
+def _changed_values(both: pd.DataFrame) -> dict[str, int]:
+    """The further columns with the number of rows whose value differs from that in the column `<name>_before`."""
+    columns = [name for name in further_columns_of(both.columns) if f"{name}_before" in both]
+    counts = {name.removeprefix(SLICE): int((both[name] != both[f"{name}_before"]).sum()) for name in columns}
+    return {name: count for name, count in counts.items() if count}
 
 
 def named_copies(accepted: pd.DataFrame) -> pd.DataFrame:

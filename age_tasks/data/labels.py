@@ -72,7 +72,7 @@ def parse_labels(data: bytes, name: str) -> Labels:
     texts = [text.strip() for text in table.column("real_age")]
     names = file_names(table)
     decimal_comma = table.separator != "," and _decimal_comma(texts)
-    years = [_years(text.replace(",", ".") if decimal_comma else text) for text in texts]
+    years = [age_in_years(text.replace(",", ".") if decimal_comma else text) for text in texts]
     rows = pd.DataFrame({"line": table.lines, "file_name": names, "real_age": years, "age_text": texts})
     return Labels(rows, table, f"{table.read_as}, decimal comma" if decimal_comma else table.read_as)
 
@@ -87,6 +87,12 @@ def read_labels(data: bytes, name: str) -> pd.DataFrame:
     return parse_labels(data, name).rows
 
 
+def age_in_years(text: str) -> float:
+    """The number that a text is; NaN if it is not a finite number in digits."""
+    years = float(text) if _NUMBER.fullmatch(text) else math.nan
+    return years if math.isfinite(years) else math.nan
+
+
 def _decimal_comma(texts: list[str]) -> bool:
     """Whether a comma in these ages can only be a decimal sign.
 
@@ -95,8 +101,3 @@ def _decimal_comma(texts: list[str]) -> bool:
     found = [match["decimals"] for text in texts if "," in text and (match := _DECIMAL_COMMA.fullmatch(text))]
     with_point = any("." in text and _NUMBER.fullmatch(text) for text in texts)
     return any(len(decimals) != 3 for decimals in found) and not with_point
-
-
-def _years(text: str) -> float:
-    years = float(text) if _NUMBER.fullmatch(text) else math.nan
-    return years if math.isfinite(years) else math.nan

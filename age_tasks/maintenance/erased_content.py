@@ -92,7 +92,11 @@ def page_without(image: ErasedImage, page: str) -> str:
 
 
 def _is_about(image: ErasedImage, value: Any) -> bool:
-    return isinstance(value, dict) and (value.get("file_name") in image.names or value.get("sha256") in image.sha256s)
+    if not isinstance(value, dict):
+        return False
+    data = value.get("data")  # of a task for Label Studio
+    own = value.get("file_name") in image.names or value.get("sha256") in image.sha256s
+    return own or (isinstance(data, dict) and _is_about(image, data))
 
 
 def _written_forms(name: str) -> set[str]:

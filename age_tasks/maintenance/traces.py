@@ -17,6 +17,7 @@ from age_tasks.maintenance.erased_content import ErasedImage, json_without, page
 from age_tasks.pipeline import STAGES
 from age_tasks.registry.decisions import DECISIONS
 from age_tasks.registry.label_confirmations import CONFIRMED
+from age_tasks.registry.label_ranking import NEXT
 from age_tasks.registry.labels_acceptance import ACCEPTED
 from age_tasks.registry.promotions import PROMOTIONS
 from age_tasks.reports import figures
@@ -25,7 +26,7 @@ from age_tasks.reports.html import png_uri
 from age_tasks.store.base import Store, file_sha256, to_json
 from age_tasks.training.feature_cache import incomplete_files, stored_shards
 
-REASONS = (ACCEPTED, CONFIRMED, DECISIONS, PROMOTIONS)  # what people wrote
+OUTSIDE_RUNS = (ACCEPTED, CONFIRMED, DECISIONS, PROMOTIONS, NEXT)  # what people wrote, and what to label next
 KINDS = (".html", ".json", ".png", ".csv")  # the order in which the files of a folder are changed
 
 Changes = dict[str, bytes]
@@ -122,7 +123,7 @@ def _folders_to_search(keys: list[str]) -> Iterator[tuple[str, list[str]]]:
         parts = key.split("/")
         if parts[0] == "runs" and len(parts) > 3 and key.endswith(KINDS):
             folders.setdefault("/".join(parts[:3]), []).append("/".join(parts[3:]))
-        elif key.startswith(REASONS) or (parts[0] in {"registry", "reports"} and key.endswith(".html")):
+        elif key.startswith(OUTSIDE_RUNS) or (parts[0] in {"registry", "reports"} and key.endswith(".html")):
             folders.setdefault("/".join(parts[:-1]), []).append(parts[-1])
     turn = {stage: at for at, stage in enumerate(reversed(STAGES))}
     for folder in sorted(folders, key=lambda folder: turn.get(folder.partition("runs/")[2].rpartition("/")[2], -1)):

@@ -8,6 +8,7 @@ from age_tasks.config import SettingChange
 from age_tasks.evaluation.gate import FEW_IMAGES
 from age_tasks.evaluation.results import ChampionComparison, Estimate, Rule
 from age_tasks.pipeline import STAGES, changed_settings_of
+from age_tasks.reports.gate_summary import SHEETS_OF_CHANGES, changed_faces
 from age_tasks.reports.html import markdown_text
 from age_tasks.runs.run import StoredRun
 
@@ -21,14 +22,14 @@ class RunFacts:
         changed: the settings that differ from the recipe's.
         seconds: by stage, of the stages that this run executed.
         reused: the stages whose results are those of earlier runs.
-        faces: whether there is a sheet of the images whose predicted age changed most.
+        faces: the sheets of the images whose predicted age changed most; see `changed_faces`.
     """
 
     recipe: str
     changed: tuple[SettingChange, ...]
     seconds: Mapping[str, float]
     reused: tuple[str, ...]
-    faces: bool
+    faces: tuple[str, ...]
 
 
 def facts_of(run: StoredRun) -> RunFacts:
@@ -43,7 +44,7 @@ def facts_of(run: StoredRun) -> RunFacts:
         changed=changed_settings_of(run),
         seconds={stage: record.seconds for stage, record in records.items() if not record.reused_from},
         reused=tuple(stage for stage, record in records.items() if record.reused_from),
-        faces="evaluate" in records and "changed_faces.png" in records["evaluate"].outputs,
+        faces=changed_faces(records.get("evaluate")),
     )
 
 
@@ -66,7 +67,7 @@ def question(judged: Mapping[str, Any], report: str, facts: RunFacts | None, fil
         _bins(champion),
         _rules(rules),
         " ".join(_data_and_cost(champion, facts)),
-        _links(champion, facts, report, files),
+        _links(facts, report, files),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -159,10 +160,10 @@ def _data_and_cost(champion: ChampionComparison | None, facts: RunFacts | None) 
         yield f"Cost: {spent:.0f} seconds of computing{f' ({stages})' if stages else ''}{reused}."
 
 
-def _links(champion: ChampionComparison | None, facts: RunFacts | None, report: str, files: str) -> str:
+def _links(facts: RunFacts | None, report: str, files: str) -> str:
     links = [f"[The model report]({report})"]
-    if champion and facts and facts.faces:
-        links.append(f"[faces whose error changed most]({files}/evaluate/changed_faces.png)")
+    if facts:
+        links += [f"[{SHEETS_OF_CHANGES[name]}]({files}/evaluate/{name})" for name in facts.faces]
     return " · ".join(links)
 
 

@@ -7,9 +7,10 @@ import pandas as pd
 SAMPLE_FACES = 32
 LARGEST_ERRORS = 24
 LABEL_ISSUES = 24
-CHANGED_FACES = 8  # that got worse, and as many that got better
 SEGMENT_FACES = 8  # of each weak segment
 WEAK_SEGMENT = "weak_segment"  # column of predictions: the number of the segment that an image is in, from 1 on, or 0
+CHANGED_FACES = 8  # that got worse, and as many that got better, side by side
+CHANGED_ON_A_SHEET = 16
 
 
 def sample_faces(accepted: pd.DataFrame) -> pd.DataFrame:
@@ -39,11 +40,20 @@ def changed_most(predictions: pd.DataFrame) -> pd.DataFrame:
     Args:
         predictions: columns real_age, finetune and champion (years), among others.
     """
-    after, before = ((predictions[name] - predictions["real_age"]).abs() for name in ("finetune", "champion"))
-    change = (after - before).sort_values(ascending=False, kind="stable")
-    worse = change[change > 0].index[:CHANGED_FACES]
-    better = change[change < 0].index[::-1][:CHANGED_FACES]
-    return predictions.loc[[*worse, *better]]
+    worse, better = got_worse(predictions), got_better(predictions)
+    return predictions.loc[[*worse.index[:CHANGED_FACES], *better.index[:CHANGED_FACES]]]
+
+
+def got_worse(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The images whose absolute error grew most from the champion to the candidate; see `changed_most`."""
+    change = _growth_of_errors(predictions).sort_values(ascending=False, kind="stable")
+    return predictions.loc[change[change > 0].index[:CHANGED_ON_A_SHEET]]
+
+
+def got_better(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The images whose absolute error shrank most from the champion to the candidate; see `changed_most`."""
+    change = _growth_of_errors(predictions).sort_values(kind="stable")
+    return predictions.loc[change[change < 0].index[:CHANGED_ON_A_SHEET]]
 
 
 def in_weak_segments(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -66,11 +76,18 @@ def first_label_issues(issues: pd.DataFrame) -> pd.DataFrame:
     return issues.head(LABEL_ISSUES)
 
 
+def _growth_of_errors(predictions: pd.DataFrame) -> pd.Series:
+    after, before = ((predictions[name] - predictions["real_age"]).abs() for name in ("finetune", "champion"))
+    return after - before
+
+
 # A sheet of faces → the table that it is drawn from, and the rows of the table whose faces it shows.
 SHEETS: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
     "validate/audit/faces.png": ("validate/accepted.csv", sample_faces),
     "evaluate/worst_errors.png": ("evaluate/predictions.csv", largest_errors),
-    "evaluate/changed_faces.png": ("evaluate/predictions.csv", changed_most),
     "evaluate/weak_segments.png": ("evaluate/predictions.csv", in_weak_segments),
+    "evaluate/got_worse.png": ("evaluate/predictions.csv", got_worse),
+    "evaluate/got_better.png": ("evaluate/predictions.csv", got_better),
+    "evaluate/changed_faces.png": ("evaluate/predictions.csv", changed_most),  # of earlier versions
     "evaluate/labels_to_look_at.png": ("evaluate/labels_to_look_at.csv", first_label_issues),
 }

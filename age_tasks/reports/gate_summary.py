@@ -11,8 +11,12 @@ from age_tasks.evaluation.gate import FEW_IMAGES
 from age_tasks.evaluation.results import ChampionComparison, Estimate, Rule
 from age_tasks.registry.decisions import Decision, by_run, decisions
 from age_tasks.reports.html import render
+from age_tasks.runs.records import StageRecord
 from age_tasks.runs.run import StoredRun
 from age_tasks.store.base import Store
+
+# The sheets that `evaluate` draws beside a champion, and what each shows.
+SHEETS_OF_CHANGES = {"got_worse.png": "faces that got worse", "got_better.png": "faces that got better"}
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,14 @@ def approve_page(run: StoredRun) -> tuple[str, bool]:
         published=published is not None,
         gate=gate_summary(record.summary) if record else None,
         few_images=FEW_IMAGES,
+        sheets={name: SHEETS_OF_CHANGES[name] for name in changed_faces(run.record("evaluate"))},
     )
     return page, published is None
+
+
+def changed_faces(evaluated: StageRecord | None) -> tuple[str, ...]:
+    """The sheets, of those in `SHEETS_OF_CHANGES`, that `evaluate` has drawn: none without a champion."""
+    return tuple(name for name in SHEETS_OF_CHANGES if evaluated and name in evaluated.outputs)
 
 
 def answers(store: Store, run: str) -> list[Decision]:

@@ -1,4 +1,4 @@
-"""The page for people who label: the newest validation, what changed, the quarantine, and labels to look at."""
+"""The page for people who label: the newest validation, what changed, quarantine, labels to look at, what is next."""
 
 import csv
 import io
@@ -8,6 +8,7 @@ from typing import Any
 
 from age_tasks.errors import NotFoundError
 from age_tasks.registry.label_confirmations import confirmed_labels
+from age_tasks.registry.label_ranking import TABLE, TASKS, newest_ranking
 from age_tasks.reports.html import render
 from age_tasks.reports.label_issues_page import LabelIssue, LabelIssues
 from age_tasks.reports.run_list import all_runs
@@ -35,7 +36,10 @@ DOWNLOADS = (
     ("validate", "near_duplicates.csv", "near duplicates"),
     ("validate", "across_splits.csv", "rows across a fixed split"),
     ("evaluate", "labels_to_look_at.csv", "labels to look at"),
+    ("evaluate", "labels_to_look_at_tasks.json", "labels to look at, for Label Studio"),
 )
+# Of what to label next: the name in the page's address, and what it is.
+DOWNLOADS_OF_NEXT = ((TABLE, "what to label next"), (TASKS, "what to label next, for Label Studio"))
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def labels_page(store: Store, fault: str = "", order: str = "line") -> str:
     keys = [run.key for run in all_runs(store) if run.kept]
     validated = _newest_validation(store, keys)
     looked, issues = _open_issues(store, keys)
-    rows = validated.quarantine if validated else []
+    rows, ranking = validated.quarantine if validated else [], newest_ranking(store)
     chosen = sorted((row for row in rows if fault in {"", row["fault"]}), key=ORDERS[order])[:SHOWN_ROWS]
     return render(
         "labels.html.j2",
@@ -71,7 +75,12 @@ def labels_page(store: Store, fault: str = "", order: str = "line") -> str:
         looked=looked,
         issues=issues[:SHOWN_ISSUES],
         open_issues=len(issues),
-        downloads=_downloads([each for each in (validated.run if validated else None, looked) if each]),
+        ranking=ranking,
+        next_images=[image for image in ranking.ranked if image.image] if ranking else [],
+        downloads=[
+            *_downloads([each for each in (validated.run if validated else None, looked) if each]),
+            *((what, f"labels/next/{name}") for name, what in (DOWNLOADS_OF_NEXT if ranking else ())),
+        ],
     )
 
 

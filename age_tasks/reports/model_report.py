@@ -19,7 +19,7 @@ from age_tasks.runs.run import StoredRun, Workspace, record_of
 
 FIGURES = ("predicted_against_real", "error_by_age", "error_histogram", "interval_held", "worst_errors")
 CHAMPION_FIGURES = ("against_champion", "age_drift")
-WHERE_THERE_ARE = ("labels_to_look_at", "changed_faces", "error_by_image", "weak_segments")
+WHERE_THERE_ARE = ("labels_to_look_at", "got_worse", "got_better", "error_by_image", "weak_segments")
 REPORTED = ("snapshot", "validate", "split", "baseline", "finetune", "evaluate", "gate")
 
 # The files that the report links to: stage, name, and what it is.

@@ -172,7 +172,7 @@ def _changes(changes: LabelChanges | None, readable: set[int], folder: ImageFold
             row["image"] = thumbnail(row["file_name"], folder, THUMBNAIL) if pictured else None
         first[name] = (len(table), rows)
     plain = {"previous_run": changes.previous_run, "added": changes.added, "removed": changes.removed}
-    return plain | {"columns": changes.columns} | first
+    return plain | {"columns": changes.columns, "new_values": changes.values} | first
 
 
 def _expected(finding: Finding) -> str:

@@ -63,6 +63,24 @@ def find_images(places: Sequence[str | Path], cache: Path) -> list[FoundImage]:
     return found
 
 
+def images_below(place: str, cache: Path) -> tuple[ImageFolder, list[str]]:
+    """The folder that a person means, or that a table lists images of, and the names of these images in it.
+
+    Args:
+        place: a folder, an image or a table with a column `file_name`: a path or an `s3://` address.
+        cache: the root of the local cache, for images on S3.
+
+    Raises:
+        LabelsError, StoreError: as `find_images`.
+    """
+    found = find_images([place], cache)
+    if found[0].folder:
+        return found[0].folder, [image.name for image in found]
+    root = Path(place) if Path(place).is_dir() else Path(place).parent
+    names = [Path(image.shown).relative_to(root).as_posix() for image in found]
+    return ImageFolder(str(root.absolute()), cache), names
+
+
 def _in_files(place: Path, cache: Path) -> list[FoundImage]:
     try:
         is_folder, is_file = place.is_dir(), place.is_file()

@@ -1,11 +1,13 @@
 """Measure both models on the test images, and the champion on the same: MAE, RMSE, bias, CS@5, by age, worst errors.
 
-Writes `metrics.json`, `by_age.csv`, `predictions.csv`, `labels_to_look_at.csv`, the plots and `report.html`.
+Writes `metrics.json`, `by_age.csv`, `predictions.csv`, `labels_to_look_at.csv`, the same as tasks for Label Studio, the
+plots and `report.html`.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,12 +42,14 @@ from age_tasks.reports import figures
 from age_tasks.reports.face_sheets import (
     SEGMENT_FACES,
     WEAK_SEGMENT,
-    changed_most,
     first_label_issues,
+    got_better,
+    got_worse,
     in_weak_segments,
     largest_errors,
 )
 from age_tasks.reports.label_issues_page import LabelIssue, LabelIssues
+from age_tasks.reports.label_studio import task
 from age_tasks.reports.model_report import report_from_run
 from age_tasks.reports.safe_csv import as_csv
 from age_tasks.reports.thumbnails import thumbnail
@@ -53,9 +57,10 @@ from age_tasks.runs.listing import previous_run
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
 from age_tasks.stages._inputs import images_of, read_splits, with_ages
+from age_tasks.store.base import to_json
 
 AGES = "{real:g} → {other:.0f}"  # the caption of a face
-LABEL_ISSUE_PIXELS = 112  # side of an image on the page of labels to look at
+LABEL_ISSUE_PIXELS = 224  # side of an image of the labels to look at
 
 
 @dataclass(frozen=True)
@@ -267,14 +272,17 @@ def _draw_comparison(
 
 
 def _draw_changed_faces(run: Workspace, champion: Champion, folder: ImageFolder, predictions: pd.DataFrame) -> None:
-    rows = changed_most(predictions)
-    columns = (rows[name] for name in ("file_name", "real_age", "champion", "finetune"))
-    faces = [
-        (load_accepted(folder.path(name), 112), f"{real:g}: {before:.0f} → {after:.0f}")
-        for name, real, before, after in zip(*columns, strict=True)
-    ]
-    title = f"Errors that changed most: worse, then better. Real age: {champion.entry.name} → candidate"
-    figures.save(figures.face_sheet(faces, title=title), run.output_dir / "changed_faces.png")
+    """Two sheets: the test images whose error grew most against the champion, and those where it shrank most."""
+    for name, chosen, title in (("got_worse", got_worse, "worse"), ("got_better", got_better, "better")):
+        rows = chosen(predictions)
+        columns = (rows[column] for column in ("file_name", "real_age", "champion", "finetune"))
+        faces = [
+            (load_accepted(folder.path(file), 112), f"{real:g}: {before:.0f} → {after:.0f}")
+            for file, real, before, after in zip(*columns, strict=True)
+        ]
+        if faces:
+            title = f"Predicted {title}. Real age: {champion.entry.name} → candidate"
+            figures.save(figures.face_sheet(faces, title=title), run.output_dir / f"{name}.png")
 
 
 def _write_label_issues(run: Workspace, folder: ImageFolder) -> None:
@@ -289,7 +297,9 @@ def _write_label_issues(run: Workspace, folder: ImageFolder) -> None:
     is_open = [label_key(*label) not in confirmed for label in zip(ranked["sha256"], ranked["real_age"], strict=True)]
     issues = ranked[is_open].head(LABELS_TO_LOOK_AT)
     (run.output_dir / "labels_to_look_at.csv").write_text(as_csv(issues))
-    (run.output_dir / "labels_to_look_at.json").write_bytes(_label_issues(issues, run, folder).to_bytes())
+    found = _label_issues(issues, run, folder)
+    (run.output_dir / "labels_to_look_at.json").write_bytes(found.to_bytes())
+    (run.output_dir / "labels_to_look_at_tasks.json").write_bytes(to_json(_tasks(found, run.key)))
     faces = _faces(first_label_issues(issues), folder, "other_age", "{real:g}, or {other:.0f}?")
     sheet = figures.face_sheet(faces, title="Labels to look at: label, or other age?")
     figures.save(sheet, run.output_dir / "labels_to_look_at.png")
@@ -320,6 +330,19 @@ def _label_issues(issues: pd.DataFrame, run: Workspace, folder: ImageFolder) -> 
         for name, sha256, age, other_age, error in zip(*columns, strict=True)
     ]
     return LabelIssues(issues=rows, previous_run=previous.key if previous else "")
+
+
+def _tasks(found: LabelIssues, run: str) -> list[dict[str, Any]]:
+    """The list as tasks for Label Studio; a label that is found right there is confirmed by `labels merge`."""
+    return [
+        task(
+            issue.image,
+            issue.other_age,
+            f"out of fold, {run}",
+            issue.model_dump(include={"file_name", "line", "sha256", "real_age"}) | {"run": run},
+        )
+        for issue in found.issues
+    ]
 
 
 def _faces(rows: pd.DataFrame, folder: ImageFolder, other: str, caption: str) -> list[tuple[np.ndarray, str]]:

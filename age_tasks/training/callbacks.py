@@ -126,8 +126,9 @@ class TrainingState(keras.callbacks.Callback):
         state = json.loads(file.read_text()) if file.exists() else {}
         if state.get("format") == _FORMAT:
             self._state = state
-            model.optimizer.build(model.trainable_variables)
-            model.load_weights(str(self._folder / self._state["weights"]))
+            with model.distribute_strategy.scope():  # the optimizer's variables lie where the weights do
+                model.optimizer.build(model.trainable_variables)
+                model.load_weights(str(self._folder / self._state["weights"]))
             for drawn, values in zip(_random_states(model), self._state["random"], strict=True):
                 drawn.assign(values)
             self._restore()

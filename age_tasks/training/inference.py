@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import pandas as pd
 
-from age_tasks.config import Config
+from age_tasks.config import ComputeSettings, Config
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.training.batches import Source
 from age_tasks.training.features import cached_features
 from age_tasks.training.hardware import use_xla
-from age_tasks.training.network import cut_point, suffix_model
+from age_tasks.training.network import cut_point, pooled, suffix_model
 
 BATCH = 32
 
@@ -43,3 +43,28 @@ def predict_ages(
         batches = source.batches(images.assign(augmentation=number, real_age=0.0), BATCH, np.asarray)
         ages += network.predict(batches, verbose=0).ravel() / augmentations
     return ages
+
+
+def ages_and_features(
+    model: keras.Model, table: pd.DataFrame, folder: ImageFolder, cache: Path, settings: ComputeSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """The model's ages for the rows of `table`, and the pooled features from which its head computes them.
+
+    Args:
+        table: columns `file_name`, `sha256`.
+        cache: the root of the local cache.
+
+    Returns:
+        Years, float32 of shape (rows,), and features, float32 of shape (rows, width).
+
+    Raises:
+        LabelsError: an image is not what it was when it was read before.
+    """
+    cut, images = cut_point(model), table[["file_name", "sha256"]].assign(augmentation=0, real_age=0.0)
+    (features,) = cached_features(model, [cut], images, folder, cache, settings)
+    start = model.inputs[0] if features is None else cut
+    network = keras.Model(start, [model.outputs[0], pooled(model)])
+    network.jit_compile = use_xla(settings.xla)
+    batches = Source(features, folder, model.inputs[0].shape[1]).batches(images, BATCH, np.asarray)
+    ages, pooled_features = network.predict(batches, verbose=0)
+    return ages.ravel(), pooled_features

@@ -57,3 +57,15 @@ def skip_without_images(context: Context) -> None:
     ]
     if missing:
         raise AirflowSkipException(f"nothing to score: set {' and '.join(missing)}, or fill in the trigger form")
+
+
+def skip_without_unlabelled(context: Context) -> None:
+    """Skip a task that ranks images without labels if none are named; the task's `pre_execute`.
+
+    Raises:
+        AirflowSkipException: names the variable to set.
+        TaskFailedForGood: the conf has a name that nothing reads.
+    """
+    refuse_invalid(context)
+    if not context["params"]["unlabelled"]:
+        raise AirflowSkipException("nothing to rank: set AGE_UNLABELLED, or fill in the trigger form")

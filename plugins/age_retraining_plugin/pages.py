@@ -27,6 +27,7 @@ from age_tasks.environment import Locations
 from age_tasks.errors import DamagedError, MissingInputError, NotFoundError, SettingsError, StoreError
 from age_tasks.evaluation.gate import FEW_IMAGES
 from age_tasks.pipeline import STAGES
+from age_tasks.registry import label_ranking
 from age_tasks.reports.gate_summary import approve_page, gate_summary
 from age_tasks.reports.html import render
 from age_tasks.reports.label_issues_page import ORDERS, SHOWN, label_issues_page
@@ -50,6 +51,7 @@ TASKS = (*STAGES[:-1], "approve", STAGES[-1])
 OTHERS = {
     "age_rollback": "makes an earlier version the champion again; it trains no model and validates no labels",
     "age_score_batch": "predicts the ages of new images with the champion; it trains no model and validates no labels",
+    "age_label_next": "ranks images without labels by what to label next, see the page Labels; it trains no model",
 }
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -188,6 +190,15 @@ def labels_of_all_runs(fault: Annotated[str, Query(max_length=200)] = "", order:
     if order not in ORDERS_OF_ROWS:
         raise HTTPException(404)
     return HTMLResponse(labels_page(_store(Locations.from_env().store), fault, order))
+
+
+@app.get("/labels/next/{name}")
+def what_to_label_next(name: str) -> Response:
+    """The newest ranking, as a table or as tasks for Label Studio."""
+    if name not in {label_ranking.TABLE, label_ranking.TASKS}:
+        raise HTTPException(404)
+    kind = TYPES[PurePosixPath(name).suffix]
+    return Response(_store(Locations.from_env().store).get(label_ranking.NEXT + name), media_type=kind)
 
 
 @app.get("/compare")

@@ -51,6 +51,13 @@ def test_replaced_images_and_changed_columns_are_named():
     assert found.counts == {"added": 0, "removed": 0, "relabelled": 1, "replaced": 1}
 
 
+def test_other_values_in_further_columns_are_counted():
+    before = labels(a="30", b="31").assign(person=["ann", "bob"], **{"slice:sex": ["f", "m"], "slice:site": ["x", "y"]})
+    now = labels(a="30", b="31", c="32").assign(person=["ann", "eve", "eve"], **{"slice:sex": ["f", "f", "m"]})
+    found = label_changes(now, now.head(0), before, before.head(0), "monday")
+    assert found.values == {"person": 1, "sex": 1}
+
+
 def test_copies_under_another_name_are_named():
     accepted = labels(a="30", b="30", c="40", d="30").assign(sha256=["x", "x", "y", "x"])
     copies = named_copies(accepted)

@@ -47,7 +47,9 @@ def airflow(
 ) -> Standalone:
     """An Airflow that watches the labels; somebody has logged in."""
     root = tmp_path_factory.mktemp("place")
+    draw_sample(root / "new", 20, seed=8)
     airflow = start_airflow(
+        AGE_UNLABELLED=str(root / "new" / "images"),
         AGE_LABELS=str(faces / "labels.csv"),
         AGE_STORE=str(root / "store"),
         AGE_CACHE=str(root / "cache"),
@@ -126,6 +128,18 @@ def test_a_labeller_finds_the_quarantine_with_one_click(browser: Chrome, airflow
             see(browser, "The newest validation")
             see(browser, "file name not valid")
             see(browser, "Labels to look at")
+
+
+def test_a_labeller_finds_what_to_label_next_with_one_click(browser: Chrome, airflow: Standalone, first_run: str):
+    """The promotion of the first run has started the ranking."""
+    airflow.wait("a ranking", lambda: [run for run in airflow.runs("age_label_next") if run["state"] == "success"])
+    browser.get(airflow.url)
+    with at_most(clicks=1):
+        press(browser, "Labels")
+        with inside(browser, "Labels"):
+            see(browser, "What to label next")
+            see(browser, "Of 20 images without labels")
+            see(browser, "what to label next, for Label Studio")
 
 
 def test_a_labeller_says_that_a_label_is_right_with_two_clicks(browser: Chrome, first_run: str):

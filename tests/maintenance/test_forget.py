@@ -264,6 +264,18 @@ def test_a_sheet_of_weak_segments_is_emptied_if_the_face_is_on_it(tmp_path: Path
     assert ("weak_segments.png" in changed) == emptied
 
 
+def test_an_image_that_was_ranked_to_be_labelled_is_removed_from_all_three_files(tmp_path: Path):
+    ranked = json.dumps({"version": "v3", "ranked": [{"file_name": name} for name in ("1.jpg", "b.jpg")]})
+    assert json.loads(rewritten(tmp_path, "labels/next/ranking.json", ranked, "1.jpg"))["ranked"] == [
+        {"file_name": "b.jpg"}
+    ]
+    tasks = json.dumps([{"data": {"file_name": name}, "predictions": []} for name in ("1.jpg", "b.jpg")])
+    (kept,) = json.loads(rewritten(tmp_path, "labels/next/tasks.json", tasks, "1.jpg"))
+    assert kept["data"] == {"file_name": "b.jpg"}
+    table = "file_name,real_age\n1.jpg,\nb.jpg,\n"
+    assert rewritten(tmp_path, "labels/next/next.csv", table, "1.jpg") == "file_name,real_age\nb.jpg,\n"
+
+
 def test_frozen_labels_keep_their_line_numbers(tmp_path: Path):
     before = 'file_name,real_age\n1.jpg,3\n"2\n.jpg",4\n3.jpg,5\n'
     assert (

@@ -406,6 +406,18 @@ def test_the_summary_of_approve_shows_the_question_and_every_answer(client: Clie
     assert "refresh" not in page.headers
 
 
+def test_the_summary_of_approve_shows_the_faces_that_changed(client: Client, waiting: FileStore):
+    address = f"/age/age_retraining/{RUN_ID}/tasks/approve"
+    assert "Faces that got" not in client(waiting).get(address).text
+    record(waiting, "evaluate", outputs={"got_worse.png": OUTPUT, "got_better.png": OUTPUT})
+    page = Page(client(waiting).get(address).text)
+    assert {"Faces that got worse", "Faces that got better"} <= set(page.headings)
+    assert [image["src"] for image in page.soup.select("img")] == [
+        "../evaluate/got_worse.png",
+        "../evaluate/got_better.png",
+    ]
+
+
 def test_refused_labels_have_a_validation_page(client: Client, tmp_path: Path):
     store = FileStore(tmp_path)
     store.put(f"runs/{KEY}/validate/index.html", b"Refused")
@@ -529,6 +541,17 @@ def form_of(page: str, name: str) -> dict[str, str]:
 
 def names_on(page: str) -> list[str]:
     return re.findall(r"<br>(\w+\.jpg)<", page)
+
+
+def test_what_to_label_next_is_downloaded_and_nothing_else_of_its_folder(client: Client, labels_store: FileStore):
+    for name in ("next.csv", "tasks.json", "other.json"):
+        labels_store.put(f"labels/next/{name}", b"[]")
+    reader = client(labels_store)
+    table, tasks = (reader.get(f"/age/labels/next/{name}") for name in ("next.csv", "tasks.json"))
+    assert (table.content, table.headers["content-type"]) == (b"[]", "text/csv; charset=utf-8")
+    assert (tasks.content, tasks.headers["content-type"]) == (b"[]", "application/json")
+    assert reader.get("/age/labels/next/other.json").status_code == 404
+    assert client(labels_store, anonymous=True).get("/age/labels/next/next.csv").status_code == 401
 
 
 def test_labels_to_look_at_have_names_lines_and_orders(client: Client, labels_store: FileStore):

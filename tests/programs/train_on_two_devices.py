@@ -1,32 +1,64 @@
-"""Train a small network on two logical CPU devices; exits with an error if it does not learn."""
+"""Train a small network on logical CPU devices, as on GPUs; prints the history of its epochs as JSON.
+
+    python -m tests.programs.train_on_two_devices DEVICES FOLDER [EPOCHS]
+
+FOLDER holds the state after each epoch. With EPOCHS, the process is killed after so many.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
+from age_tasks.config import Config, TrainingSettings
 from age_tasks.training import learner as learners
+from age_tasks.training.batches import FeatureBatches
+from age_tasks.training.feature_cache import FeatureCache
+from age_tasks.training.fit import fit_learner
+
+IMAGES = {"train": 96, "val": 40}
+SETTINGS = TrainingSettings(epochs=6, batch_size=16, learning_rate=0.02, early_stopping_patience=6, seed=3)
 
 
-def main() -> None:
+def main(devices: int, folder: Path, killed_after: int) -> None:
     """Split the CPU before TensorFlow starts: that can be done once per process."""
     cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    learners.gpus = lambda: ["CPU:0", "CPU:1"]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
+    learners.gpus = lambda: [f"CPU:{number}" for number in range(devices)]
     keras.utils.set_random_seed(1)
-    pixels = keras.Input((4,))
-    model = keras.Model(pixels, keras.layers.Dense(1, name="years")(pixels))
-    before = model.get_weights()
+    features = keras.Input((4,))
+    hidden = keras.layers.Dense(8, "relu")(features)
+    model = keras.Model(features, keras.layers.Dense(1, name="years")(hidden))
     learner, strategy = learners.learner_of(model, "never")
-    assert strategy.num_replicas_in_sync == 2, strategy.num_replicas_in_sync
-    assert learner is not model
+    assert strategy.num_replicas_in_sync == devices, strategy.num_replicas_in_sync
     with strategy.scope():
-        learner.compile(keras.optimizers.SGD(0.1), "mae")
-    x = np.random.default_rng(1).normal(size=(64, 4)).astype("float32")
-    losses = learner.fit(x, x @ np.ones((4, 1), "float32"), epochs=20, verbose=0).history["loss"]
-    assert losses[-1] < losses[0] / 2, losses
-    model.set_weights(learner.get_weights())
-    assert not np.allclose(model.get_weights()[0], before[0])
+        learners.compile_for(learner, SETTINGS, steps=6, config=Config())
+    if killed_after:
+        keras.callbacks.Callback.on_epoch_begin = lambda _, epoch, logs=None: epoch >= killed_after and _die()
+    train, val = (batches(split, folder / "cache") for split in IMAGES)
+    history = fit_learner(learner, train, val, SETTINGS, IMAGES["train"], folder / "state")
+    print(json.dumps(history[["epoch", "loss", "val_mae"]].to_dict("list")))
+
+
+def batches(split: str, cache: Path) -> FeatureBatches:
+    """Rows of features whose sum is the age, in the cache."""
+    rng, count = np.random.default_rng(len(split)), IMAGES[split]
+    rows = rng.normal(size=(count, 4)).astype("float16")
+    table = pd.DataFrame({"sha256": [f"{split} {n}" for n in range(count)], "real_age": rows.sum(axis=1)})
+    stored = FeatureCache(cache / split)
+    stored.append(table["sha256"].tolist(), rows)
+    return FeatureBatches(stored, table, SETTINGS.batch_size, np.asarray, SETTINGS.seed if split == "train" else None)
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if sys.argv[3:] else 0)

@@ -73,6 +73,17 @@ def test_nothing_to_score(refused: Walk):
     again()
 
 
+@walks("assets.py", "nothing to rank: set AGE_UNLABELLED")
+def test_nothing_to_rank(refused: Walk):
+    from age_retraining_plugin.assets import skip_without_unlabelled
+
+    params = {"unlabelled": ""}
+    rank = of_airflow(lambda: skip_without_unlabelled({"params": params, "dag": form(params)}))
+    again = refused(rank, "set AGE_UNLABELLED, or fill in the trigger form")
+    params["unlabelled"] = "faces"
+    again()
+
+
 def form(params: dict[str, Any]) -> SimpleNamespace:
     """A DAG with a form of these fields."""
     from airflow.sdk import Param

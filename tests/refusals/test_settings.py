@@ -177,8 +177,9 @@ WRONG = [pytest.param(group, name, field, id=group.variable(name)) for group, na
 @pytest.mark.parametrize(("group", "name", "field"), WRONG)
 def test_a_variable_that_is_corrected(refused: Walk, group: type[Variables], name: str, field: FieldInfo):
     variable = group.variable(name)
-    nonsense = {"store": "ftp://x", "labels": "s3://u:p@b", "images": "s3://u:p@b", "cache": "s3://b", "set": "{"}
-    value = nonsense.get(name, "s3://u:p@b" if name.startswith("score") else "@,=x y")
+    nonsense = {"store": "ftp://x", "cache": "s3://b", "set": "{"}
+    nonsense |= dict.fromkeys(("labels", "images", "unlabelled", "score_images", "score_out"), "s3://u:p@b")
+    value = nonsense.get(name, "@,=x y")
     if group is Locations and name == "store":
         value = "s3://u:p@b"
     if group is RuntimeVariables and name == "store":
@@ -246,6 +247,14 @@ def test_nothing_to_score(refused: Walk, monkeypatch: pytest.MonkeyPatch):
     again = refused(lambda: WorkflowVariables.from_env().require_scoring(), "AGE_SCORE_IMAGES", "AGE_SCORE_OUT")
     monkeypatch.setenv("AGE_SCORE_IMAGES", "new")
     monkeypatch.setenv("AGE_SCORE_OUT", "ages.csv")
+    again()
+
+
+@walks(ENVIRONMENT, "nothing to rank")
+def test_nothing_to_rank(refused: Walk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("AGE_UNLABELLED", raising=False)
+    again = refused(lambda: WorkflowVariables.from_env().require_unlabelled(), "AGE_UNLABELLED")
+    monkeypatch.setenv("AGE_UNLABELLED", "new")
     again()
 
 

@@ -223,6 +223,29 @@ def test_images_to_score_none_of_which_can_be_read(
     again()
 
 
+@walks("stages/label_next.py", "none of {} images can be read")
+def test_images_to_rank_none_of_which_can_be_read(
+    refused: Walk, here: Path, finished: Workspace, sample: object, monkeypatch: pytest.MonkeyPatch
+):
+    copytree(finished.store.where("runs").removesuffix("runs"), here / "store", dirs_exist_ok=True)
+    (here / "new").mkdir()
+    (here / "new" / "a.jpg").write_text("no image")
+    monkeypatch.setenv("AGE_UNLABELLED", str(here / "new"))
+    again = refused(command("label-next"), here / "new", "none of 1 images", "a.jpg: not an image")
+    copy(sample.images / "00003.jpg", here / "new" / "a.jpg")
+    again()
+
+
+@walks("stages/label_next.py", "no model has been promoted yet in {}")
+def test_a_ranking_before_there_is_a_model(
+    refused: Walk, here: Path, finished: Workspace, sample: object, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AGE_UNLABELLED", str(sample.images))
+    again = refused(command("label-next"), open_store(Locations.from_env().store).url, "`age-tasks run` trains one")
+    copytree(finished.store.where("runs").removesuffix("runs"), here / "store", dirs_exist_ok=True)  # as `run` does
+    again()
+
+
 @walks("serving/predict.py", "no model has been promoted yet in {}")
 def test_a_prediction_before_there_is_a_model(refused: Walk, here: Path, finished: Workspace, sample: object):
     image = next(sample.images.glob("0*.jpg"))

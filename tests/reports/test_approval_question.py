@@ -5,6 +5,7 @@ import pytest
 from age_tasks.config import Config, SettingChange, changed_settings
 from age_tasks.evaluation.gate import gate_result, judge
 from age_tasks.reports.approval_question import RunFacts, question
+from age_tasks.reports.gate_summary import SHEETS_OF_CHANGES
 from tests.support.metrics import CHAMPION, comparison_of, metrics_of
 
 LOOSE = {"gate.max_test_mae": 20, "gate.tolerance_years": 3}
@@ -26,7 +27,7 @@ def judged(champion: dict[str, Any] | None = None, **overrides: object) -> dict[
 
 
 def facts(**changed: Any) -> RunFacts:
-    plain: dict[str, Any] = {"recipe": "demo", "changed": (), "seconds": {}, "reused": (), "faces": True}
+    plain: dict[str, Any] = {"recipe": "demo", "changed": (), "seconds": {}, "reused": (), "faces": ()}
     return RunFacts(**(plain | changed))
 
 
@@ -81,12 +82,17 @@ def test_candidate_and_champion_are_shown_overall_and_by_age():
 
 
 def test_new_images_cost_and_changed_faces_are_shown():
-    text = ask(judged(CHAMPION), facts(seconds={"finetune": 754.2, "gate": 0.02}, reused=("snapshot", "baseline")))
+    text = ask(
+        judged(CHAMPION),
+        facts(
+            seconds={"finetune": 754.2, "gate": 0.02}, reused=("snapshot", "baseline"), faces=tuple(SHEETS_OF_CHANGES)
+        ),
+    )
     assert "509 images are new since v4" in text
     assert "Cost: 754 seconds of computing (finetune 754 s); reused: snapshot, baseline." in text
-    assert "](/age/age_retraining/monday/evaluate/changed_faces.png)" in text
-    assert "changed_faces" not in ask(judged(CHAMPION), facts(faces=False))
-    assert "changed_faces" not in ask(judged(), facts())
+    assert "[faces that got worse](/age/age_retraining/monday/evaluate/got_worse.png)" in text
+    assert "[faces that got better](/age/age_retraining/monday/evaluate/got_better.png)" in text
+    assert "faces that got" not in ask(judged(CHAMPION), facts(faces=()))
 
 
 def test_a_rule_that_could_not_be_measured_says_so():

@@ -2,12 +2,15 @@ import pandas as pd
 
 from age_tasks.reports.face_sheets import (
     CHANGED_FACES,
+    CHANGED_ON_A_SHEET,
     LABEL_ISSUES,
     LARGEST_ERRORS,
     SAMPLE_FACES,
     SEGMENT_FACES,
     SHEETS,
     changed_most,
+    got_better,
+    got_worse,
     in_weak_segments,
     largest_errors,
     sample_faces,
@@ -47,6 +50,8 @@ def test_the_largest_errors_come_first():
 def test_the_faces_whose_errors_changed_most_are_those_that_got_worse_then_those_that_got_better():
     table = pd.DataFrame({"real_age": [30.0] * 4, "champion": [30, 40, 45, 33], "finetune": [41, 30, 45, 35]})
     assert changed_most(table).index.tolist() == [0, 3, 1]
+    assert got_worse(table).index.tolist() == [0, 3]
+    assert got_better(table).index.tolist() == [1]
     assert changed_most(table.assign(finetune=table["champion"])).empty
 
 
@@ -70,6 +75,8 @@ def test_every_sheet_names_its_table_and_chooses_rows_of_it():
     assert sizes == {
         "validate/audit/faces.png": SAMPLE_FACES,
         "evaluate/worst_errors.png": LARGEST_ERRORS,
+        "evaluate/got_worse.png": CHANGED_ON_A_SHEET,
+        "evaluate/got_better.png": CHANGED_ON_A_SHEET,
         "evaluate/changed_faces.png": 2 * CHANGED_FACES,
         "evaluate/weak_segments.png": 2 * SEGMENT_FACES,
         "evaluate/labels_to_look_at.png": LABEL_ISSUES,

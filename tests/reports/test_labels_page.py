@@ -6,6 +6,7 @@ import pytest
 
 from age_tasks.config import Config
 from age_tasks.environment import Locations
+from age_tasks.registry.label_ranking import LabelRanking, RankedImage, put_ranking
 from age_tasks.reports.labels_page import labels_page
 from age_tasks.runs.keys import stage_folder
 from age_tasks.runs.run import StoredRun, start_run
@@ -56,6 +57,29 @@ def test_rows_are_filtered_and_sorted_by_links(store: FileStore):
     assert lines(labels_page(store, order="file name")) == ["11", "10", "9"]
     assert lines(labels_page(store, fault="age is not a number", order="file name")) == ["11", "10"]
     assert "?fault=age%20is%20not%20a%20number&order=line#quarantine" in Page(labels_page(store)).addresses
+
+
+def test_what_to_label_next_is_shown_with_faces_and_downloads(store: FileStore):
+    shown = RankedImage(
+        file_name="x/1.jpg", sha256="ab", age=31.4, low=20, high=43, distance=2, image="data:image/jpeg;,"
+    )
+    ranking = LabelRanking(
+        version="v3",
+        run="monday",
+        unlabelled="/new",
+        images=900,
+        unreadable=2,
+        at="2026-11-26T10:00:00.000+00:00",
+        ranked=[shown, shown.model_copy(update={"file_name": "x/2.jpg", "image": None})],
+    )
+    put_ranking(store, ranking, b"[]", b"file_name")
+    page = Page(labels_page(store))
+    assert "What to label next" in page.headings
+    assert "v3 would learn most from these" in page.text
+    assert "Of 900 images without labels" in page.text
+    assert "2 are ranked; 2 can't be read" in page.text
+    assert "31 years?" in page.text
+    assert {"labels/next/next.csv", "labels/next/tasks.json"} <= set(page.addresses)
 
 
 def test_a_store_without_runs_says_what_will_come(tmp_path: Path):

@@ -191,7 +191,7 @@ def test_what_changed_since_the_last_run_is_named(run: Workspace, tmp_path: Path
     corrected = pd.DataFrame({"line": [2], "file_name": ["a.jpg"], "before": ["12,5"], "after": ["<12.5>"]})
     left = pd.DataFrame({"line": [3], "file_name": ["b.jpg"], "age_text": ["31"]})
     replaced = pd.DataFrame({"line": [4], "file_name": ["c.jpg"], "age_text": ["32"]})
-    changes = LabelChanges("sunday", 3, 1, corrected, replaced, ("+who",), QUARANTINE, left)
+    changes = LabelChanges("sunday", 3, 1, corrected, replaced, ("+who",), {"person": 2, "sex": 1}, QUARANTINE, left)
     page = page_of(run, tmp_path, Verdict(True, ()), changes=changes)
     assert (
         "Compared with the labels of run sunday: 3 file names added, 1 removed, 1 age changed, 1 image replaced;"
@@ -199,6 +199,7 @@ def test_what_changed_since_the_last_run_is_named(run: Workspace, tmp_path: Path
     )
     assert "1 row left the quarantine, 2 entered it" in page.text
     assert "Columns gained (+) or lost (-): +who." in page.text
+    assert "Other values in further columns: person of 2 images, sex of 1 image." in page.text
     assert "2 a.jpg 12,5 <12.5>" in page.texts("tr")
     assert page.row("3") == ["3", "b.jpg", "31"]
     assert "Since the last run" not in page_of(run, tmp_path, Verdict(True, ())).headings

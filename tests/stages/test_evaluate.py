@@ -53,6 +53,14 @@ def test_predictions_of_a_snapshot_of_version_0_1_are_sliced_by_size_only():
     assert found.to_dict("list") == predictions.to_dict("list") | {"slice:image size": ["90", "100"]}
 
 
+def test_labels_to_look_at_are_tasks_for_label_studio_too(finished: Workspace):
+    tasks = json.loads(finished.input("evaluate", "labels_to_look_at_tasks.json").read_text())
+    suspects = table(finished, "evaluate", "labels_to_look_at.csv")
+    assert [task["data"]["file_name"] for task in tasks] == suspects["file_name"].tolist()
+    assert [task["data"]["real_age"] for task in tasks] == suspects["real_age"].tolist()
+    assert {task["data"]["run"] for task in tasks} == {"finished"}
+
+
 def champion_trained_on(images: pd.DataFrame, folder: Path) -> Champion:
     """A champion that is known by its files only; it is not scored."""
     images.to_csv(folder / "trained_on.csv", index=False)

@@ -1,5 +1,8 @@
+import json
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,10 +17,30 @@ from age_tasks.training.learner import copy_of
 from age_tasks.training.network import build_model, freeze
 
 
-def test_several_devices_train_one_model():
-    command = [sys.executable, "-m", "tests.programs.train_on_two_devices"]
+def trained_on(devices: int, folder: Path, killed_after: int = 0) -> dict[str, list[float]]:
+    """The loss and validation MAE of each epoch of a training that shares each batch between logical devices."""
+    words = [str(devices), str(folder), *([str(killed_after)] if killed_after else [])]
+    command = [sys.executable, "-m", "tests.programs.train_on_two_devices", *words]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == (-signal.SIGKILL if killed_after else 0), done.stderr[-2000:]
+    return {} if killed_after else json.loads(done.stdout.splitlines()[-1])
+
+
+def test_several_devices_learn_what_one_does(tmp_path: Path):
+    """A batch is shared out between them, so that a step is the same but for rounding."""
+    one, two = trained_on(1, tmp_path / "one"), trained_on(2, tmp_path / "two")
+    assert one["loss"][-1] < one["loss"][0] / 2
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
+    assert two["val_mae"] == pytest.approx(one["val_mae"], rel=1e-3)
+
+
+def test_an_interrupted_training_on_several_devices_goes_on(tmp_path: Path):
+    whole = trained_on(2, tmp_path / "whole")
+    trained_on(2, tmp_path / "killed", killed_after=3)
+    rest = trained_on(2, tmp_path / "killed")
+    assert rest["epoch"] == whole["epoch"]
+    assert rest["loss"] == pytest.approx(whole["loss"], rel=1e-3)
+    assert rest["val_mae"] == pytest.approx(whole["val_mae"], rel=1e-3)
 
 
 def test_a_mixed_precision_copy_predicts_the_same_ages():

@@ -208,7 +208,7 @@ def _gpus(count: int) -> list[DeviceRequest]:
 
 
 def _read_only_mounts(locations: Locations) -> list[Mount]:
-    """Labels, images, images to score and the recipe's file, at their own paths.
+    """Labels, images, images to score or to label, and the recipe's file, at their own paths.
 
     A stage sees nothing else of this machine. The trigger form has no influence: people who may start runs may not
     choose mounts.
@@ -217,8 +217,8 @@ def _read_only_mounts(locations: Locations) -> list[Mount]:
     images = [str(local_path(locations.images))] if _is_local(locations.images) else []
     workflow = WorkflowVariables.from_env()
     recipes = [str(Path(workflow.recipe).absolute())] if workflow.recipe.endswith((".yaml", ".yml")) else []
-    scored = [str(local_path(workflow.score_images))] if _is_local(workflow.score_images) else []
-    return [Mount(path, path, "bind", read_only=True) for path in dict.fromkeys([*labels, *images, *scored, *recipes])]
+    others = [str(local_path(place)) for place in (workflow.score_images, workflow.unlabelled) if _is_local(place)]
+    return [Mount(path, path, "bind", read_only=True) for path in dict.fromkeys([*labels, *images, *others, *recipes])]
 
 
 def _writable_mounts(locations: Locations, cache_volume: str) -> list[Mount]:
