@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-SAMPLE_FACES = 32
+SAMPLE_FACES, SAMPLE_BAND = 32, 3  # faces, and years of each band; the last is open
 LARGEST_ERRORS = 24
 LABEL_ISSUES = 24
 SEGMENT_FACES = 8  # of each weak segment
@@ -14,14 +14,25 @@ CHANGED_ON_A_SHEET = 16
 
 
 def sample_faces(accepted: pd.DataFrame) -> pd.DataFrame:
-    """Rows spread evenly from young to old.
+    """A row for each band of ages, from young to old.
+
+    The choice is by sha256 within fixed bands: it stays the same when other rows are erased, so that a face that is on
+    a sheet is found there later.
 
     Args:
         accepted: columns real_age (years) and sha256, among others.
     """
+    band = (accepted["real_age"] // SAMPLE_BAND).clip(0, SAMPLE_FACES - 1)
+    chosen = accepted.assign(band=band).sort_values(["band", "sha256"]).drop_duplicates("band")
+    return chosen.drop(columns="band").sort_values(["real_age", "sha256"])
+
+
+def _sample_faces_of_any_version(accepted: pd.DataFrame) -> pd.DataFrame:
+    """The sample, and the one that version 0.1.0 drew: rows at equal steps from young to old."""
     by_age = accepted.sort_values(["real_age", "sha256"])
     step = max(len(by_age) / SAMPLE_FACES, 1)
-    return by_age.iloc[[int(step * number) for number in range(min(SAMPLE_FACES, len(by_age)))]]
+    former = by_age.iloc[[int(step * number) for number in range(min(SAMPLE_FACES, len(by_age)))]]
+    return accepted.loc[sample_faces(accepted).index.union(former.index)]
 
 
 def largest_errors(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -83,7 +94,7 @@ def _growth_of_errors(predictions: pd.DataFrame) -> pd.Series:
 
 # A sheet of faces → the table that it is drawn from, and the rows of the table whose faces it shows.
 SHEETS: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
-    "validate/audit/faces.png": ("validate/accepted.csv", sample_faces),
+    "validate/audit/faces.png": ("validate/accepted.csv", _sample_faces_of_any_version),
     "evaluate/worst_errors.png": ("evaluate/predictions.csv", largest_errors),
     "evaluate/weak_segments.png": ("evaluate/predictions.csv", in_weak_segments),
     "evaluate/got_worse.png": ("evaluate/predictions.csv", got_worse),
