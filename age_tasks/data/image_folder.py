@@ -1,5 +1,6 @@
 """The folder of images, local or in a bucket: names, paths, change stamps and digests of its files."""
 
+import contextlib
 import hashlib
 import os
 import posixpath
@@ -7,20 +8,23 @@ import re
 import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import dropwhile, islice
 from pathlib import Path
 from urllib.parse import unquote
 
 from age_tasks.data.decoding import kind_of, read_problem
-from age_tasks.errors import LabelsError, StoreError
+from age_tasks.data.parallel import in_order
+from age_tasks.errors import LabelsError, NotFoundError, StoreError
 from age_tasks.store import open_store
 from age_tasks.store.addresses import local_path
 from age_tasks.store.base import Entry, Store, file_sha256
 
 BLANKS = " \t\r\n"  # around a file name; other blanks may belong to it
 READERS = 8  # threads that read files
+FETCHERS = 32  # threads that fetch files from a bucket: most of the time, they wait for its answer
+READ_AHEAD = 64  # files that are read before they are wanted
+FETCHED_AHEAD = 256  # files that are fetched before they are read
 _LISTED_FILES = 200_000  # that are compared with a name that no file has
 # Controls, line and paragraph separators, what turns the direction of text, a byte-order mark, half a character.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202d\u202e\ufeff\ud800-\udfff]")
@@ -78,6 +82,26 @@ class ImageFolder:
         if not self._is_file(path):
             raise self._vanished(name)
         return path
+
+    def fetched(self, names: Iterable[str]) -> Iterator[str]:
+        """The names, each when `path` has its local file at hand; those of a bucket are fetched in parallel, ahead.
+
+        A name without a file is none of its concern.
+
+        Raises:
+            StoreError: a file can't be fetched from the bucket.
+        """
+        return in_order(self._fetched, names, FETCHERS, FETCHED_AHEAD) if self._remote else iter(names)
+
+    def fetch_all(self, names: Iterable[str]) -> None:
+        """As `fetched`, for who uses the files later, and not in threads enough."""
+        for _ in self.fetched(names):
+            pass
+
+    def _fetched(self, name: str) -> str:
+        with contextlib.suppress(LabelsError, NotFoundError):  # `path` says why, to who uses it
+            self.path(name)
+        return name
 
     def fetch_again(self, names: Iterable[str]) -> None:
         """Forget the copies of these images: the next use fetches them anew. Nothing where the folder is local."""
@@ -352,9 +376,8 @@ def require_unchanged(
     Raises:
         LabelsError: a file is missing, can't be read or was replaced; names the first.
     """
-    with ThreadPoolExecutor(READERS) as pool:
-        found = pool.map(lambda name: _sha256(folder, name), sha256s)
-        replaced = [name for name, sha256 in zip(sha256s, found, strict=True) if sha256 != sha256s[name]]
+    found = in_order(partial(_sha256, folder), folder.fetched(sha256s), READERS, READ_AHEAD)
+    replaced = [name for name, sha256 in zip(sha256s, found, strict=True) if sha256 != sha256s[name]]
     if replaced:
         folder.fetch_again(replaced)
         if forget:

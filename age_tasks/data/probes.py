@@ -4,9 +4,9 @@ import hashlib
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,9 +18,10 @@ from age_tasks.data.decoding import (
     read_problem,
     size_problem,
 )
-from age_tasks.data.image_folder import READERS, ImageFolder, name_problem
+from age_tasks.data.image_folder import READ_AHEAD, READERS, ImageFolder, name_problem
 from age_tasks.data.image_quality import measure_quality
 from age_tasks.data.near_duplicates import difference_hash
+from age_tasks.data.parallel import in_order
 from age_tasks.errors import LabelsError, NotFoundError, SettingsError
 from age_tasks.store.disk import is_full
 
@@ -38,7 +39,6 @@ _COLUMNS = (
     "brightness", "sharpness", "colour",
 )  # fmt: skip
 _READER = 1  # increase it when files that an earlier version could not decode may decode now
-_BLOCK = 1024  # files that are probed before the results are taken
 _COMMIT_EVERY = 500  # files; short transactions, since other runs write to the index too
 
 
@@ -237,10 +237,7 @@ def _stored_probes(index: sqlite3.Connection, folder: str, stamps: dict[str, str
 
 def _probe_in_parallel(folder: ImageFolder, names: list[str]) -> Iterator[tuple[str, Probe]]:
     """Probe in threads (the decoders release the interpreter lock), a bounded number of files ahead."""
-    with ThreadPoolExecutor(READERS) as pool:
-        for start in range(0, len(names), _BLOCK):
-            block = names[start : start + _BLOCK]
-            yield from zip(block, pool.map(lambda name: _probe(folder, name), block), strict=True)
+    return zip(names, in_order(partial(_probe, folder), folder.fetched(names), READERS, READ_AHEAD), strict=True)
 
 
 def _probe(folder: ImageFolder, name: str) -> Probe:

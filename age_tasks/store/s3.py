@@ -24,6 +24,7 @@ from age_tasks.store.s3_errors import CorruptedError, LocalFileError, NotS3Error
 ATTEMPTS = 7
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 16.0
 SILENCE_SECONDS = 30
+CONNECTIONS = 64  # that are kept open, for as many threads
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -41,8 +42,9 @@ class S3Store:
         self._bucket = bucket
         self._prefix = f"{check_key(prefix)}/" if prefix else ""
         self.url = f"s3://{bucket}/{prefix}".rstrip("/")
-        self._local = threading.local()
         self._region, self._style = "", ""  # what the server asked for; empty: as configured
+        self._lock = threading.Lock()
+        self._made: tuple[Any, tuple[str, str]] | None = None  # the client, and the region and style it is for
         self._secrets: tuple[str, ...] = ()
 
     def put(self, key: str, source: bytes | Path) -> None:
@@ -119,30 +121,35 @@ class S3Store:
 
     @property
     def _client(self) -> Any:
-        """One client for each thread. boto3 takes a second to import, so it is imported only when a bucket is used."""
-        wanted = (self._region, self._style)
-        if getattr(self._local, "made_for", None) != wanted:
-            import boto3
-            import botocore.session
-            from botocore.config import Config
+        """The client of all threads. boto3 takes a second to import, so it is imported only when a bucket is used."""
+        with self._lock:
+            wanted = (self._region, self._style)
+            if self._made is None or self._made[1] != wanted:
+                self._made = self._new_client(), wanted
+            return self._made[0]
 
-            core = botocore.session.Session()
-            self._secrets = s3_errors.check_settings(core, self.url)
-            config = Config(
-                retries={"mode": "standard", "total_max_attempts": 1},  # `_ask` tries again
-                connect_timeout=10,
-                read_timeout=SILENCE_SECONDS,
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-                **({"s3": {"addressing_style": self._style}} if self._style else {}),
-            )
-            session = boto3.session.Session(botocore_session=core)
-            client = session.client("s3", config=config, region_name=self._region or None)
-            client.meta.events.register("before-call.s3", _follow_no_redirect)
-            # With this pattern before botocore's own handler, which makes 500 of the status of such an answer.
-            client.meta.events.register("before-parse.*.*", _refuse_pages)
-            self._local.client, self._local.made_for = client, wanted
-        return self._local.client
+    def _new_client(self) -> Any:
+        import boto3
+        import botocore.session
+        from botocore.config import Config
+
+        core = botocore.session.Session()
+        self._secrets = s3_errors.check_settings(core, self.url)
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": 1},  # `_ask` tries again
+            connect_timeout=10,
+            read_timeout=SILENCE_SECONDS,
+            max_pool_connections=CONNECTIONS,
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            **({"s3": {"addressing_style": self._style}} if self._style else {}),
+        )
+        session = boto3.session.Session(botocore_session=core)
+        client = session.client("s3", config=config, region_name=self._region or None)
+        client.meta.events.register("before-call.s3", _follow_no_redirect)
+        # With this pattern before botocore's own handler, which makes 500 of the status of such an answer.
+        client.meta.events.register("before-parse.*.*", _refuse_pages)
+        return client
 
     def _ask(self, method: str, key: str, operation: Callable[[Any], T], size: int | None = None) -> T:
         """The result of `operation` with a client. What may pass is tried again, with growing pauses.
@@ -151,14 +158,16 @@ class S3Store:
             StoreError, SettingsError: with the address, the cause and the cure.
         """
         for attempt in itertools.count(1):
+            client = None
             try:
-                return operation(self._client)
+                client = self._client
+                return operation(client)
             except LocalFileError as error:
                 raise error.error from None
             except (AgeTasksError, MemoryError):
                 raise
             except Exception as error:  # boto3 raises errors of itself, urllib3, ssl and Python
-                if attempt <= 2 and self._adapt(error):
+                if attempt <= 2 and client and self._adapt(error, client):
                     continue
                 request = self._request(method, key, size)
                 failure = s3_errors.explain(error, request)
@@ -169,21 +178,23 @@ class S3Store:
             time.sleep(min(PAUSE_SECONDS * 2 ** (attempt - 1), LONGEST_PAUSE_SECONDS) * random.uniform(1, 1.2))
         raise AssertionError("the last attempt returns or raises")
 
-    def _adapt(self, error: Exception) -> bool:
-        """Take over the region or the form of address that the server asks for; whether there is a new one to try."""
-        if not hasattr(self._local, "client"):
-            return False
+    def _adapt(self, error: Exception, client: Any) -> bool:
+        """Take over the region or the form of address that the server asks for; whether there is a new one to try.
+
+        Another thread may have done so since `client` was used.
+        """
         region = s3_errors.told_region(error)
-        if region and region != self._local.client.meta.region_name:
+        if region and region != client.meta.region_name:
             self._region = region
             return True
-        if s3_errors.error_code(error) in s3_errors.PATH_STYLE_REFUSED and self._local.made_for[1] != "virtual":
+        style = (client.meta.config.s3 or {}).get("addressing_style")
+        if s3_errors.error_code(error) in s3_errors.PATH_STYLE_REFUSED and style != "virtual":
             self._style = "virtual"
             return True
         return False
 
     def _request(self, method: str, key: str, size: int | None) -> s3_errors.Request:
-        client = getattr(self._local, "client", None)
+        client = self._made[0] if self._made else None
         endpoint, region = ("", "") if client is None else (client.meta.endpoint_url, client.meta.region_name or "")
         where = f"s3://{self._bucket}/{self._prefix}{key}"
         return s3_errors.Request(where, self._bucket, method, self._attempts, region, endpoint, size, self._secrets)

@@ -157,6 +157,7 @@ def _compute(
     progress = Progress("frozen features")
     for start in range(0, len(images), SHARD_ROWS):
         shard = images.iloc[start : start + SHARD_ROWS]
+        folder.fetch_all(shard["file_name"])
         outputs: list[list[np.ndarray]] = [[] for _ in caches]  # of each cut, batch by batch
         for count, batch in _padded(batches, -(-len(shard) // size), size):
             for collected, output in zip(outputs, forward(batch), strict=True):
