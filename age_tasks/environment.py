@@ -223,6 +223,21 @@ class Locations(Variables):
         return self.labels
 
 
+class CacheVariables(Variables):
+    """How much the local cache may hold."""
+
+    read_by = "every command that reads images on S3"
+
+    image_copies_gb: Number = _variable(
+        50.0,
+        "disk for local copies of images on S3; beyond it the least recently used are removed, and fetched again when "
+        "they are needed",
+        "a number of gigabytes above 0",
+        gt=0,
+        le=1_000_000,
+    )
+
+
 class StageVariables(Variables):
     """How a stage is run; Airflow's tasks set these, and people may."""
 
@@ -526,6 +541,7 @@ class MLflowVariables(Variables):
 
 GROUPS: tuple[type[Variables], ...] = (
     Locations,
+    CacheVariables,
     StageVariables,
     LogVariables,
     WorkflowVariables,

@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
         delete: Delete = False,
     ) -> int:
         """List what store and cache no longer need; remove it with --delete."""
+        from age_tasks.data.image_copies import unused_copies
         from age_tasks.maintenance import prune
 
         locations = Locations.from_env()
@@ -28,13 +29,16 @@ def register(app: typer.Typer) -> None:
         found = prune.prunable(store, keep)
         on_disk = [local_path(store.url)] if store.url.startswith("file:") else []
         temporaries = prune.stale_temporaries({locations.cache, *on_disk})
+        copies = unused_copies(locations.cache, prune.UNUSED_SECONDS)
         sizes = {name: sum(entry.size for entry in entries) for name, entries in found.items()}
         sizes |= {f"{path}, incomplete write": size for path, size in temporaries.items()}
+        if copies:
+            sizes[f"{len(copies)} local copies of images, unused for 30 days"] = sum(copies.values())
         for name, size in sizes.items():
             print(f"{size / 1e6:10.1f} MB  {name}")
         if delete:
             prune.delete(store, found)
-            for path in temporaries:
+            for path in (*temporaries, *copies):
                 path.unlink(missing_ok=True)
         verdict = "removed" if delete else "could be removed; nothing was: add --delete"
         print(f"{sum(sizes.values()) / 1e6:10.1f} MB  {verdict}")

@@ -1,7 +1,6 @@
 """The folder of images, local or in a bucket: names, paths, change stamps and digests of its files."""
 
 import contextlib
-import hashlib
 import os
 import posixpath
 import re
@@ -14,7 +13,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from age_tasks.data.decoding import kind_of, read_problem
+from age_tasks.data.image_copies import ImageCopies
 from age_tasks.data.parallel import in_order
+from age_tasks.environment import CacheVariables
 from age_tasks.errors import LabelsError, NotFoundError, StoreError
 from age_tasks.store import open_store
 from age_tasks.store.addresses import local_path
@@ -51,7 +52,8 @@ class ImageFolder:
         self._remote: Store | None = open_store(location) if location.startswith("s3://") else None
         self._entries: dict[str, Entry] = {}
         if self._remote:
-            self._root = cache / "images" / hashlib.sha256(self._remote.url.encode()).hexdigest()[:16]
+            bound = CacheVariables.from_env().image_copies_gb * 1e9
+            self._copies = ImageCopies(cache, self._remote.url, bound)
             self._entries = {entry.key: entry for entry in self._remote.entries("")}
             return
         self._root = local_path(location)
@@ -70,15 +72,11 @@ class ImageFolder:
         """
         if problem := name_problem(name):
             raise LabelsError(f"{name!r} in {self.location}: {problem}")
-        if not self._remote:
-            path = self._root / name
-        else:
+        if self._remote:
             if name not in self._entries:
                 raise self._vanished(name)
-            path = self._copy_of(name)
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._remote.fetch(name, path)
+            return self._copies.get(name, self._entries[name].etag, partial(self._remote.fetch, name))
+        path = self._root / name
         if not self._is_file(path):
             raise self._vanished(name)
         return path
@@ -106,7 +104,7 @@ class ImageFolder:
     def fetch_again(self, names: Iterable[str]) -> None:
         """Forget the copies of these images: the next use fetches them anew. Nothing where the folder is local."""
         for name in self._entries.keys() & set(names):
-            self._copy_of(name).unlink(missing_ok=True)
+            self._copies.path(name, self._entries[name].etag).unlink(missing_ok=True)
 
     def names(self) -> list[str]:
         """The names of all files in the folder and below it, sorted."""
@@ -153,10 +151,6 @@ class ImageFolder:
         # The time of the last change too: programs that replace a file restore its other time, such as exiftool -P.
         times = f"{found.st_mtime_ns} {found.st_ctime_ns}"
         return f"{found.st_size} {times}" if stat.S_ISREG(found.st_mode) else None
-
-    def _copy_of(self, name: str) -> Path:
-        """Where the cache keeps the file of an image in the bucket."""
-        return self._root / hashlib.sha256(f"{name}\n{self._entries[name].etag}".encode()).hexdigest()
 
     def _vanished(self, name: str) -> LabelsError:
         return LabelsError(f"{name!r}: {self.missing(name)}; put it there, or run snapshot again")

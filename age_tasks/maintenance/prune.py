@@ -16,6 +16,7 @@ from age_tasks.runs.records import ResultPointer, StageRecord
 from age_tasks.store.base import TEMPORARY, Entry, Store
 
 STALE_SECONDS = 86_400
+UNUSED_SECONDS = 30 * 86_400  # after which local copies of images can go
 
 
 def prunable(store: Store, keep: int) -> dict[str, list[Entry]]:

@@ -6,7 +6,7 @@ import pytest
 
 from age_tasks.cli.app import main
 from age_tasks.errors import SettingsError
-from age_tasks.maintenance.prune import STALE_SECONDS, delete, prunable, stale_temporaries
+from age_tasks.maintenance.prune import STALE_SECONDS, UNUSED_SECONDS, delete, prunable, stale_temporaries
 from age_tasks.registry.labels_acceptance import LabelsAcceptance, acceptance_of, put_acceptance
 from age_tasks.registry.promotions import VERSIONS, champion, fetch_version, promote, publish_version
 from age_tasks.runs.records import RunSettings
@@ -99,6 +99,19 @@ def test_temporary_files_are_removed_a_day_after_their_last_write(runs: Store, t
     assert left.exists()
     assert main(["prune", "--delete"]) == 0
     assert (left.exists(), at_work.exists()) == (False, True)
+
+
+def test_local_copies_of_images_are_removed_when_unused_for_a_month(runs: Store, tmp_path: Path, monkeypatch, capsys):
+    old, used = (tmp_path / "cache" / "images" / "bucket" / name for name in ("0ld", "u5ed"))
+    for path in (old, used):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"an image")
+    os.utime(old, (0, time.time() - UNUSED_SECONDS - 60))
+    monkeypatch.setenv("AGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("AGE_STORE", str(tmp_path / "store"))
+    assert main(["prune", "--delete"]) == 0
+    assert "1 local copies of images, unused for 30 days" in capsys.readouterr().out
+    assert (old.exists(), used.exists()) == (False, True)
 
 
 def test_who_accepted_labels_is_kept_as_long_as_a_run_with_these_labels(runs: Store):
