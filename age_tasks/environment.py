@@ -199,7 +199,7 @@ class Locations(Variables):
     )
     images: Address = _variable(
         lambda data: _beside(data["labels"], "images"),
-        "the folder of the images; a path or an s3:// address",
+        "the folder of the images, or the tar files that hold them, such as faces/*.tar; a path or an s3:// address",
         shown_default="images/ beside the labels",
     )
     store: Address = _store_variable()
@@ -226,12 +226,12 @@ class Locations(Variables):
 class CacheVariables(Variables):
     """How much the local cache may hold."""
 
-    read_by = "every command that reads images on S3"
+    read_by = "every command that reads images on S3 or in tar files"
 
     image_copies_gb: Number = _variable(
         50.0,
-        "disk for local copies of images on S3; beyond it the least recently used are removed, and fetched again when "
-        "they are needed",
+        "disk for local copies of images on S3 or in tar files; beyond it the least recently used are removed, and "
+        "fetched again when they are needed",
         "a number of gigabytes above 0",
         gt=0,
         le=1_000_000,

@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """List what store and cache no longer need; remove it with --delete."""
         from age_tasks.data.image_copies import unused_copies
+        from age_tasks.data.image_shards import unused_indexes
         from age_tasks.maintenance import prune
 
         locations = Locations.from_env()
@@ -30,6 +31,7 @@ def register(app: typer.Typer) -> None:
         on_disk = [local_path(store.url)] if store.url.startswith("file:") else []
         temporaries = prune.stale_temporaries({locations.cache, *on_disk})
         copies = unused_copies(locations.cache, prune.UNUSED_SECONDS)
+        copies |= unused_indexes(locations.cache, prune.UNUSED_SECONDS)
         sizes = {name: sum(entry.size for entry in entries) for name, entries in found.items()}
         sizes |= {f"{path}, incomplete write": size for path, size in temporaries.items()}
         if copies:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from age_tasks.store.base import TEMPORARY
+from age_tasks.store.base import TEMPORARY, atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,12 @@ class ImageCopies:
             fetch(path)
             self._make_room(path.stat().st_size)
         return path
+
+    def put(self, name: str, tag: str, content: bytes) -> None:
+        """Make a copy whose content is at hand, in place of one that may be there."""
+        with atomic_write(self.path(name, tag)) as temporary:
+            temporary.write_bytes(content)
+        self._make_room(len(content))
 
     def _make_room(self, written: int) -> None:
         with self._lock:

@@ -1,6 +1,7 @@
 """The folder of images, local or in a bucket: names, paths, change stamps and digests of its files."""
 
 import contextlib
+import logging
 import os
 import posixpath
 import re
@@ -12,14 +13,17 @@ from itertools import dropwhile, islice
 from pathlib import Path
 from urllib.parse import unquote
 
-from age_tasks.data.decoding import kind_of, read_problem
+from age_tasks.data.decoding import MAX_BYTES, kind_of, read_problem
 from age_tasks.data.image_copies import ImageCopies
+from age_tasks.data.image_shards import ImageShards
 from age_tasks.data.parallel import in_order
 from age_tasks.environment import CacheVariables
 from age_tasks.errors import LabelsError, NotFoundError, StoreError
 from age_tasks.store import open_store
-from age_tasks.store.addresses import local_path
+from age_tasks.store.addresses import local_path, tar_files
 from age_tasks.store.base import Entry, Store, file_sha256
+
+log = logging.getLogger(__name__)
 
 BLANKS = " \t\r\n"  # around a file name; other blanks may belong to it
 READERS = 8  # threads that read files
@@ -35,26 +39,31 @@ _BELOW = "write the path below the images folder"
 
 
 class ImageFolder:
-    """The images folder: a path, or an `s3://` address whose files are fetched once into the cache.
+    """The images folder: a path, or an `s3://` address whose files are copied into the cache; or tar files in either.
 
     Args:
-        location: a path, a `file:///` or an `s3://` address.
+        location: a path, a `file:///` or an `s3://` address; of tar files, with a pattern such as `*.tar` at its end.
         cache: the root of the local cache.
 
     Raises:
-        LabelsError: there is no such folder.
+        LabelsError: there is no such folder, or a tar file is damaged.
         SettingsError: another kind of address.
         StoreError: the bucket can't be listed.
     """
 
     def __init__(self, location: str, cache: Path) -> None:
         self.location = location
-        self._remote: Store | None = open_store(location) if location.startswith("s3://") else None
+        self._remote: Store | ImageShards | None = None
         self._entries: dict[str, Entry] = {}
-        if self._remote:
-            bound = CacheVariables.from_env().image_copies_gb * 1e9
-            self._copies = ImageCopies(cache, self._remote.url, bound)
-            self._entries = {entry.key: entry for entry in self._remote.entries("")}
+        if any(tar_files(location)):
+            self._remote = ImageShards(location, cache, _bound())
+            self._copies = self._remote.copies
+            self._entries = _usable({entry.key: entry for entry in self._remote.entries()}, self._remote.url)
+            return
+        if location.startswith("s3://"):
+            self._remote = open_store(location)
+            self._copies = ImageCopies(cache, self._remote.url, _bound())
+            self._entries = {entry.key: entry for entry in self._remote.entries()}
             return
         self._root = local_path(location)
         try:
@@ -97,9 +106,14 @@ class ImageFolder:
             pass
 
     def _fetched(self, name: str) -> str:
-        with contextlib.suppress(LabelsError, NotFoundError):  # `path` says why, to who uses it
-            self.path(name)
+        if self.size(name) <= MAX_BYTES:
+            with contextlib.suppress(LabelsError, NotFoundError):  # `path` says why, to who uses it
+                self.path(name)
         return name
+
+    def size(self, name: str) -> int:
+        """Bytes of a file, where they are known without a look at it: of the files of a local folder, 0."""
+        return self._entries[name].size if name in self._entries else 0
 
     def fetch_again(self, names: Iterable[str]) -> None:
         """Forget the copies of these images: the next use fetches them anew. Nothing where the folder is local."""
@@ -130,7 +144,7 @@ class ImageFolder:
     def obstacle(self, name: str) -> str:
         """What is there instead of a file that can be read, such as a folder of this name; empty if nothing is."""
         if self._remote:
-            return ""
+            return self._remote.obstacle(name) if isinstance(self._remote, ImageShards) else ""
         try:
             found = (self._root / name).stat()
         except (OSError, ValueError) as error:
@@ -227,6 +241,20 @@ class ImageFolder:
         others = sum(len(each) == len(causes[path]) for each in causes.values()) - 1
         more = f" (and {others} more such files)" if others else ""
         return f"; there is {path}{more}: {', '.join(causes[path])}" if causes[path] else ""
+
+
+def _bound() -> float:
+    """Bytes that the local copies of images may have."""
+    return CacheVariables.from_env().image_copies_gb * 1e9
+
+
+def _usable(entries: dict[str, Entry], where: str) -> dict[str, Entry]:
+    """The members of tar files whose names labels can have; says in the log which others there are."""
+    unusable = {name: problem for name in entries if (problem := name_problem(name))}
+    if unusable:
+        name, problem = next(iter(unusable.items()))
+        log.warning("%s: %d members are left out, such as %r: %s", where, len(unusable), name, problem)
+    return {name: entry for name, entry in entries.items() if name not in unusable}
 
 
 def normal_name(name: str) -> str:

@@ -246,6 +246,8 @@ def _probe(folder: ImageFolder, name: str) -> Probe:
     Raises:
         StoreError: the folder as a whole can't be read.
     """
+    if (size := folder.size(name)) > MAX_BYTES:
+        return Probe("unreadable", bytes=size, problem=size_problem(size))
     try:
         probe = probe_file(folder.path(name))
     except (LabelsError, NotFoundError):

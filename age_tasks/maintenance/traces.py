@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from age_tasks.data.image_folder import same_file
+from age_tasks.data.image_shards import indexed_names
 from age_tasks.data.probes import delete_probes, stored_probes
 from age_tasks.errors import SettingsError
 from age_tasks.maintenance.erased_content import ErasedImage, json_without, page_without, table_without
@@ -104,6 +105,9 @@ def traces_in_cache(image: ErasedImage, cache: Path) -> Iterator[tuple[str, Call
     for path in sorted((cache / "images").rglob("*")):
         if path.is_file() and file_sha256(path) in image.stored_sha256s:
             yield f"{path}: a copy of it", path.unlink
+    for index, names in indexed_names(cache):
+        if names & image.names:
+            yield f"{index}: the names in a tar file, which is read again when needed", index.unlink
     versions = cache / "versions"
     if versions.exists():
         yield f"{versions}: reports of versions; fetched again when needed", partial(shutil.rmtree, versions)

@@ -11,7 +11,7 @@ from age_tasks.data.decoding import load_rgb
 from age_tasks.data.image_folder import ImageFolder, name_problem
 from age_tasks.errors import AgeTasksError, LabelsError
 from age_tasks.store import open_store
-from age_tasks.store.addresses import local_path
+from age_tasks.store.addresses import local_path, tar_files
 from age_tasks.store.base import file_sha256
 
 
@@ -28,13 +28,15 @@ def thumbnail(name: str, folder: ImageFolder, side: int) -> str | None:
 
 
 def face_from(images: str, name: str, side: int, sha256: str = "") -> str | None:
-    """As `thumbnail`, where an `s3://` bucket shall not be listed for some images; None also if the name is not valid.
+    """As `thumbnail`, where an `s3://` bucket shall not be listed for some images.
+
+    None also if the name is not valid, and of images in tar files: where they are in these is known to stages only.
 
     Args:
         images: the folder or bucket of the images.
         sha256: what the file must contain; empty: anything.
     """
-    if name_problem(name):
+    if name_problem(name) or any(tar_files(images)):  # without an index, a member is not found
         return None
     with tempfile.TemporaryDirectory(prefix="age-") as scratch:
         try:

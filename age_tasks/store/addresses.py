@@ -46,3 +46,20 @@ def local_path(address: str) -> Path:
     if "\0" in str(path):
         raise SettingsError(f"{address!r} is no path: it contains a NUL character; write it without")
     return path.absolute()
+
+
+def tar_files(address: str) -> tuple[str, str]:
+    """The folder and the pattern of an address of tar files, such as `s3://bucket/faces/*.tar`; empty of another one.
+
+    A folder of this machine whose name ends in `.tar` is a folder.
+    """
+    if not address.endswith(".tar"):
+        return "", ""
+    if address.startswith("s3://"):
+        folder, _, pattern = address.rpartition("/")
+        return (folder, pattern) if folder != "s3:/" else ("", "")
+    path = local_path(address)
+    try:
+        return ("", "") if path.is_dir() else (str(path.parent), path.name)
+    except OSError:  # such as a name that is too long
+        return "", ""

@@ -6,19 +6,21 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 from age_tasks.errors import NotFoundError, SettingsError
 
 TEMPORARY = ".tmp-"  # prefix of the file names that `atomic_write` writes to
 RESTORE = "restore it, or run again what writes it"
+T = TypeVar("T")
+
 _SEGMENT = re.compile(r"[^/\\\x00-\x1f\x7f]+")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One object: its key, its size in bytes, and a tag that changes when its content does."""
 
@@ -55,6 +57,32 @@ class Store(Protocol):
         Raises:
             NotFoundError: there is no such object.
             StoreError: the store can't be reached or refuses.
+        """
+
+    def read_through(self, key: str, read: Callable[[BinaryIO], T]) -> T:
+        """What `read` makes of the object's bytes, in one pass from the beginning.
+
+        Args:
+            read: is called again, from the beginning, where the bytes were cut off or corrupted on the way: only its
+                last result counts. It uses nothing but the file's method `read`.
+
+        Raises:
+            NotFoundError: there is no such object.
+            StoreError: the store can't be reached or refuses.
+        """
+
+    def get_part(self, entry: Entry, start: int, size: int, sha256: str) -> bytes:
+        """Some of the object's bytes, without the others.
+
+        Args:
+            entry: of the object, as it must still be.
+            start: of the part, in bytes from the beginning.
+            size: of the part, in bytes.
+            sha256: that the part must have, 64 hex digits.
+
+        Raises:
+            NotFoundError: there is no such object.
+            StoreError: it was replaced, or the store can't be reached or refuses.
         """
 
     def entry(self, key: str) -> Entry:

@@ -1,12 +1,14 @@
 """A store in a folder."""
 
 import contextlib
+import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from age_tasks.errors import NotFoundError, StoreError
-from age_tasks.store.base import TEMPORARY, Entry, atomic_write, check_key, not_found
+from age_tasks.store.base import TEMPORARY, Entry, T, atomic_write, check_key, not_found
 from age_tasks.store.disk import disk_full, is_full
 
 
@@ -38,6 +40,25 @@ class FileStore:
                 raise not_found(self.where(key))
             with atomic_write(to) as temporary:
                 _copy(source, temporary)
+
+    def read_through(self, key: str, read: Callable[[BinaryIO], T]) -> T:
+        with self._errors(key):
+            path = self._path(key)
+            if not path.is_file():
+                raise not_found(self.where(key))
+            with path.open("rb") as file:
+                return read(file)
+
+    def get_part(self, entry: Entry, start: int, size: int, sha256: str) -> bytes:
+        with self._errors(entry.key), self._path(entry.key).open("rb") as file:
+            file.seek(start)
+            part = file.read(size)
+        if hashlib.sha256(part).hexdigest() != sha256:
+            raise StoreError(
+                f"{self.where(entry.key)}: it was replaced while it was read; run it again, after `touch` if its time "
+                "did not change"
+            )
+        return part
 
     def entry(self, key: str) -> Entry:
         with self._errors(key):

@@ -11,11 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, cast
 
 from age_tasks.errors import AgeTasksError, NotFoundError
 from age_tasks.store import s3_errors
-from age_tasks.store.base import Entry, atomic_write, check_key
+from age_tasks.store.base import Entry, T, atomic_write, check_key
 from age_tasks.store.s3_errors import CorruptedError, LocalFileError, NotS3Error
 
 # A failed request that may pass is tried again after pauses of about 1, 2, 4, 8, 16 and 16 seconds, so that a server
@@ -27,8 +27,7 @@ SILENCE_SECONDS = 30
 CONNECTIONS = 64  # that are kept open, for as many threads
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
-
-T = TypeVar("T")
+_MD5_OF_PARTS = re.compile(r"[0-9a-f]{32}-\d+")
 
 
 class S3Store:
@@ -71,6 +70,47 @@ class S3Store:
     def fetch(self, key: str, to: Path) -> None:
         with atomic_write(to) as temporary, temporary.open("wb") as out:
             self._read(key, out)
+
+    def read_through(self, key: str, read: Callable[[BinaryIO], T]) -> T:
+        seen: set[str] = set()
+
+        def attempt(client: Any) -> T:
+            for _ in range(2):
+                found = client.get_object(Bucket=self._bucket, Key=self._key(key))
+                body = _Digested(found["Body"], self._part_size(client, key, found))
+                result, md5 = read(cast(BinaryIO, body)), _md5(found)
+                body.read_rest()
+                if body.md5 == md5 or (md5 is None and (body.md5_of_parts == _etag(found) or body.md5 in seen)):
+                    return result
+                if md5 is not None:
+                    break
+                seen.add(body.md5)
+            raise CorruptedError
+
+        return self._ask("GET", key, attempt)
+
+    def _part_size(self, client: Any, key: str, found: dict[str, Any]) -> int:
+        """Bytes of each part of a multipart upload, by which its ETag tells whether it was read unchanged; else 0."""
+        if not _MD5_OF_PARTS.fullmatch(_etag(found)):
+            return 0
+        from botocore.exceptions import ClientError
+
+        try:
+            first = client.head_object(Bucket=self._bucket, Key=self._key(key), PartNumber=1)
+        except ClientError:  # the server does not know this: two reads must agree
+            return 0
+        return int(first.get("ContentLength") or 0)
+
+    def get_part(self, entry: Entry, start: int, size: int, sha256: str) -> bytes:
+        place = {"Range": f"bytes={start}-{start + size - 1}", "IfMatch": f'"{entry.etag}"'}
+
+        def read(client: Any) -> bytes:
+            part: bytes = client.get_object(Bucket=self._bucket, Key=self._key(entry.key), **place)["Body"].read()
+            if hashlib.sha256(part).hexdigest() != sha256:
+                raise CorruptedError
+            return part
+
+        return self._ask("GET", entry.key, read) if size else b""
 
     def entry(self, key: str) -> Entry:
         def look(client: Any) -> Entry:
@@ -235,10 +275,60 @@ class S3Store:
         self._ask("GET", key, read)
 
 
+class _Digested:
+    """The body of an answer, and the MD5 of what was read of it.
+
+    Args:
+        part: bytes of each part of a multipart upload; 0 if it is none.
+    """
+
+    def __init__(self, body: Any, part: int) -> None:
+        self._body, self._part = body, part
+        self._whole = hashlib.md5(usedforsecurity=False)
+        self._of_part, self._left = hashlib.md5(usedforsecurity=False), part
+        self._parts: list[bytes] = []
+
+    def read(self, size: int) -> bytes:
+        block: bytes = self._body.read(size)
+        self._whole.update(block)
+        rest = memoryview(block) if self._part else memoryview(b"")
+        while rest:
+            self._of_part.update(rest[: self._left])
+            taken = min(len(rest), self._left)
+            rest, self._left = rest[taken:], self._left - taken
+            if not self._left:
+                self._end_part()
+        return block
+
+    def read_rest(self) -> None:
+        while self.read(1 << 20):
+            pass
+        if self._part and self._left < self._part:
+            self._end_part()
+
+    def _end_part(self) -> None:
+        self._parts.append(self._of_part.digest())
+        self._of_part, self._left = hashlib.md5(usedforsecurity=False), self._part
+
+    @property
+    def md5(self) -> str:
+        """Of all that was read, 32 hex digits."""
+        return self._whole.hexdigest()
+
+    @property
+    def md5_of_parts(self) -> str:
+        """What S3 gives as the ETag of a multipart upload."""
+        return f"{hashlib.md5(b''.join(self._parts), usedforsecurity=False).hexdigest()}-{len(self._parts)}"
+
+
 def _entry(key: str, found: dict[str, Any], size: str) -> Entry:
     if size not in found or not found.get("ETag"):
         raise NotS3Error(f"the answer has no {'size' if size not in found else 'ETag'}")
-    return Entry(key, found[size], found["ETag"].strip('"'))
+    return Entry(key, found[size], _etag(found))
+
+
+def _etag(found: dict[str, Any]) -> str:
+    return str(found.get("ETag", "")).strip('"')
 
 
 def _refuse_pages(response_dict: dict[str, Any], **_: Any) -> None:
@@ -267,7 +357,7 @@ def _to_local_file(act: Callable[..., object], *given: object) -> None:
 
 def _md5(found: dict[str, Any]) -> str | None:
     """The object's MD5 if its ETag is that: not for a multipart upload, nor for an object encrypted with a key."""
-    etag: str = found.get("ETag", "").strip('"')
+    etag = _etag(found)
     encrypted = found.get("ServerSideEncryption", "AES256") != "AES256" or "SSECustomerAlgorithm" in found
     express = found.get("StorageClass") == "EXPRESS_ONEZONE"
     return etag if _MD5.fullmatch(etag) and not encrypted and not express else None

@@ -215,6 +215,7 @@ def _refusals(request: Request) -> dict[str, Failure]:
         "access denied: the signature does not match",
         f"check the AWS keys ({SECRET}), {REGION}, and that no proxy changes requests",
     )
+    replaced = Failure("the object was replaced while it was read", "run it again")
     archived = Failure("the object is archived", "restore it with the storage provider's tools")
     key = Failure("the server can't use the bucket's encryption key", "check the key and the permission to use it")
     unable = Failure(
@@ -271,6 +272,7 @@ def _refusals(request: Request) -> dict[str, Failure]:
             "the bucket keeps its objects unchanged (object lock)", "use a bucket without object lock"
         )),
         **dict.fromkeys(("UnsupportedHeader", "InvalidChecksum"), checksums),
+        **dict.fromkeys(("PreconditionFailed", "InvalidRange"), replaced),
     }  # fmt: skip
 
 

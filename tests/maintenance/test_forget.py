@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from age_tasks.cli.app import main
+from age_tasks.data.image_folder import ImageFolder
+from age_tasks.data.image_shards import indexed_names
 from age_tasks.data.labels_file import content_sha256
 from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.environment import PROJECT, Locations
@@ -23,6 +25,7 @@ from age_tasks.runs.run import Workspace, open_run
 from age_tasks.store.files import FileStore
 from tests.support.hostile import files_with
 from tests.support.settings import point_at
+from tests.support.tars import tar_of
 
 
 @pytest.fixture
@@ -302,6 +305,17 @@ def test_fetched_copies_and_incomplete_features_are_removed(tmp_path: Path):
     for _, remove in traces_in_cache(image, tmp_path):
         remove()
     assert {name for name in contents(tmp_path) if "sqlite" not in name} == {"images/ab/2"}
+
+
+def test_the_index_of_a_tar_file_with_its_name_is_removed(tmp_path: Path):
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / f"{name}.tar").write_bytes(tar_of({name: b"content"}))
+    ImageFolder(f"{tmp_path}/*.tar", tmp_path / "cache")
+    image = ErasedImage("a.jpg", frozenset({"a.jpg"}), frozenset(), frozenset(), frozenset())
+    for description, remove in traces_in_cache(image, tmp_path / "cache"):
+        assert description.endswith("the names in a tar file, which is read again when needed")
+        remove()
+    assert [names for _, names in indexed_names(tmp_path / "cache")] == [{"b.jpg"}]
 
 
 def test_equal_files_that_are_no_images_are_not_taken_for_copies(tmp_path: Path):

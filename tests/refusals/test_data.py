@@ -28,6 +28,7 @@ from age_tasks.data.splits import split_labels
 from age_tasks.store.files import FileStore
 from tests.support.deep_images import png_of_16_bits
 from tests.support.refusals import walks
+from tests.support.tars import tar_of
 from tests.support.walks import Walk, command
 
 GOOD = b"file_name,real_age\na.jpg,34\n"
@@ -396,6 +397,35 @@ def test_a_copy_of_an_image_in_a_bucket_that_was_damaged(
     probes, _ = probe_images(folder, ["a.png"], tmp_path / "cache", again=True)
     assert probes["a.png"].state == "ok"
     again()
+
+
+@walks("data/image_shards.py", "no tar file at {}; set AGE_IMAGES")
+def test_images_in_tar_files_that_are_elsewhere(refused: Walk, tmp_path: Path):
+    location = f"{tmp_path}/*.tar"
+    again = refused(lambda: ImageFolder(location, tmp_path / "cache"), location, "set AGE_IMAGES to", "such as")
+    (tmp_path / "a.tar").write_bytes(tar_of({"a.png": b"content"}))
+    again()
+
+
+@walks("data/image_shards.py", "is no whole tar file")
+def test_images_in_a_tar_file_that_is_cut_off(refused: Walk, tmp_path: Path):
+    whole = tar_of({"a.png": b"content"})
+    (tmp_path / "a.tar").write_bytes(whole[:700])
+    folder = f"{tmp_path}/*.tar"
+    again = refused(lambda: ImageFolder(folder, tmp_path / "cache"), tmp_path / "a.tar", "write it anew with `tar -cf`")
+    (tmp_path / "a.tar").write_bytes(whole)
+    assert again().names() == ["a.png"]
+
+
+@walks("store/files.py", "it was replaced while it was read")
+def test_a_tar_file_of_images_that_is_replaced(refused: Walk, tmp_path: Path):
+    (tmp_path / "a.tar").write_bytes(tar_of({"a.png": b"content"}))
+    folder = ImageFolder(f"{tmp_path}/*.tar", tmp_path / "cache")
+    (tmp_path / "a.tar").write_bytes(tar_of({"other.png": b"other", "a.png": b"other"}))
+    folder.fetch_again(["a.png"])
+    again = refused(lambda: folder.path("a.png"), tmp_path / "a.tar", "run it again", "`touch`")
+    folder = ImageFolder(f"{tmp_path}/*.tar", tmp_path / "cache")
+    assert again().read_bytes() == b"other"
 
 
 SAMPLE = "demo/synthetic_faces.py"

@@ -75,6 +75,7 @@ def code(part: str, status: int, name: str, *says: str, message: str = "") -> ob
         code("the signature does not match", 403, "SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY"),
         code("the object is archived", 403, "InvalidObjectState", "restore it with the storage provider's tools"),
         code("encryption key", 400, "KMS.DisabledException", "check the key and the permission to use it"),
+        code("replaced while it was read", 412, "PreconditionFailed", "run it again"),
         code("does not support this request", 501, "NotImplemented", "(PUT)", "set AWS_ENDPOINT_URL"),
         code("the storage account is suspended", 403, "UserSuspended", "clear this up with the storage provider"),
         code("is not a valid bucket name", 400, "InvalidBucketName", "'age'", "correct AGE_STORE"),

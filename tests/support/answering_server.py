@@ -111,7 +111,13 @@ class AnsweringServer(ThreadingHTTPServer):
             return Answer(200, mark | XML, listing.encode())
         if key not in self.objects:
             return s3_error(404, "NoSuchKey", headers=mark)
-        return Answer(200, mark | {"ETag": _etag(self.objects[key])}, self.objects[key])
+        body, etag = self.objects[key], _etag(self.objects[key])
+        if request.headers.get("if-match", etag) != etag:
+            return s3_error(412, "PreconditionFailed", headers=mark)
+        if wanted := request.headers.get("range"):
+            first, last = wanted.removeprefix("bytes=").split("-")
+            return Answer(206, mark | {"ETag": etag}, body[int(first) : int(last) + 1])
+        return Answer(200, mark | {"ETag": etag}, body)
 
 
 class _Handler(BaseHTTPRequestHandler):

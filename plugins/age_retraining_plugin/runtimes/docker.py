@@ -22,7 +22,7 @@ from urllib3.exceptions import HTTPError
 
 from age_retraining_plugin.runtimes.outcome import LAST_LINES, CommandFailedError, Outcome, TaskFailed
 from age_tasks.environment import Locations, RuntimeVariables, WorkflowVariables, inherited_variables
-from age_tasks.store.addresses import local_path
+from age_tasks.store.addresses import local_path, tar_files
 
 CACHE = Path("/cache")
 
@@ -214,7 +214,8 @@ def _read_only_mounts(locations: Locations) -> list[Mount]:
     choose mounts.
     """
     labels = [str(local_path(locations.labels).parent)] if _is_local(locations.labels) else []
-    images = [str(local_path(locations.images))] if _is_local(locations.images) else []
+    place = tar_files(locations.images)[0] or locations.images
+    images = [str(local_path(place))] if _is_local(place) else []
     workflow = WorkflowVariables.from_env()
     recipes = [str(Path(workflow.recipe).absolute())] if workflow.recipe.endswith((".yaml", ".yml")) else []
     others = [str(local_path(place)) for place in (workflow.score_images, workflow.unlabelled) if _is_local(place)]
