@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from tests.support.answering_server import (
     Answer,
     AnsweringServer,
     Plan,
+    Request,
     answering_tls,
     s3_error,
 )
@@ -92,6 +94,21 @@ def test_regions_that_send_to_each_other_end_with_one_line(server: AnsweringServ
     server.plan = plan
     assert "set AWS_DEFAULT_REGION=" in refused()
     assert len(server.asked) <= 3
+
+
+def test_threads_that_are_told_another_region_at_once_all_go_on(server: AnsweringServer):
+    store, together = open_store("s3://age/store"), threading.Barrier(8, timeout=60)
+    server.objects["store/a"] = b"content"
+
+    def plan(request: Request) -> Answer | None:
+        if "/eu-north-1/s3/" in request.headers["authorization"]:
+            return None
+        together.wait()
+        return s3_error(301, "PermanentRedirect", headers={"x-amz-bucket-region": "eu-north-1"})
+
+    server.plan = plan
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(store.get, ["a"] * 8)) == [b"content"] * 8
 
 
 @pytest.mark.parametrize(
