@@ -31,7 +31,7 @@ _BUCKET = 128  # so many hashes that agree in a table are compared together with
 _BLOCK = 1 << 16  # pairs that are compared at once
 _MERGED = 1 << 22  # so many pairs, most of them found in several tables, are merged at once
 _SLOTS = 22  # bits of the number by which it is remembered that a new hash has a key
-_MIX = np.uint64(0x9E3779B97F4A7C15)  # makes the upper bits of a product depend on all bits of a key (Fibonacci hashing)
+_MIX = np.uint64(0x9E3779B97F4A7C15)  # makes the upper bits of a product depend on all of a key (Fibonacci)
 _THREADS = min(8, os.cpu_count() or 1)  # each needs about 60 bytes a hash
 
 Hashes = npt.NDArray[np.uint64]

@@ -71,7 +71,7 @@ def fixed_split(accepted: pd.DataFrame) -> FixedSplit | None:
     """What becomes of the split that the labels fix; None if they fix none.
 
     Args:
-        accepted: columns line, file_name, sha256, dhash, and fixed_split if the labels fix one.
+        accepted: columns line, file_name, sha256, dhash, near_group, and fixed_split if the labels fix one.
     """
     if FIXED_SPLIT not in accepted:
         return None

@@ -6,16 +6,17 @@ image with an assignment keeps it; only new images are assigned, so that each ag
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from age_tasks.config import SplitSettings
 from age_tasks.data.label_columns import FIXED_SPLIT, PERSON
-from age_tasks.data.near_duplicates import Pair, connected_groups, near_pairs
+from age_tasks.data.near_duplicates import NEAR_GROUP, connected_groups, find_near_duplicates
 from age_tasks.errors import LabelsError
 
 SPLITS = ("train", "val", "test")
@@ -43,7 +44,7 @@ def assign(labels: pd.DataFrame, previous: pd.DataFrame, settings: SplitSettings
 
     Args:
         labels: columns `file_name`, `real_age` (years), and `sha256` and `dhash` if the images were read; `person`
-            (text, empty if it is not known) and `fixed_split` if the labels say so.
+            (text, empty if it is not known) and `fixed_split` if the labels say so; see also `with_near_groups`.
         previous: columns `sha256`, `dhash`, `split` of all images ever assigned, and `person` if it was known; see
             `extend_assignments`.
 
@@ -53,6 +54,7 @@ def assign(labels: pd.DataFrame, previous: pd.DataFrame, settings: SplitSettings
     Raises:
         LabelsError: too few images for the number of bins.
     """
+    labels = with_near_groups(labels)
     key = labels["sha256"] if "sha256" in labels else labels["file_name"]
     if FIXED_SPLIT in labels:
         return _fixed_split(key, labels)
@@ -70,6 +72,16 @@ def assign(labels: pd.DataFrame, previous: pd.DataFrame, settings: SplitSettings
     assign_groups = _initial_split if first and PERSON not in labels else _assign_new_groups
     assigned = assign_groups(candidates, settings)
     return split.where(split.notna(), group.map(assigned).astype("object"))
+
+
+def with_near_groups(labels: pd.DataFrame) -> pd.DataFrame:
+    """The labels with the column `near_group`, equal for near duplicates; searched for only if it is not there yet.
+
+    Labels without the column `dhash`, whose images were not read, stay as they are.
+    """
+    if NEAR_GROUP in labels or "dhash" not in labels:
+        return labels
+    return labels.assign(**{NEAR_GROUP: find_near_duplicates(labels["dhash"].tolist()).groups()})
 
 
 def split_labels(
@@ -97,10 +109,13 @@ def extend_assignments(labels: pd.DataFrame, split: pd.Series, previous: pd.Data
 
 
 def across_pairs(labels: pd.DataFrame, split: pd.Series) -> int:
-    """The number of near-duplicate pairs whose images are in different splits."""
-    assigned = labels.assign(split=split)[split != LEFT_OUT]
-    splits = assigned["split"].to_numpy()
-    return sum(splits[first] != splits[second] for first, second, _ in near_pairs(assigned["dhash"].tolist()))
+    """The number of near-duplicate pairs whose images are in different splits.
+
+    Both are in one group, and hardly ever is a group in several splits: only such ones are searched for pairs.
+    """
+    assigned = with_near_groups(labels).assign(split=split)[split != LEFT_OUT]
+    spread = assigned[assigned.groupby(NEAR_GROUP)["split"].transform("nunique") > 1]
+    return find_near_duplicates(spread["dhash"].tolist()).count_across(spread["split"].tolist())
 
 
 def age_strata(ages: pd.Series, bins: str, n_bins: int) -> pd.Series:
@@ -143,9 +158,8 @@ def _one_split_per_person(
     """The previous assignments that stay, so that each person is in one split, and the images of the others."""
     if PERSON not in labels:
         return previous, set()
-    people = _people(key, labels, previous)
-    images = pd.concat([key, previous["sha256"]]).unique().tolist()
-    number = dict(zip(images, connected_groups(len(images), _person_links(people, images)), strict=True))
+    images = pd.Index(pd.concat([key, previous["sha256"]]).unique())
+    number = dict(zip(images, _connected(images, _person_links(key, labels, previous)), strict=True))
     rank = previous["split"].map({name: number for number, name in enumerate(PRECEDENCE)})
     stays = rank == rank.groupby(previous["sha256"].map(number)).transform("min")
     return previous[stays], set(previous.loc[~stays, "sha256"])
@@ -157,30 +171,56 @@ def _groups(key: pd.Series, labels: pd.DataFrame, previous: pd.DataFrame) -> dic
     Args:
         key: of each row of `labels`.
     """
-    hashes = labels["dhash"] if "dhash" in labels else pd.Series("", labels.index)
-    images = pd.concat([pd.DataFrame({"sha256": key, "dhash": hashes}), previous[["sha256", "dhash"]]])
-    images = images.drop_duplicates("sha256").sort_values("sha256")
-    pairs = near_pairs(images["dhash"].tolist()) if "dhash" in labels else []
+    links = [_links_of_equals(key, key)]
+    if NEAR_GROUP in labels:
+        links.append(_near_links(key, labels, previous))
     if PERSON in labels:
-        pairs += _person_links(_people(key, labels, previous), images["sha256"])
-    number = connected_groups(len(images), pairs)
-    return dict(zip(images["sha256"], images.groupby(number)["sha256"].transform("first"), strict=True))
+        links.append(_person_links(key, labels, previous))
+    images = pd.Index(sorted({*key, *previous["sha256"]}))
+    number = _connected(images, pd.concat(links))
+    return dict(zip(images, images.to_series().groupby(number).transform("first"), strict=True))
 
 
-def _people(key: pd.Series, labels: pd.DataFrame, previous: pd.DataFrame) -> pd.DataFrame:
-    """Who is in which image, as the labels say today, or said last: columns `image`, `person`."""
-    today = pd.DataFrame({"image": key, PERSON: labels[PERSON]})
-    if PERSON not in previous:
-        return today
-    former = pd.DataFrame({"image": previous["sha256"], PERSON: previous[PERSON]})
-    return pd.concat([today, former[~former["image"].isin(set(key))]])
+def _near_links(key: pd.Series, labels: pd.DataFrame, previous: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of images that connect all near duplicates, see `_connected`.
+
+    The labels have their groups. Searched for are only those of images that have left the labels.
+    """
+    among_labels = _links_of_equals(key, labels[NEAR_GROUP])
+    gone = previous[~previous["sha256"].isin(key)]
+    if gone.empty:
+        return among_labels
+    near = find_near_duplicates(gone["dhash"].tolist(), known=labels["dhash"].tolist())
+    images = pd.concat([gone["sha256"], key]).to_numpy()
+    one, other = near.links()
+    return pd.concat([among_labels, pd.DataFrame({"one": images[one], "other": images[other]})])
 
 
-def _person_links(people: pd.DataFrame, images: Iterable[str]) -> list[Pair]:
-    """Pairs of positions in `images` that link all images of each person; an image without a person is not linked."""
-    known, position = people[people[PERSON] != ""], {image: at for at, image in enumerate(images)}
-    first = known.groupby(PERSON)["image"].transform("first")
-    return [(position[one], position[other], 0) for one, other in zip(first, known["image"], strict=True)]
+def _person_links(key: pd.Series, labels: pd.DataFrame, previous: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of images that connect all images of each person, as the labels say today, or said last; see `_connected`.
+
+    An image without a person is not linked.
+    """
+    images, people = key, labels[PERSON]
+    if PERSON in previous:
+        gone = previous[~previous["sha256"].isin(key)]
+        images, people = pd.concat([images, gone["sha256"]]), pd.concat([people, gone[PERSON]])
+    return _links_of_equals(images[people != ""], people[people != ""])
+
+
+def _links_of_equals(images: pd.Series, values: pd.Series) -> pd.DataFrame:
+    """Pairs of images that connect those of the same value, see `_connected`."""
+    return pd.DataFrame({"one": images.groupby(values.to_numpy()).transform("first"), "other": images})
+
+
+def _connected(images: pd.Index, links: pd.DataFrame) -> npt.NDArray[np.int32]:
+    """The number of each image's group, see `connected_groups`.
+
+    Args:
+        links: columns `one`, `other`: two images of a group.
+    """
+    one, other = (images.get_indexer(pd.Index(links[side])) for side in ("one", "other"))
+    return connected_groups(len(images), one, other)
 
 
 def _previous_splits_of_groups(previous: pd.DataFrame, group_of: Mapping[str, str]) -> dict[str, str]:

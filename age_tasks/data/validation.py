@@ -11,10 +11,11 @@ from age_tasks.config import RepeatedLabels, ValidateSettings
 from age_tasks.data.age_hints import age_hint
 from age_tasks.data.expectations import Finding, age_bounds
 from age_tasks.data.image_folder import name_problem
-from age_tasks.data.near_duplicates import near_pairs
+from age_tasks.data.near_duplicates import find_near_duplicates
 from age_tasks.store.documents import Document
 
 SHIFT = "shift_beyond_chance"  # the column of the suite `distribution` that a person may accept
+MOST_PAIRS = 100_000  # of near duplicates that are listed
 CHANCE = 0.001  # in at most this fraction of cases, labels within the bound are refused
 
 
@@ -81,6 +82,22 @@ class Verdict:
     accepted: bool
     problems: tuple[str, ...]
     shifted: bool = False
+
+
+@dataclass(frozen=True)
+class NearPairs:
+    """The near duplicates among the accepted rows: files with different content that show nearly the same image.
+
+    Args:
+        count: the number of pairs.
+        nearest: the pairs, the nearest first, at most `MOST_PAIRS`: columns file_name, line and real_age (years) of
+            both, prefixed `first_` and `second_`, and bits (the distance).
+        group: of each row a number, equal for rows that pairs connect, and for those of one content.
+    """
+
+    count: int
+    nearest: pd.DataFrame
+    group: pd.Series
 
 
 class VerdictFile(Document):
@@ -173,21 +190,22 @@ def distribution(accepted: pd.DataFrame, shift: AgeShift | None) -> dict[str, fl
     }
 
 
-def near_duplicates(accepted: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of files with different content that show nearly the same image, the nearest first.
+def near_pairs(accepted: pd.DataFrame) -> NearPairs:
+    """The near duplicates among the accepted rows.
 
-    Returns:
-        Columns file_name, line and real_age (years) of both, prefixed `first_` and `second_`, and bits (the distance).
+    Args:
+        accepted: columns file_name, line, real_age, sha256, dhash.
     """
     images = accepted.drop_duplicates("sha256").reset_index(drop=True)
-    described = ["file_name", "line", "real_age"]
-    pairs = near_pairs(images["dhash"].tolist())
+    near = find_near_duplicates(images["dhash"].tolist())
+    pairs, described = near.nearest(MOST_PAIRS), ["file_name", "line", "real_age"]
     sides = [
         images.loc[[pair[at] for pair in pairs], described].add_prefix(prefix).reset_index(drop=True)
         for at, prefix in enumerate(("first_", "second_"))
     ]
     table = pd.concat([*sides, pd.Series([bits for _, _, bits in pairs], name="bits", dtype="int64")], axis=1)
-    return table.sort_values("bits", kind="stable", ignore_index=True)
+    group_of = dict(zip(images["sha256"], near.groups(), strict=True))
+    return NearPairs(near.count, table, accepted["sha256"].map(group_of))
 
 
 def judge(

@@ -11,7 +11,7 @@ from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.label_changes import LabelChanges
 from age_tasks.data.people import FixedSplit, People
 from age_tasks.data.repeated_labels import SeveralLabels
-from age_tasks.data.validation import AgeShift, Verdict
+from age_tasks.data.validation import AgeShift, NearPairs, Verdict
 from age_tasks.registry.labels_acceptance import LabelsAcceptance
 from age_tasks.reports.face_sheets import sample_faces
 from age_tasks.reports.html import png_uri, render
@@ -45,7 +45,7 @@ def validation_page(
     findings: list[Finding],
     facts: dict[str, float | None],
     audit: dict[str, Any],
-    near: pd.DataFrame,
+    near: NearPairs,
     settings: ValidateSettings,
     folder: ImageFolder,
     read_as: str = "",
@@ -64,7 +64,7 @@ def validation_page(
         quarantine: the quarantined rows: columns line, file_name, age_text, fault, reason.
         facts: values of the suite `distribution`, by column.
         audit: of the accepted rows; see `age_tasks.data.audit.audit`.
-        near: pairs of near duplicates: columns first_file_name, first_real_age, second_file_name, second_real_age.
+        near: the near duplicates among the accepted rows.
         settings: the bounds that the labels must keep.
         read_as: encoding, separator and decimal sign of the labels file, in words; empty if it is not known.
         shift: of the ages from those accepted last; None for the first labels.
@@ -79,7 +79,7 @@ def validation_page(
     sample = sample_faces(table[table["line"].isin(readable) & ~table["line"].isin(quarantine["line"])])
     pairs = [
         {**pair, **{side: thumbnail(pair[f"{side}_file_name"], folder, THUMBNAIL) for side in ("first", "second")}}
-        for pair in near.head(SHOWN_PAIRS).to_dict("records")
+        for pair in near.nearest.head(SHOWN_PAIRS).to_dict("records")
     ]
     histogram = run.output_dir / "audit" / "ages.png"
     return render(
@@ -111,7 +111,8 @@ def validation_page(
         ],
         audit=audit,
         pairs=pairs,
-        pair_count=len(near),
+        pair_count=near.count,
+        listed_pairs=len(near.nearest),
         ages=png_uri(histogram) if histogram.exists() else None,
         faces=[
             {**row, "image": thumbnail(row["file_name"], folder, FACE)}

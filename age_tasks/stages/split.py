@@ -26,6 +26,7 @@ from age_tasks.data.splits import (
     no_assignments,
     split_labels,
     summarise,
+    with_near_groups,
 )
 from age_tasks.data.weights import training_weights
 from age_tasks.errors import LabelsError
@@ -43,6 +44,7 @@ def execute(run: Workspace, config: Config) -> Summary:
     accepted = run.input("validate", "accepted.csv")
     # Without the default NA values: "NA" is a valid name.
     labels = pd.read_csv(accepted, dtype=as_text(accepted, "dhash", "file_name"), keep_default_na=False)
+    labels = with_near_groups(labels)  # which 0.1.0 did not write
     previous = previous_assignments(run, config.split)
     split = assign(labels, previous, config.split)
     extend_assignments(labels, split, previous).to_csv(run.output_dir / "assignments.csv", index=False)

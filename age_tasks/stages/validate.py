@@ -20,16 +20,18 @@ from age_tasks.data.expectations import Expectations, Finding
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.label_changes import LabelChanges, label_changes, named_copies
 from age_tasks.data.label_columns import further_columns_of
+from age_tasks.data.near_duplicates import NEAR_GROUP
 from age_tasks.data.people import FixedSplit, People, fixed_split, people
 from age_tasks.data.repeated_labels import RATERS, SPREAD, one_row_an_image, repeated
 from age_tasks.data.validation import (
     AgeShift,
+    NearPairs,
     Verdict,
     VerdictFile,
     age_shift,
     distribution,
     judge,
-    near_duplicates,
+    near_pairs,
     quarantined,
     with_derived_columns,
 )
@@ -47,7 +49,7 @@ from age_tasks.runs.run import Workspace
 from age_tasks.stages._inputs import images_of, read_snapshot
 from age_tasks.store.base import to_json
 
-ACCEPTED_COLUMNS = ["line", "file_name", "real_age", "sha256", "dhash", "width", "height", "bytes"]
+ACCEPTED_COLUMNS = ["line", "file_name", "real_age", "sha256", "dhash", "width", "height", "bytes", NEAR_GROUP]
 QUALITY = ("brightness", "sharpness", "colour")  # further columns, which snapshots of version 0.1 lack
 _PARAMETERS = ("min_rows", "max_age_shift")  # settings that the suite `distribution` refers to
 FACE_PIXELS = 112  # side of a face on the sheet of sample faces
@@ -60,7 +62,7 @@ class _Validation:
     table: pd.DataFrame
     accepted: pd.DataFrame
     quarantine: pd.DataFrame
-    near_duplicates: pd.DataFrame
+    near_duplicates: NearPairs
     copies: pd.DataFrame
     people: People | None
     fixed_split: FixedSplit | None
@@ -93,7 +95,7 @@ def execute(run: Workspace, config: Config) -> Summary:
         "accepted": len(found.accepted),
         "quarantined": len(found.quarantine),
         "quarantine_fraction": round(len(found.quarantine) / len(found.table), 4),
-        "near_duplicates": len(found.near_duplicates),
+        "near_duplicates": found.near_duplicates.count,
         "reasons": found.quarantine["fault"].value_counts().to_dict(),
         "warnings": warnings,
         **({"people": found.people.count} if found.people else {}),
@@ -137,6 +139,8 @@ def _validate(run: Workspace, expectations: Expectations, config: Config) -> _Va
     row_findings = expectations.check("rows", table)
     quarantine = quarantined(table, row_findings)
     accepted = one_row_an_image(table[~table["line"].isin(quarantine["line"])], config.data.repeated_labels)
+    near = near_pairs(accepted)
+    accepted = accepted.assign(**{NEAR_GROUP: near.group})
     shift = _shift(run, accepted["real_age"])
     values, bounds = distribution(accepted, shift), {name: getattr(settings, name) for name in _PARAMETERS}
     findings = [*row_findings, *expectations.check("distribution", pd.DataFrame([values]), bounds)]
@@ -144,14 +148,13 @@ def _validate(run: Workspace, expectations: Expectations, config: Config) -> _Va
     fixed = fixed_split(accepted)
     across = len(fixed.left_out) if fixed and config.data.across_splits == "refuse" else 0
     verdict = judge(len(table), quarantine, findings, settings, shift, acceptance is not None, across)
-    near, copies = near_duplicates(accepted), named_copies(accepted)
     changes = _changes(run, table, quarantine)
     return _Validation(
         table=table,
         accepted=accepted,
         quarantine=quarantine,
         near_duplicates=near,
-        copies=copies,
+        copies=named_copies(accepted),
         people=people(accepted),
         fixed_split=fixed,
         changes=changes,
@@ -169,7 +172,7 @@ def _write_tables(found: _Validation, run: Workspace) -> None:
     found.accepted[columns].to_csv(run.output_dir / "accepted.csv", index=False)
     (run.output_dir / "quarantine.csv").write_text(as_csv(found.quarantine))
     (run.output_dir / "copies.csv").write_text(as_csv(found.copies))
-    (run.output_dir / "near_duplicates.csv").write_text(as_csv(found.near_duplicates))
+    (run.output_dir / "near_duplicates.csv").write_text(as_csv(found.near_duplicates.nearest))
     if found.fixed_split:
         (run.output_dir / "across_splits.csv").write_text(as_csv(found.fixed_split.left_out))
     (run.output_dir / "expectations.json").write_bytes(to_json([vars(finding) for finding in found.findings]))

@@ -86,5 +86,6 @@ def test_large_groups_that_resemble_each_other_are_compared_in_full():
 
 def test_progress_is_told():
     told: list[tuple[int, int]] = []
-    pairs_within(20, packed(np.random.default_rng(1).integers(0, 2, (MANY, BITS))), progress=lambda *of: told.append(of))
+    hashes = packed(np.random.default_rng(1).integers(0, 2, (MANY, BITS)))
+    pairs_within(20, hashes, progress=lambda done, total: told.append((done, total)))
     assert told[-1][0] == told[-1][1] == len(told)

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from age_tasks.config import SplitSettings
+from age_tasks.data.near_duplicates import NEAR_BITS, connected_groups
 from age_tasks.data.splits import (
     LEFT_OUT,
     SPLITS,
@@ -15,6 +16,7 @@ from age_tasks.data.splits import (
     no_assignments,
     split_labels,
     summarise,
+    with_near_groups,
 )
 from age_tasks.errors import LabelsError
 from tests.support.settings import SHARED
@@ -86,6 +88,62 @@ def test_assigned_images_stay_in_their_split_through_every_history(history: list
         assert all(now[image] == before[image] for image in now.keys() & before.keys())
         assert across_pairs(table, split) == 0
         before |= {image: name for image, name in now.items() if name != LEFT_OUT}
+
+
+near_changes = st.tuples(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 60)), max_size=40),  # arrive: person, first changed bit
+    st.lists(st.integers(0, 400), max_size=60),  # leave
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(near_changes, min_size=1, max_size=5), st.booleans())
+def test_every_history_is_split_by_the_groups_that_a_comparison_of_every_pair_connects(history: list, found_before):
+    here, previous = [(person, 0) for person in range(100)], no_assignments()
+    for arrive, leave in [([], []), *history]:
+        here = [image for at, image in enumerate(here) if at not in leave] + arrive
+        table = changed_faces(here)
+        split = assign(with_near_groups(table) if found_before else table, previous, SplitSettings())
+        before = dict(zip(previous["sha256"], previous["split"], strict=True))
+        images = pd.concat([table, previous])[["sha256", "dhash"]].drop_duplicates("sha256")
+        group_of = dict(zip(images["sha256"], groups_of_every_pair(images["dhash"].tolist()), strict=True))
+        kept: dict[int, set[str]] = {}
+        for image, name in before.items():
+            kept.setdefault(group_of[image], set()).add(name)
+        chosen: dict[int, set[str]] = {}
+        for image, name in zip(table["sha256"], split, strict=True):
+            of_group = kept.get(group_of[image], set())
+            if image in before:
+                assert name == before[image]
+            elif of_group:
+                assert name == (LEFT_OUT if len(of_group) > 1 else min(of_group))
+            else:
+                chosen.setdefault(group_of[image], set()).add(name)
+        assert all(len(names) == 1 and names <= set(SPLITS) for names in chosen.values())
+        assert across_pairs(table, split) == 0
+        previous = extend_assignments(table, split, previous)
+
+
+def changed_faces(images: list[tuple[int, int]]) -> pd.DataFrame:
+    """Images of a person, each with 11 changed bits from a first one on: near where these overlap, or connected."""
+    rows = []
+    for person, start in dict.fromkeys(images):
+        bits = np.random.default_rng(person).integers(0, 2, 256).astype(np.uint8)
+        bits[start : start + 11] ^= 1
+        name = f"{person}-{start}.jpg"
+        rows.append((name, 1.0 + person * 37 % 90, name, np.packbits(bits).tobytes().hex()))
+    return pd.DataFrame(rows, columns=["file_name", "real_age", "sha256", "dhash"])
+
+
+def groups_of_every_pair(hashes: list[str]) -> np.ndarray:
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(len(hashes), -1), axis=1)
+    return connected_groups(len(hashes), *np.nonzero((bits[:, None] != bits[None]).sum(axis=2) <= NEAR_BITS))
+
+
+def test_pairs_across_splits_are_counted():
+    table = faces([1, 1001, 2001, 2, 1002, 3], {})
+    split = pd.Series(["train", "test", LEFT_OUT, "val", "val", "test"])
+    assert across_pairs(table, split) == 1
 
 
 @settings(max_examples=30, deadline=None)

@@ -11,7 +11,7 @@ from age_tasks.data.validation import (
     AgeShift,
     age_shift,
     judge,
-    near_duplicates,
+    near_pairs,
     quarantined,
     with_derived_columns,
 )
@@ -95,10 +95,14 @@ def test_a_row_written_differently_is_listed_twice():
 def test_near_duplicates_are_pairs_of_different_contents_the_nearest_first():
     hashes = ["00" * 32, "00" * 31 + "07", "ff" * 32, "ff" * 31 + "fe"]
     labels = snapshot(file_name=list("abcd"), sha256=list("abcd"), real_age=[1.0, 2.0, 3.0, 4.0]).assign(dhash=hashes)
-    pairs = near_duplicates(pd.concat([labels, labels.head(1)]))
+    found = near_pairs(pd.concat([labels, labels.head(1)], ignore_index=True))
+    pairs = found.nearest
     assert pairs[["first_file_name", "second_file_name", "bits"]].to_numpy().tolist() == [["c", "d", 1], ["a", "b", 3]]
     columns = ["first_file_name", "first_line", "first_real_age", "second_file_name", "second_line", "second_real_age"]
-    assert near_duplicates(labels.head(0)).columns.tolist() == [*columns, "bits"]
+    assert found.count == 2
+    a, b, c, d, again = found.group
+    assert a == b == again != c == d
+    assert near_pairs(labels.head(0)).nearest.columns.tolist() == [*columns, "bits"]
 
 
 def test_too_many_quarantined_rows_and_failed_dataset_expectations_refuse_the_labels():

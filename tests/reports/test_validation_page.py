@@ -11,7 +11,7 @@ from age_tasks.data.audit import audit
 from age_tasks.data.expectations import Finding
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.label_changes import LabelChanges
-from age_tasks.data.validation import AgeShift, Verdict
+from age_tasks.data.validation import AgeShift, NearPairs, Verdict
 from age_tasks.environment import Locations
 from age_tasks.registry.labels_acceptance import LabelsAcceptance
 from age_tasks.reports import figures
@@ -37,13 +37,17 @@ QUARANTINE = pd.DataFrame(
         "reason": ["real_age 200 is not between 0 and 120 years", "no such file"],
     }
 )
-NEAR = pd.DataFrame(
-    {
-        "first_file_name": ["a.jpg"],
-        "first_real_age": [30.0],
-        "second_file_name": ["b.jpg"],
-        "second_real_age": [31.0],
-    }
+NEAR = NearPairs(
+    count=1,
+    nearest=pd.DataFrame(
+        {
+            "first_file_name": ["a.jpg"],
+            "first_real_age": [30.0],
+            "second_file_name": ["b.jpg"],
+            "second_real_age": [31.0],
+        }
+    ),
+    group=pd.Series(dtype="int64"),
 )
 
 

@@ -38,6 +38,15 @@ def test_every_row_is_either_accepted_or_quarantined(prepared: Workspace):
     )
 
 
+def test_near_duplicates_are_in_one_group(prepared: Workspace):
+    group = table(prepared, "validate", "accepted.csv").set_index("file_name")["near_group"]
+    assert group["g-near.jpg"] == group["00003.jpg"]
+    pairs = table(prepared, "validate", "near_duplicates.csv")[["first_file_name", "second_file_name"]]
+    shared = group[group.duplicated(keep=False)].index
+    assert set(pairs.to_numpy().ravel()) <= set(shared)
+    assert len(shared) < len(group) / 10
+
+
 def test_data_docs_show_every_expectation(prepared: Workspace):
     names = [name for name in prepared.require_record("validate").outputs if "data_docs/validations/rows" in name]
     assert len(names) == 1
