@@ -10,7 +10,6 @@ from age_tasks.errors import SettingsError
 from age_tasks.pipeline import PIPELINE
 from age_tasks.registry.labels_acceptance import ACCEPTED, acceptance_folder
 from age_tasks.registry.promotions import history
-from age_tasks.runs.keys import run_of_latest
 from age_tasks.runs.listing import Records, runs_in
 from age_tasks.runs.records import ResultPointer, StageRecord
 from age_tasks.store.base import TEMPORARY, Entry, Store
@@ -100,8 +99,6 @@ def _owner(store: Store, entry: Entry) -> tuple[str, str]:
             return name.removesuffix(".html"), ""
         case ["results", _, _]:
             return ResultPointer.parse(store.get(entry.key), store.where(entry.key)).run, ""
-        case ["latest", _, _]:
-            return run_of_latest(entry.key), ""
         case ["registry", "versions", version, *_]:
             return "", version
     return "", ""

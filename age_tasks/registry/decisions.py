@@ -1,6 +1,7 @@
 """The decisions about candidates: verdicts of the gate and answers of people, each an object that is never changed.
 
     registry/decisions/<time>-<digest of the content>.json
+    index/decisions/…                                         packs of all of them
 
 A run that is cleared and decided again adds decisions: the earlier ones stay. The same decision, written once more by
 a task that is tried again, is the same object.
@@ -14,9 +15,12 @@ from typing import ClassVar, Literal
 from age_tasks.config import SettingChange
 from age_tasks.registry.approval import Approval
 from age_tasks.store.base import Store
+from age_tasks.store.compacted import CompactedFolder, DocumentPack
 from age_tasks.store.documents import Document
+from age_tasks.store.packs import only_logged
 
 DECISIONS = "registry/decisions/"
+INDEX = "index/decisions/"
 
 
 class Decision(Document):
@@ -63,11 +67,23 @@ def put_decision(store: Store, decision: Decision) -> None:
     content = decision.to_bytes()
     time = datetime.fromisoformat(decision.at).astimezone(UTC)
     store.put(f"{DECISIONS}{time:%Y%m%dT%H%M%S%fZ}-{hashlib.sha256(content).hexdigest()[:8]}.json", content)
+    with only_logged():
+        kept = _kept(store)
+        kept.compact(kept.read())
 
 
 def decisions(store: Store) -> list[Decision]:
-    """Every decision, the oldest first."""
-    return [Decision.parse(store.get(key), store.where(key)) for key in store.list(DECISIONS)]
+    """Every decision, the oldest first; three requests as a rule, however many there are."""
+    return list(_kept(store).read().documents.values())
+
+
+def rebuild_index(store: Store) -> int:
+    """Build the index of decisions anew; returns their number."""
+    return _kept(store).rebuild()
+
+
+def _kept(store: Store) -> CompactedFolder[Decision]:
+    return CompactedFolder(store, DECISIONS, INDEX, Decision, DocumentPack[Decision])
 
 
 def by_run(found: Iterable[Decision]) -> dict[str, list[Decision]]:

@@ -2,6 +2,7 @@
 
     registry/versions/<version>/...                     a version's files; its manifest, with their sha256, comes last
     registry/promotions/<number>-<time>-<suffix>.json   one entry per promotion, never changed
+    index/promotions/…                                  packs of all entries with facts of their versions
 
 The champion is the version that the last entry by name promotes. Two runs that promote at the same time write two
 entries: both stay in the history, marked as raced, and every reader sees the same champion. No entry needs a
@@ -12,9 +13,10 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,12 +25,16 @@ from pydantic import Field
 from age_tasks.config import SettingChange
 from age_tasks.environment import acting_person
 from age_tasks.errors import DamagedError, NotFoundError, SettingsError, StoreError
+from age_tasks.registry.version_facts import VersionFacts, measured
 from age_tasks.store.base import Store, file_sha256
+from age_tasks.store.compacted import CompactedFolder, DocumentPack, Reading
 from age_tasks.store.documents import Document, FileDigest
+from age_tasks.store.packs import only_logged
 
 log = logging.getLogger(__name__)
 
 VERSIONS, PROMOTIONS = "registry/versions/", "registry/promotions/"
+INDEX = "index/promotions/"
 MANIFEST = "manifest.json"
 _OTHER_VERSION = "restore it, or go back to another version: `age-tasks rollback --to`, `age-tasks history` lists them"
 LISTING_PAUSES = (0, 1, 2, 4, 8, 16, 32)  # seconds before each look for a new entry
@@ -77,6 +83,12 @@ class PromotionEntry(Document):
     once: str | None = None
 
 
+class PackedEntry(PromotionEntry):
+    """An entry as the index has it, with facts of its version; None as long as they were not read."""
+
+    facts: VersionFacts | None = None
+
+
 @dataclass(frozen=True)
 class Promotion:
     """One entry of the promotion log."""
@@ -93,6 +105,7 @@ class Promotion:
     back: bool = False  # a person promoted a version older than the champion
     changed: tuple[SettingChange, ...] = ()  # settings of the run that differ from its recipe's
     once: str | None = None  # the key of the request, which may be repeated
+    facts: VersionFacts | None = field(default=None, compare=False)  # of the version, if the index has them
 
     @property
     def name(self) -> str:
@@ -162,14 +175,33 @@ def fetch_version(store: Store, version: str, folder: Path) -> Manifest:
     return found
 
 
+def facts_of(store: Store, version: str) -> VersionFacts:
+    """Facts of a published version, from its manifest and metrics; also of one that was removed or is damaged."""
+    try:
+        known = manifest(store, version)
+    except NotFoundError:
+        return VersionFacts(lost="removed")
+    except DamagedError:
+        return VersionFacts(lost="damaged")
+    try:
+        metrics = store.get(f"{VERSIONS}{version}/metrics.json")
+    except NotFoundError:
+        metrics = None
+    model = known.files.get("model.keras")
+    facts = {"run": known.run, "test_mae": known.test_mae, "model_sha256": model.sha256 if model else ""}
+    return VersionFacts.model_validate(facts | measured(metrics))
+
+
 def history(store: Store) -> list[Promotion]:
-    """The promotion log, oldest entry first."""
-    keys = store.list(PROMOTIONS)
-    before = dict(zip(keys, [None, *keys], strict=False))
+    """The promotion log, oldest entry first; three requests as a rule, however long it is."""
+    return _promotions(_log(store).read().documents)
+
+
+def _promotions(entries: Mapping[str, PackedEntry]) -> list[Promotion]:
+    before = dict(zip(entries, [None, *entries], strict=False))
     numbers: dict[str, int] = {}
     promotions: list[Promotion] = []
-    for key in keys:
-        entry = PromotionEntry.parse(store.get(key), store.where(key))
+    for key, entry in entries.items():
         number = numbers.setdefault(entry.version, len(numbers) + 1)
         promotions.append(
             Promotion(
@@ -185,9 +217,25 @@ def history(store: Store) -> list[Promotion]:
                 back=entry.run is None and bool(promotions) and number < promotions[-1].number,
                 changed=entry.changed,
                 once=entry.once,
+                facts=entry.facts,
             )
         )
     return promotions
+
+
+def rebuild_index(store: Store) -> int:
+    """Build the index of the promotion log anew, from its entries and versions; returns the number of entries."""
+    return _log(store).rebuild(_with_facts(store))
+
+
+def _log(store: Store) -> CompactedFolder[PackedEntry]:
+    return CompactedFolder(store, PROMOTIONS, INDEX, PackedEntry, DocumentPack[PackedEntry])
+
+
+def _with_facts(store: Store) -> Callable[[PackedEntry], PackedEntry]:
+    """A function that adds the facts of an entry's version, each version read once."""
+    read = cache(partial(facts_of, store))
+    return lambda entry: entry if entry.facts else entry.model_copy(update={"facts": read(entry.version)})
 
 
 def champion(store: Store) -> Promotion | None:
@@ -206,9 +254,9 @@ def model_to_beat(store: Store, model_sha256: str) -> Promotion | None:
 
 
 def published_before(store: Store, model_sha256: str) -> Promotion | None:
-    """The last promotion of a model with this sha256; None if there was none."""
+    """The last promotion of a model with this sha256, of the versions that are still there; None if there was none."""
     same = (entry for entry in reversed(history(store)) if _model(store, entry) == model_sha256)
-    return next(same, None)
+    return next((entry for entry in same if facts_of(store, entry.version).model_sha256 == model_sha256), None)
 
 
 def name_of_next(store: Store, model_sha256: str) -> str:
@@ -244,7 +292,7 @@ def promote(
         StoreError: the store has the entry but does not list it.
     """
     manifest(store, version)
-    keys = store.list(PROMOTIONS) if seen is None else [entry.key for entry in seen]
+    keys = [entry.key for entry in (history(store) if seen is None else seen)]
     last = re.match(r"[0-9]{1,9}(?=-)", keys[-1].removeprefix(PROMOTIONS)) if keys else None
     number = int(last[0]) + 1 if last else len(keys) + 1
     now = datetime.now(UTC)
@@ -260,7 +308,10 @@ def promote(
         once=once,
     )
     store.put(key, entry.to_bytes())
-    promotions = _log_with(store, key)
+    reading = _log_with(store, key)
+    with only_logged():
+        _log(store).compact(reading, _with_facts(store))
+    promotions = _promotions(reading.documents)
     if any(other.raced for other in promotions if other.key not in keys):
         log.warning("another promotion was written at the same time; the champion is %s", promotions[-1].name)
     return next(each for each in promotions if each.key == key)
@@ -314,13 +365,13 @@ def _names(promotions: Sequence[Promotion]) -> str:
     return ", ".join(dict.fromkeys(each.name for each in promotions)) or "none"
 
 
-def _log_with(store: Store, key: str) -> list[Promotion]:
+def _log_with(store: Store, key: str) -> Reading[PackedEntry]:
     """The log with the entry `key`: some stores list a new object only after a while."""
     for pause in LISTING_PAUSES:
         time.sleep(pause)
-        promotions = history(store)
-        if any(entry.key == key for entry in promotions):
-            return promotions
+        reading = _log(store).read()
+        if key in reading.documents:
+            return reading
     raise StoreError(
         f"{store.where(key)} is written, but the store has not listed it within {sum(LISTING_PAUSES)} seconds; the "
         "promotion takes effect when it does: check `age-tasks history` before you try again"
@@ -329,9 +380,7 @@ def _log_with(store: Store, key: str) -> list[Promotion]:
 
 def _model(store: Store, entry: Promotion) -> str:
     """The sha256 of the version's model; empty where the version was removed or is damaged."""
-    try:
-        model = manifest(store, entry.version).files.get("model.keras")
-    except (NotFoundError, DamagedError) as error:
-        log.warning("%s (%s) is passed over: %s", entry.name, entry.version, error)
-        return ""
-    return model.sha256 if model else ""
+    facts = entry.facts or facts_of(store, entry.version)
+    if facts.lost:
+        log.warning("%s (%s) is passed over: it is %s", entry.name, entry.version, facts.lost)
+    return facts.model_sha256

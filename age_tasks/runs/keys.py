@@ -5,7 +5,6 @@ runs/<run key>/<stage>/stage.json        the stage's record, written last: witho
 runs/<run key>/<stage>/...               the stage's outputs
 runs/<run key>/<stage>/live.json         how far the stage is; only while it is being executed
 results/<stage>/<fingerprint>.json       the run that made this result, so that another can reuse it
-latest/<stage>/<time>__<run key>         an empty object for each success, the newest first by name
 """
 
 import hashlib
@@ -26,7 +25,6 @@ _AIRFLOW_ID = re.compile(
 _AIRFLOW_KEY = re.compile(_AIRFLOW_ID.pattern.replace(":", "-").replace(r"\+", "-"))
 _DIGEST_LENGTH = 20
 _WITH_DIGEST = re.compile(rf".*--[0-9a-f]{{{_DIGEST_LENGTH}}}")
-_END_OF_TIME = 10**14  # milliseconds since 1970; what is left until then sorts the newest first
 
 
 def new_run_key(prefix: str = "hand") -> str:
@@ -87,23 +85,3 @@ def live_file(run: str, stage: str) -> str:
 def result_file(stage: str, fingerprint: str) -> str:
     """The key of the pointer to the run that made a result."""
     return f"results/{stage}/{fingerprint}.json"
-
-
-def latest_folder(stage: str) -> str:
-    """The folder of a stage's successes, ending in `/`; the newest comes first in order of name."""
-    return f"latest/{stage}/"
-
-
-def latest_file(stage: str, run: str, finished: str) -> str:
-    """The key of the object that stands for a success.
-
-    Args:
-        finished: ISO time with its offset from UTC.
-    """
-    milliseconds = int(datetime.fromisoformat(finished).timestamp() * 1000)
-    return f"{latest_folder(stage)}{_END_OF_TIME - milliseconds:015d}__{run}"
-
-
-def run_of_latest(key: str) -> str:
-    """The run that a key of `latest_file` stands for."""
-    return key.rpartition("/")[2].partition("__")[2]

@@ -1,11 +1,10 @@
 """Which runs the store holds, and which is the newest."""
 
-import heapq
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from typing import Any
 
-from age_tasks.runs.keys import RECORD, latest_folder, run_file, run_of_latest
+from age_tasks.runs.index import StageFacts, run_facts, settings_digest
+from age_tasks.runs.keys import RECORD, run_file
 from age_tasks.runs.records import RunSettings, StageRecord
 from age_tasks.runs.run import Workspace, record_of
 from age_tasks.store.base import Store
@@ -19,22 +18,34 @@ def newest_run(
 ) -> str | None:
     """The key of the run in which all of `stages` succeeded, the last of them most recently; None if there is none.
 
-    Reads an index, and of it no more than the runs that are passed over; the records decide. Runs of versions that
-    wrote no index are found by reading all records.
+    Candidates come from the index, in three requests as a rule; their records decide.
 
     Args:
         besides: a run to pass over.
         settings: what the stages must have read, section by section.
+
+    Raises:
+        DamagedError: a record that could be the newest can't be read.
     """
-    seen: set[str | None] = {besides}
-    for key in chain(_indexed(store, stages), _recorded(store, stages)):
-        if key in seen:
-            continue
-        seen.add(key)
-        records = [record_of(store, key, stage) for stage in stages]
+    digest = None if settings is None else settings_digest(settings)
+    found = []
+    for run, facts in run_facts(store).items():
+        known = [facts.stages.get(stage, StageFacts()) for stage in stages]
+        if run != besides and all(each.damaged or (each.done and digest in (None, each.settings)) for each in known):
+            found.append((max(_finished(store, run, *each) for each in zip(stages, known, strict=True)), run))
+    for _, run in sorted(found, reverse=True):
+        records = [record_of(store, run, stage) for stage in stages]
         if all(record and record.done and settings in (None, record.settings) for record in records):
-            return key
+            return run
     return None
+
+
+def _finished(store: Store, run: str, stage: str, facts: StageFacts) -> str:
+    """When the stage finished; of a record that was damaged when it was indexed, as it says now."""
+    if not facts.damaged:
+        return facts.finished
+    record = record_of(store, run, stage)
+    return record.finished if record else ""
 
 
 def previous_run(run: Workspace, stage: str, settings: Settings | None = None) -> Workspace | None:
@@ -55,27 +66,3 @@ def runs_in(store: Store) -> tuple[dict[str, str], Records]:
         elif rest[1:] == [RECORD]:
             records.setdefault(run, {})[rest[0]] = StageRecord.parse(store.get(key), store.where(key))
     return created, records
-
-
-def _indexed(store: Store, stages: Sequence[str]) -> Iterator[str]:
-    """The runs in which one of the stages succeeded, the newest success first; read as far as they are asked for."""
-    successes = (
-        (entry.key.removeprefix(latest_folder(stage)) for entry in store.entries(latest_folder(stage)))
-        for stage in stages
-    )
-    return map(run_of_latest, heapq.merge(*successes))
-
-
-def _recorded(store: Store, stages: Sequence[str]) -> Iterator[str]:
-    """The runs in which all of the stages succeeded, the newest first, found by reading every record."""
-    recorded: dict[str, set[str]] = {}
-    for key in store.list("runs/"):
-        parts = key.split("/")
-        if len(parts) == 4 and parts[3] == RECORD:
-            recorded.setdefault(parts[1], set()).add(parts[2])
-    found = []
-    for run, names in recorded.items():
-        if names.issuperset(stages):
-            records = [record for stage in stages if (record := record_of(store, run, stage))]
-            found.append((max((record.finished for record in records), default=""), run))
-    yield from (run for _, run in sorted(found, reverse=True))

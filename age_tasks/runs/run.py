@@ -9,6 +9,7 @@ from pathlib import Path
 from age_tasks.config import Config, config_from_stored, load_recipe, recipe_names
 from age_tasks.environment import Locations, acting_person
 from age_tasks.errors import MissingInputError, NotFoundError, SettingsError, StoreError
+from age_tasks.runs.index import announce_start
 from age_tasks.runs.keys import former_run_key, record_file, run_file, safe_run_key, stage_folder
 from age_tasks.runs.records import RunSettings, StageRecord, now
 from age_tasks.store import open_store
@@ -230,4 +231,6 @@ def start_run(
         images=locations.images,
         created=now(),
     )
-    run.store.put(run_file(run.key), settings.to_bytes())
+    content = settings.to_bytes()
+    announce_start(run.store, run.key, settings)
+    run.store.put(run_file(run.key), content)

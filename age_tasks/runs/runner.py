@@ -10,7 +10,8 @@ from typing import Any
 
 from age_tasks.config import Config
 from age_tasks.errors import NotFoundError, SettingsError
-from age_tasks.runs.keys import latest_file, record_file, result_file, stage_folder
+from age_tasks.runs.index import announce_record
+from age_tasks.runs.keys import record_file, result_file, stage_folder
 from age_tasks.runs.listing import newest_run
 from age_tasks.runs.live_status import shared_status
 from age_tasks.runs.lock import exclusive
@@ -190,9 +191,9 @@ def _reuse(found: StageRecord, run: Workspace) -> StageRecord:
 
 
 def _put_record(record: StageRecord, run: Workspace) -> None:
-    run.store.put(record_file(run.key, record.stage), record.to_bytes())
-    if record.done:  # an index of what the records say, see `newest_run`
-        run.store.put(latest_file(record.stage, run.key, record.finished), b"")
+    content = record.to_bytes()
+    announce_record(run.store, record)
+    run.store.put(record_file(run.key, record.stage), content)
 
 
 def _make_cache(folder: Path) -> None:

@@ -93,10 +93,15 @@ class Store(Protocol):
             StoreError: the store can't be reached or refuses.
         """
 
-    def entries(self, prefix: str = "") -> Iterator[Entry]:
-        """The objects whose key starts with the folder `prefix` ("" or ending in "/"), in order of key."""
+    def entries(self, prefix: str = "", after: str = "", limit: int | None = None) -> Iterator[Entry]:
+        """The objects whose key starts with the folder `prefix` ("" or ending in "/"), in order of key.
 
-    def list(self, prefix: str = "") -> list[str]:
+        Args:
+            after: a key; only those behind it in this order are listed.
+            limit: the most objects to list. S3 lists up to 1,000 in a request.
+        """
+
+    def list(self, prefix: str = "", after: str = "", limit: int | None = None) -> list[str]:
         """The keys of `entries`."""
 
     def exists(self, key: str) -> bool:

@@ -67,13 +67,13 @@ class FileStore:
                 raise not_found(self.where(key))
             return _entry(key, path.stat())
 
-    def entries(self, prefix: str = "") -> Iterator[Entry]:
-        for key, file in self._found(prefix):
+    def entries(self, prefix: str = "", after: str = "", limit: int | None = None) -> Iterator[Entry]:
+        for key, file in self._found(prefix, after, limit):
             with contextlib.suppress(FileNotFoundError):  # another process may remove a file during the listing
                 yield _entry(key, file.stat())
 
-    def list(self, prefix: str = "") -> list[str]:
-        return [key for key, _ in self._found(prefix)]
+    def list(self, prefix: str = "", after: str = "", limit: int | None = None) -> list[str]:
+        return [key for key, _ in self._found(prefix, after, limit)]
 
     def exists(self, key: str) -> bool:
         with self._errors(key):
@@ -86,12 +86,13 @@ class FileStore:
     def where(self, key: str) -> str:
         return str(self._path(key))
 
-    def _found(self, prefix: str) -> "Sequence[tuple[str, os.DirEntry[str]]]":
+    def _found(self, prefix: str, after: str, limit: int | None) -> "Sequence[tuple[str, os.DirEntry[str]]]":
         """The files below a folder with their keys, in order of key."""
         top = self._path(prefix.rstrip("/")) if prefix else self._root
         begins = len(f"{self._root}{os.sep}")
         with self._errors(prefix):
-            return sorted((file.path[begins:].replace(os.sep, "/"), file) for file in _files(str(top)))
+            found = ((file.path[begins:].replace(os.sep, "/"), file) for file in _files(str(top)))
+            return sorted(each for each in found if each[0] > after)[:limit]
 
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)

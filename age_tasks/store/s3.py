@@ -25,6 +25,7 @@ ATTEMPTS = 7
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 16.0
 SILENCE_SECONDS = 30
 CONNECTIONS = 64  # that are kept open, for as many threads
+PAGE = 1000  # keys in an answer to a listing
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _MD5_OF_PARTS = re.compile(r"[0-9a-f]{32}-\d+")
@@ -118,9 +119,15 @@ class S3Store:
 
         return self._ask("HEAD", key, look)
 
-    def entries(self, prefix: str = "") -> Iterator[Entry]:
+    def entries(self, prefix: str = "", after: str = "", limit: int | None = None) -> Iterator[Entry]:
+        # A server that ignores where to start or how many to list sends more than was asked for.
+        return itertools.islice((entry for entry in self._listed(prefix, after, limit) if entry.key > after), limit)
+
+    def _listed(self, prefix: str, after: str, limit: int | None) -> Iterator[Entry]:
         start = self._prefix + (f"{check_key(prefix.rstrip('/'))}/" if prefix else "")
-        given: dict[str, str] = {}
+        given: dict[str, Any] = {"StartAfter": self._key(after)} if after else {}
+        if limit is not None and limit < PAGE:
+            given["MaxKeys"] = limit
 
         def page(client: Any) -> tuple[list[Entry], str]:
             found = client.list_objects_v2(Bucket=self._bucket, Prefix=start, **given)
@@ -139,8 +146,8 @@ class S3Store:
                 return
             given["ContinuationToken"] = following
 
-    def list(self, prefix: str = "") -> list[str]:
-        return [entry.key for entry in self.entries(prefix)]
+    def list(self, prefix: str = "", after: str = "", limit: int | None = None) -> list[str]:
+        return [entry.key for entry in self.entries(prefix, after, limit)]
 
     def exists(self, key: str) -> bool:
         try:

@@ -5,19 +5,26 @@ import pytest
 
 from age_tasks.errors import NotFoundError, SettingsError, StoreError
 from age_tasks.registry.promotions import (
+    INDEX,
     MANIFEST,
     PROMOTIONS,
     VERSIONS,
     champion,
     fetch_version,
     history,
+    manifest_file,
+    model_to_beat,
     promote,
     publish_version,
+    published_before,
+    rebuild_index,
     rollback,
 )
 from age_tasks.store import open_store
-from age_tasks.store.base import Store
+from age_tasks.store.base import Store, file_sha256
+from age_tasks.store.files import FileStore
 from tests.support.builders import promote_at_once, promoted, publish
+from tests.support.counted import CountingStore
 
 
 def test_the_last_promotion_names_the_champion(store: Store, tmp_path: Path):
@@ -115,6 +122,66 @@ def test_a_promotion_based_on_an_outdated_log_counts_as_a_race(store: Store, tmp
     rollback(store, "tuesday's is worse on children")
     promote(store, "wednesday", "gate passed", run="wednesday", seen=seen)
     assert [(entry.name, entry.raced) for entry in history(store)[2:]] == [("v1", False), ("v3", True)]
+
+
+def test_few_requests_find_champion_and_opponent_however_long_the_log_is(tmp_path: Path):
+    store = FileStore(tmp_path / "store")
+    promoted(store, tmp_path, "sunday")
+    for number in range(2, 40):
+        promote(store, "sunday", "to and fro")
+        if number % 13 == 0:
+            publish(store, f"run{number}", tmp_path)
+            promote(store, f"run{number}", "gate passed")
+        counting = CountingStore(store)
+        assert champion(counting).why
+        assert len(counting.asked) == 3
+    sunday = file_sha256(tmp_path / "sunday.keras")
+    for find, name, requests in (
+        (lambda store: model_to_beat(store, sunday), "v4", 3),
+        (lambda store: published_before(store, sunday), "v1", 5),
+        (lambda store: published_before(store, "0" * 64), None, 3),
+    ):
+        counting = CountingStore(store)
+        found = find(counting)
+        assert (found and found.name, len(counting.asked)) == (name, requests)
+
+
+def test_a_log_whose_index_is_lost_is_read_entry_by_entry_and_indexed_again(store: Store, tmp_path: Path):
+    promoted(store, tmp_path, "monday", "tuesday")
+    before = history(store)
+    for key in store.list(INDEX):
+        store.delete(key)
+    assert history(store) == before
+    assert [entry.facts for entry in history(store)] == [None, None]
+    rollback(store, "worse on children")
+    assert [entry.facts.test_mae for entry in history(store)] == [6.5, 6.5, 6.5]
+
+
+def test_the_index_names_what_became_of_a_version_when_it_is_rebuilt(store: Store, tmp_path: Path):
+    promoted(store, tmp_path, "monday", "tuesday", "wednesday")
+    store.delete(manifest_file("monday"))
+    store.put(manifest_file("tuesday"), b"{")
+    assert rebuild_index(store) == 3
+    assert [entry.facts.lost for entry in history(store)] == ["removed", "damaged", ""]
+
+
+def test_a_version_whose_files_are_gone_is_no_earlier_publication(store: Store, tmp_path: Path):
+    promoted(store, tmp_path, "monday")
+    monday = file_sha256(tmp_path / "monday.keras")
+    assert published_before(store, monday).name == "v1"
+    store.delete(manifest_file("monday"))
+    assert published_before(store, monday) is None
+
+
+def test_a_promotion_stands_although_the_index_can_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    store = FileStore(tmp_path / "store")
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "index").write_bytes(b"a file in the way")
+    promoted(store, tmp_path, "monday")
+    assert champion(store).name == "v1"
+    assert "the index was not brought up to date" in caplog.text
 
 
 def test_the_log_names_who_promoted(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,35 +1,22 @@
 """The newest run of a stage, found in an index, and its equal found by reading every record."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from age_tasks.runs.keys import latest_file, record_file, run_of_latest
+from age_tasks.errors import DamagedError
+from age_tasks.runs.index import announce_record, rebuild_index
+from age_tasks.runs.keys import record_file
 from age_tasks.runs.listing import newest_run
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
-from tests.support.records import put_record
+from tests.support.counted import CountingStore
+from tests.support.old_store import put_runs
+from tests.support.records import put_record, stage_record
 
 
 def finished(day: int) -> str:
     return f"2026-11-{day:02d}T10:00:00.000+00:00"
-
-
-class CountingStore:
-    """A store that counts the objects read."""
-
-    def __init__(self, store: Store):
-        self._store, self.gets = store, 0
-
-    def get(self, key: str) -> bytes:
-        self.gets += 1
-        return self._store.get(key)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._store, name)
 
 
 def test_the_newest_success_is_found(store: Store):
@@ -64,28 +51,46 @@ def test_the_settings_that_were_read_must_be_those(store: Store):
 def test_a_store_without_the_index_is_read_record_by_record(store: Store):
     for day, run in ((1, "monday"), (3, "wednesday"), (2, "tuesday")):
         put_record(store, "split", run, finished=finished(day))
-        store.delete(latest_file("split", run, finished(day)))
+    for key in store.list("index/"):
+        store.delete(key)
     assert newest_run(store, ["split"]) == "wednesday"
 
 
-def test_one_record_is_read_however_many_runs_there_are(tmp_path: Path):
-    store = CountingStore(FileStore(tmp_path))
-    for number in range(60):
-        put_record(store, "split", f"run{number}", finished=f"2026-11-01T00:{number:02d}:00.000+00:00")
-    assert (newest_run(store, ["split"]), store.gets) == ("run59", 1)
+def test_a_record_that_was_announced_and_never_written_is_passed_over(store: Store):
+    put_record(store, "split", "monday", finished=finished(1))
+    announce_record(store, stage_record("split", "tuesday", finished=finished(2)))  # its writer was killed here
+    assert newest_run(store, ["split"]) == "monday"
 
 
-@given(st.lists(st.datetimes(max_value=datetime(2500, 1, 1), timezones=st.just(UTC)), min_size=2, max_size=6))
-def test_names_in_the_index_sort_the_newest_first(times: list[datetime]):
-    keys = [latest_file("split", "a__b", time.isoformat()) for time in sorted(times)]
-    assert keys == sorted(keys, reverse=True)
-    assert {run_of_latest(key) for key in keys} == {"a__b"}
+def test_a_damaged_record_is_named_and_not_passed_over(store: Store):
+    for day, run in ((1, "monday"), (2, "tuesday")):
+        put_record(store, "split", run, finished=finished(day))
+    content = store.get(record_file("tuesday", "split"))
+    store.put(record_file("tuesday", "split"), b"{")
+    for rebuild in (False, True):
+        if rebuild:
+            rebuild_index(store)
+        with pytest.raises(DamagedError, match=r"tuesday/split/stage\.json is not a valid StageRecord"):
+            newest_run(store, ["split"])
+    store.put(record_file("tuesday", "split"), content)
+    assert newest_run(store, ["split"]) == "tuesday"
+
+
+@pytest.mark.parametrize("runs", [30, 300])
+def test_the_requests_of_a_look_up_do_not_grow_with_the_runs(tmp_path: Path, runs: int):
+    store = FileStore(tmp_path)
+    put_runs(tmp_path, runs)
+    rebuild_index(store)
+    put_record(store, "split", "mine", finished="2020-01-01T10:00:00.000+00:00", settings={"split": {"seed": 1}})
+    for look, found, requests in (
+        (lambda store: newest_run(store, ["split"]), f"run{runs - 1:05d}", 4),
+        (lambda store: newest_run(store, ["split", "finetune", "publish"]), f"run{runs - 1:05d}", 6),
+        (lambda store: newest_run(store, ["split"], settings={"split": {"seed": 1}}), "mine", 4),
+        (lambda store: newest_run(store, ["split"], besides="mine", settings={"split": {"seed": 1}}), None, 3),
+    ):
+        counting = CountingStore(store)
+        assert (look(counting), len(counting.asked)) == (found, requests)
 
 
 def test_the_key_of_a_record_is_below_its_run():
     assert record_file("monday", "split") == "runs/monday/split/stage.json"
-
-
-@pytest.mark.parametrize("run", ["a__b__c", "scheduled__2026-11-22T10-15-00", "x"])
-def test_a_run_key_with_underscores_is_read_back_whole(run: str):
-    assert run_of_latest(latest_file("split", run, finished(1))) == run

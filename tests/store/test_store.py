@@ -17,6 +17,7 @@ from age_tasks.store import open_store
 from age_tasks.store import s3 as s3_store
 from age_tasks.store.base import TEMPORARY, Store, check_key, to_json
 from age_tasks.store.files import FileStore
+from tests.support.answering_server import answering_s3
 
 
 def test_objects_can_be_put_read_listed_and_deleted(store: Store, tmp_path: Path):
@@ -60,6 +61,22 @@ def test_listings_are_sorted_by_key(store: Store):
     for key in keys:
         store.put(key, b"")
     assert store.list() == sorted(keys)
+
+
+def test_a_listing_can_begin_behind_a_key_and_be_short(store: Store):
+    for key in ("a", "runs/1/a", "runs/2/a", "runs/2/b", "runs/3/a", "z"):
+        store.put(key, b"")
+    assert store.list("runs/", after="runs/2/a") == ["runs/2/b", "runs/3/a"]
+    assert store.list("runs/", limit=2) == ["runs/1/a", "runs/2/a"]
+    assert [entry.key for entry in store.entries("runs/", after="runs/1/z", limit=1)] == ["runs/2/a"]
+    assert store.list("runs/", after="runs/9") == []
+    assert store.list(after="runs/3") == ["runs/3/a", "z"]
+
+
+def test_a_server_that_lists_more_than_was_asked_for_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    with answering_s3(monkeypatch, tmp_path / "home") as server:  # it knows neither `start-after` nor `max-keys`
+        server.objects |= {f"store/{key}": b"" for key in "abcd"}
+        assert open_store("s3://age/store").list(after="a", limit=2) == ["b", "c"]
 
 
 def test_keys_with_special_characters_are_kept(store: Store):

@@ -1,6 +1,7 @@
 """Records of stages that were never executed."""
 
-from age_tasks.runs.keys import latest_file, record_file
+from age_tasks.runs.index import announce_record
+from age_tasks.runs.keys import record_file
 from age_tasks.runs.records import StageRecord
 from age_tasks.store.base import Store
 
@@ -16,7 +17,6 @@ def stage_record(stage: str, run: str, **fields: object) -> StageRecord:
 def put_record(store: Store, stage: str, run: str, **fields: object) -> StageRecord:
     """Write such a record as the runner does."""
     record = stage_record(stage, run, **fields)
+    announce_record(store, record)
     store.put(record_file(run, stage), record.to_bytes())
-    if record.done:
-        store.put(latest_file(stage, run, record.finished), b"")
     return record
