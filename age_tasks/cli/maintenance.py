@@ -1,4 +1,4 @@
-"""Commands that remove what is no longer needed, and what is stored of a person's image."""
+"""Commands that remove what is no longer needed or what is stored of an image, and that mend the index."""
 
 from typing import Annotated
 
@@ -59,4 +59,13 @@ def register(app: typer.Typer) -> None:
         store, cache = open_store(locations.store), locations.cache
         for line in forget(find_image(file_name, store, cache), store, cache, delete):
             print(line, flush=True)
+        return 0
+
+    @command(app, "reindex", MAINTENANCE)
+    def reindex() -> int:
+        """Build the index of the store anew, from records and entries: after changes by hand, or an older version."""
+        from age_tasks.maintenance.reindex import reindex
+
+        found = reindex(open_store(Locations.from_env().store))
+        print("indexed: " + ", ".join(f"{count} {name}" for name, count in found.items()))
         return 0

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from age_tasks.data.labels_file import content_sha256
 from age_tasks.maintenance.erased_content import ErasedImage
+from age_tasks.maintenance.reindex import reindex
 from age_tasks.maintenance.traces import Changes, read_table, traces_in_cache, traces_in_store
 from age_tasks.registry.promotions import VERSIONS, history, manifest, manifest_file
 from age_tasks.runs.keys import RECORD, record_file
@@ -43,6 +44,8 @@ def forget(image: ErasedImage, store: Store, cache: Path, delete: bool) -> Itera
         yield f"  {description}"
         if delete:
             remove()
+    if delete:
+        reindex(store)  # it repeats what records and people say
     yield "removed" if delete else "nothing was removed: add --delete"
     yield from _what_remains(image, store)
 

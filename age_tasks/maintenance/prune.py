@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from age_tasks.errors import SettingsError
+from age_tasks.maintenance.reindex import reindex
 from age_tasks.pipeline import PIPELINE
 from age_tasks.registry.labels_acceptance import ACCEPTED, acceptance_folder
 from age_tasks.registry.promotions import history
@@ -52,10 +53,14 @@ def prunable(store: Store, keep: int) -> dict[str, list[Entry]]:
 
 
 def delete(store: Store, found: dict[str, list[Entry]]) -> None:
-    """Remove what `prunable` found; records and manifests first: an interruption leaves nothing that looks complete."""
+    """Remove what `prunable` found, and build the index of the rest.
+
+    Records and manifests go first: an interruption leaves nothing that looks complete.
+    """
     for entries in found.values():
         for entry in sorted(entries, key=lambda entry: not entry.key.endswith(".json")):
             store.delete(entry.key)
+    reindex(store)
 
 
 def stale_temporaries(folders: Iterable[Path]) -> dict[Path, int]:

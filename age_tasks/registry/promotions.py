@@ -223,6 +223,11 @@ def _promotions(entries: Mapping[str, PackedEntry]) -> list[Promotion]:
     return promotions
 
 
+def version_facts(store: Store, entry: Promotion) -> VersionFacts:
+    """Facts of an entry's version, from the index if it has them."""
+    return entry.facts or facts_of(store, entry.version)
+
+
 def rebuild_index(store: Store) -> int:
     """Build the index of the promotion log anew, from its entries and versions; returns the number of entries."""
     return _log(store).rebuild(_with_facts(store))
@@ -380,7 +385,7 @@ def _log_with(store: Store, key: str) -> Reading[PackedEntry]:
 
 def _model(store: Store, entry: Promotion) -> str:
     """The sha256 of the version's model; empty where the version was removed or is damaged."""
-    facts = entry.facts or facts_of(store, entry.version)
+    facts = version_facts(store, entry)
     if facts.lost:
         log.warning("%s (%s) is passed over: it is %s", entry.name, entry.version, facts.lost)
     return facts.model_sha256

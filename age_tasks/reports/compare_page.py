@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pandas as pd
@@ -19,6 +20,7 @@ from age_tasks.reports.line_chart import LineChart, line_chart
 from age_tasks.reports.thumbnails import face_from
 from age_tasks.runs.records import RunSettings, StageRecord
 from age_tasks.runs.run import StoredRun
+from age_tasks.store.remembering import RememberingStore
 
 FACE_PIXELS = 96
 SAMPLES = 1000  # behind each interval of this page; those of the gate are behind many more
@@ -32,6 +34,8 @@ LABELS = {
     "validation": ("split", "val"),
     "test": ("split", "test"),
 }
+
+_readers = ThreadPoolExecutor(len(NAMES), "compare")  # kept, with their connections, for the next page
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,9 @@ def compare_page(runs: Sequence[StoredRun]) -> str:
     Raises:
         MissingInputError: one of them was never started.
     """
-    by_time = sorted(runs, key=lambda run: run.settings().created)
-    compared = [_read(run, name) for run, name in zip(by_time, NAMES, strict=False)]
+    remembered = [StoredRun(run.key, RememberingStore(run.store)) for run in runs]
+    by_time = sorted(remembered, key=lambda run: run.settings().created)
+    compared = list(_readers.map(_read, by_time, NAMES))
     first, *others = compared
     return render(
         "compare.html.j2",

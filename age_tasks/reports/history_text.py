@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from age_tasks.errors import DamagedError, NotFoundError
 from age_tasks.registry.decisions import Decision
-from age_tasks.registry.promotions import VERSIONS, Promotion, history, manifest
+from age_tasks.registry.promotions import VERSIONS, Promotion, history, version_facts
 from age_tasks.reports.run_list import ListedRun, all_runs
 from age_tasks.store.base import Store
 
@@ -66,9 +65,5 @@ def _said(decision: Decision) -> str:
 
 
 def _mae(store: Store, entry: Promotion) -> str:
-    try:
-        return f"{manifest(store, entry.version).test_mae:.2f}"
-    except NotFoundError:
-        return "removed"
-    except DamagedError:
-        return "damaged"
+    facts = version_facts(store, entry)
+    return facts.lost or ("–" if facts.test_mae is None else f"{facts.test_mae:.2f}")

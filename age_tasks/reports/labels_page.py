@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,13 @@ from age_tasks.registry.label_confirmations import confirmed_labels
 from age_tasks.registry.label_ranking import TABLE, TASKS, newest_ranking
 from age_tasks.reports.html import render
 from age_tasks.reports.label_issues_page import LabelIssue, LabelIssues
-from age_tasks.reports.run_list import all_runs
 from age_tasks.reports.thumbnails import face_from
+from age_tasks.runs.index import RunFacts, run_facts
+from age_tasks.runs.listing import started_last
 from age_tasks.runs.records import StageRecord
 from age_tasks.runs.run import StoredRun
 from age_tasks.store.base import Store
+from age_tasks.store.remembering import RememberingStore
 
 SHOWN_ROWS = 100
 SHOWN_FACES = 30  # of quarantined rows: each is read from its file
@@ -62,6 +64,11 @@ def labels_page(store: Store, fault: str = "", order: str = "line") -> str:
     validated = _newest_validation(store, keys)
     looked, issues = _open_issues(store, keys)
     rows, ranking = validated.quarantine if validated else [], newest_ranking(store)
+    store = RememberingStore(store)
+    facts = run_facts(store)
+    validated = _newest_validation(store, started_last(facts, "validate"))
+    looked, issues = _open_issues(store, started_last(facts, "evaluate"))
+    rows = validated.quarantine if validated else []
     chosen = sorted((row for row in rows if fault in {"", row["fault"]}), key=ORDERS[order])[:SHOWN_ROWS]
     return render(
         "labels.html.j2",
@@ -81,6 +88,7 @@ def labels_page(store: Store, fault: str = "", order: str = "line") -> str:
             *_downloads([each for each in (validated.run if validated else None, looked) if each]),
             *((what, f"labels/next/{name}") for name, what in (DOWNLOADS_OF_NEXT if ranking else ())),
         ],
+        downloads=_downloads([each for each in (validated.run if validated else None, looked) if each], facts),
     )
 
 
@@ -129,12 +137,12 @@ def _with_faces(run: StoredRun, rows: Sequence[dict[str, str]]) -> list[dict[str
     ]
 
 
-def _downloads(runs: Sequence[StoredRun]) -> list[tuple[str, str]]:
+def _downloads(runs: Sequence[StoredRun], facts: Mapping[str, RunFacts]) -> list[tuple[str, str]]:
     """What each file is, and its address."""
     found = {}
     for run in runs:
         for stage, name, what in DOWNLOADS:
-            record = run.record(stage)
+            record = run.record(stage) if stage in facts[run.key].stages else None
             if what not in found and record and name in record.outputs:
                 found[what] = f"age_retraining/{run.key}/{stage}/{name}"
     return list(found.items())

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
+from urllib.parse import urlencode
 
-from age_tasks.errors import DamagedError, NotFoundError
-from age_tasks.evaluation.results import ChampionComparison, Metrics
-from age_tasks.registry.promotions import VERSIONS, Manifest, Promotion, history, manifest
+from age_tasks.registry.promotions import Promotion, history, version_facts
+from age_tasks.registry.version_facts import AgainstChampion, VersionFacts
 from age_tasks.reports.html import render
 from age_tasks.reports.run_list import all_runs
 from age_tasks.store.base import Store
@@ -17,6 +18,10 @@ PAIR = 0.18  # of the width that a version has: from its middle to each of the t
 STEPS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)  # years between grid lines
 MAX_LINES = 6
 MAX_LABELS = 24  # below the chart; more would overlap
+MOST_DRAWN = 100  # versions in the chart
+RUNS_SHOWN, ENTRIES_SHOWN = 50, 20  # at a time
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -67,57 +72,79 @@ class Chart:
     ticks: tuple[tuple[float, float], ...]
 
 
-def models_page(store: Store, search: str = "") -> str:
+@dataclass(frozen=True)
+class Part(Generic[T]):
+    """A part of a long list: its entries, its number from 1, and how many parts there are."""
+
+    entries: Sequence[T]
+    number: int
+    of: int
+
+
+def part(entries: Sequence[T], number: int, size: int) -> Part[T]:
+    """The part with this number; the last one if there are fewer."""
+    of = max(math.ceil(len(entries) / size), 1)
+    number = min(max(number, 1), of)
+    return Part(entries[(number - 1) * size : number * size], number, of)
+
+
+def models_page(store: Store, search: str = "", page: int = 1, log: int = 1) -> str:
     """The page's HTML; links are relative to its address in Airflow.
 
     Args:
         search: only runs whose row in the list says so are listed.
+        page: which part of the list of runs is shown, 1 has the newest.
+        log: which part of the promotion log is shown, likewise.
     """
-    rows, runs = log_rows(store), all_runs(store)
+    promotions = history(store)
+    runs, drawn = all_runs(store, promotions), versions(store, promotions)
+    found = part([run for run in runs if run.says(search.strip())], page, RUNS_SHOWN)
+    entries = part(promotions[::-1], log, ENTRIES_SHOWN)
     return render(
         "models.html.j2",
-        rows=rows[::-1],
-        champion=rows[-1] if rows else None,
-        chart=chart(versions(store)),
+        rows=log_rows(store, entries.entries),
+        log=entries,
+        champion=log_rows(store, promotions[-1:])[0] if promotions else None,
+        promoted=len({entry.version for entry in promotions}),
+        rollbacks=sum(entry.back for entry in promotions),
+        chart=chart(drawn),
+        newest_only=len(drawn) == MOST_DRAWN,
         size=(WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM),
         runs=runs,
-        found=[run for run in runs if run.says(search.strip())],
+        found=found,
         search=search,
+        address=lambda page=found.number, log=entries.number: (
+            "models?" + urlencode({"search": search, "page": page, "log": log})
+        ),
     )
 
 
-def log_rows(store: Store) -> list[Row]:
-    """The promotion log, oldest entry first."""
-    promotions = history(store)
-    manifests = {version: _manifest(store, version) for version in {entry.version for entry in promotions}}
-    return [
-        Row(entry, known.test_mae if (known := manifests[entry.version]) else None, known.run if known else None)
-        for entry in promotions
-    ]
+def log_rows(store: Store, entries: Sequence[Promotion]) -> list[Row]:
+    """These entries of the promotion log with facts of their versions."""
+    known = [(entry, version_facts(store, entry)) for entry in entries]
+    return [Row(entry, facts.test_mae, facts.run) for entry, facts in known]
 
 
-def versions(store: Store) -> list[Version]:
-    """Each promoted version once, in the order of first promotions, without those that were removed or are damaged."""
+def versions(store: Store, promotions: Sequence[Promotion]) -> list[Version]:
+    """The newest versions, each once, in the order of first promotions, without those that are removed or damaged."""
     first: dict[str, Promotion] = {}
-    for entry in history(store):
+    for entry in promotions:
         first.setdefault(entry.version, entry)
-    return [version for entry in first.values() if (version := _version(store, entry))]
+    newest = list(first.values())[-MOST_DRAWN:]
+    return [version for entry in newest if (version := _version(entry.name, version_facts(store, entry)))]
 
 
-def _version(store: Store, entry: Promotion) -> Version | None:
-    known = _manifest(store, entry.version)
-    if known is None or known.test_mae is None:
+def _version(name: str, facts: VersionFacts) -> Version | None:
+    if facts.test_mae is None:
         return None
-    metrics = _metrics(store, entry.version)
-    if metrics is None:
-        return Version(entry.name, known.test_mae)
-    if metrics.champion is None:
-        own = metrics.finetune.mae
-        return Version(entry.name, own.value, own.low, own.high)
-    return _compared(entry.name, metrics.champion)
+    if facts.champion:
+        return _compared(name, facts.champion)
+    if facts.mae:
+        return Version(name, facts.mae.value, facts.mae.low, facts.mae.high)
+    return Version(name, facts.test_mae)
 
 
-def _compared(name: str, champion: ChampionComparison) -> Version:
+def _compared(name: str, champion: AgainstChampion) -> Version:
     before = champion.champion_mae
     return Version(name, champion.candidate_mae, before + champion.low, before + champion.high, champion.name, before)
 
@@ -160,18 +187,3 @@ def chart(found: Sequence[Version]) -> Chart | None:
 
 def _years(version: Version) -> list[float]:
     return [each for each in (version.mae, version.low, version.high, version.before_mae) if each is not None]
-
-
-def _manifest(store: Store, version: str) -> Manifest | None:
-    try:
-        return manifest(store, version)
-    except (NotFoundError, DamagedError):
-        return None
-
-
-def _metrics(store: Store, version: str) -> Metrics | None:
-    key = f"{VERSIONS}{version}/metrics.json"
-    try:
-        return Metrics.parse(store.get(key), store.where(key))
-    except (NotFoundError, DamagedError):
-        return None

@@ -1,21 +1,14 @@
 """Every run with its decisions: verdicts of the gate, answers of people, and what became of the candidate."""
 
-import contextlib
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
-from age_tasks.errors import DamagedError, MissingInputError
-from age_tasks.pipeline import STAGES, gate_decision
+from age_tasks.pipeline import STAGES
 from age_tasks.registry.decisions import Decision, by_run, decisions
 from age_tasks.registry.promotions import Promotion, history
-from age_tasks.runs.keys import RECORD
-from age_tasks.runs.records import StageRecord
-from age_tasks.runs.run import StoredRun
+from age_tasks.runs.index import RunFacts, StageFacts, run_facts
 from age_tasks.store.base import Store
-
-READERS = 8  # documents that are read at the same time: a store on S3 answers each in some milliseconds
 
 
 @dataclass(frozen=True)
@@ -23,6 +16,8 @@ class ListedRun:
     """One run, its decisions in their order, and its last stage that has a record.
 
     Args:
+        stage: that stage; empty if there is none.
+        last: what became of it.
         damaged: what can't be read of it; empty if all can.
         started: ISO time; empty if `run.json` is gone.
         who: the person who started it; empty if that is not known.
@@ -35,7 +30,8 @@ class ListedRun:
     started: str
     who: str
     kept: bool
-    last: StageRecord | None
+    stage: str
+    last: StageFacts | None
     decisions: tuple[Decision, ...]
     promotion: Promotion | None
     damaged: str = ""
@@ -80,24 +76,24 @@ class ListedRun:
         if self.last is None:
             return "nothing finished" if self.kept else "removed"
         if not self.last.done:
-            return f"failed in {self.last.stage}: {(self.last.error or '').partition(chr(10))[0]}"
-        if self.last.stage != STAGES[-1]:
-            return f"finished up to {self.last.stage}"
-        version = self.last.summary.get("version")
+            return f"failed in {self.stage}: {self.last.error}"
+        if self.stage != STAGES[-1]:
+            return f"finished up to {self.stage}"
+        version = self.last.shown.get("version")
         return f"the model is {version} already" if version else "not promoted"
 
 
-def all_runs(store: Store) -> list[ListedRun]:
-    """The runs of which the store holds a folder or a decision, the one started last first."""
-    stages: dict[str, set[str]] = {}
-    for key in store.list("runs/"):
-        _, run, *rest = key.split("/")
-        stages.setdefault(run, set()).update(rest[:1] if rest[1:] == [RECORD] else ())
-    decided = by_run(decisions(store))
-    promoted = {entry.run: entry for entry in history(store) if entry.run}
-    listed = partial(_listed, store, stages, decided, promoted)
-    with ThreadPoolExecutor(READERS) as readers:
-        runs = list(readers.map(listed, dict.fromkeys([*stages, *decided])))
+def all_runs(store: Store, promotions: Sequence[Promotion] | None = None) -> list[ListedRun]:
+    """The runs of which the store holds a folder or a decision, the one started last first.
+
+    Args:
+        promotions: the promotion log, if it is known already.
+    """
+    facts, decided = run_facts(store), by_run(decisions(store))
+    log = history(store) if promotions is None else promotions
+    promoted = {entry.run: entry for entry in log if entry.run}
+    keys = dict.fromkeys([*facts, *decided])
+    runs = [_listed(key, facts.get(key), decided.get(key, []), promoted.get(key)) for key in keys]
     return sorted(runs, key=_time, reverse=True)
 
 
@@ -105,35 +101,41 @@ def _time(run: ListedRun) -> str:
     return run.started or (run.decisions[0].at if run.decisions else "")
 
 
-def _listed(
-    store: Store,
-    stages: dict[str, set[str]],
-    decided: dict[str, list[Decision]],
-    promoted: dict[str, Promotion],
-    key: str,
-) -> ListedRun:
-    run, kept, found = StoredRun(key, store), key in stages, decided.get(key, [])
-    finished = [stage for stage in STAGES if stage in stages.get(key, ())]
-    started, who, last, damaged, labels = "", "", None, "", None
-    try:
-        with contextlib.suppress(MissingInputError):
-            settings = run.settings()
-            started, who = settings.created, settings.who
-        last = run.record(finished[-1]) if finished else None
-        found = found or _recorded_decisions(run, finished, last)
-        if "validate" in finished and (validated := run.record("validate")):
-            labels = validated.summary.get("accepted")
-    except DamagedError as error:
-        damaged = str(error)
-    return ListedRun(key, started, who, kept, last, tuple(found), promoted.get(key), damaged, labels)
+def _listed(key: str, facts: RunFacts | None, decided: list[Decision], promotion: Promotion | None) -> ListedRun:
+    known = facts or RunFacts()
+    finished = [(stage, known.stages[stage]) for stage in STAGES if stage in known.stages]
+    stage, last = finished[-1] if finished else ("", None)
+    return ListedRun(
+        key=key,
+        started=known.created,
+        who=known.who,
+        kept=facts is not None,
+        stage=stage,
+        last=last,
+        decisions=tuple(decided or _recorded_decisions(key, known.stages, last)),
+        promotion=promotion,
+        damaged=next((each for each in (known.damaged, *(stage.damaged for _, stage in finished)) if each), ""),
+        labels=known.stages["validate"].shown.get("accepted") if "validate" in known.stages else None,
+    )
 
 
-def _recorded_decisions(run: StoredRun, finished: list[str], last: StageRecord | None) -> list[Decision]:
+def _recorded_decisions(run: str, stages: dict[str, StageFacts], last: StageFacts | None) -> list[Decision]:
     """What the records say of a run of an earlier version, which kept no decisions."""
     found: list[Decision] = []
-    if "gate" in finished and (gate := run.record("gate")) and gate.done:
-        found.append(gate_decision(run.key, gate))
-    if last and "approval" in last.summary:
-        passed, verdict = bool(last.summary.get("published")), str(last.summary["approval"])
-        found.append(Decision(run=run.key, by="person", passed=passed, verdict=verdict, at=last.finished))
+    if "gate" in stages and (gate := stages["gate"]).done:
+        said = gate.shown
+        found.append(
+            Decision(
+                run=run,
+                by="gate",
+                passed=said["passed"],
+                verdict=said["verdict"],
+                at=gate.finished,
+                test_mae=said.get("candidate.value"),
+                champion=said.get("champion.name"),
+            )
+        )
+    if last and "approval" in last.shown:
+        passed, verdict = bool(last.shown.get("published")), str(last.shown["approval"])
+        found.append(Decision(run=run, by="person", passed=passed, verdict=verdict, at=last.finished))
     return found

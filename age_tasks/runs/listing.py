@@ -1,9 +1,9 @@
 """Which runs the store holds, and which is the newest."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from age_tasks.runs.index import StageFacts, run_facts, settings_digest
+from age_tasks.runs.index import RunFacts, StageFacts, run_facts, settings_digest
 from age_tasks.runs.keys import RECORD, run_file
 from age_tasks.runs.records import RunSettings, StageRecord
 from age_tasks.runs.run import Workspace, record_of
@@ -52,6 +52,12 @@ def previous_run(run: Workspace, stage: str, settings: Settings | None = None) -
     """The newest other run in which `stage` succeeded, with these settings if any are given."""
     key = newest_run(run.store, [stage], besides=run.key, settings=settings)
     return run.other(key) if key else None
+
+
+def started_last(facts: Mapping[str, RunFacts], stage: str) -> list[str]:
+    """The keys of the runs with a record of this stage, be it of a failure, the run started last first."""
+    found = [(each.created, run) for run, each in facts.items() if stage in each.stages]
+    return [run for _, run in sorted(found, reverse=True)]
 
 
 def runs_in(store: Store) -> tuple[dict[str, str], Records]:

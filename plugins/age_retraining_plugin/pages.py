@@ -178,8 +178,12 @@ AskedByPath = Annotated[Asked, Depends(asked)]
 
 
 @app.get("/models")
-def models(search: Annotated[str, Query(max_length=200)] = "") -> HTMLResponse:
-    return HTMLResponse(models_page(_store(Locations.from_env().store), search), headers=WITH_FORMS)
+def models(
+    search: Annotated[str, Query(max_length=200)] = "",
+    page: Annotated[int, Query(ge=1)] = 1,
+    log: Annotated[int, Query(ge=1)] = 1,
+) -> HTMLResponse:
+    return HTMLResponse(models_page(_store(Locations.from_env().store), search, page, log), headers=WITH_FORMS)
 
 
 @app.get("/labels")

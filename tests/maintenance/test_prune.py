@@ -8,12 +8,14 @@ from age_tasks.cli.app import main
 from age_tasks.errors import SettingsError
 from age_tasks.maintenance.prune import STALE_SECONDS, UNUSED_SECONDS, delete, prunable, stale_temporaries
 from age_tasks.registry.labels_acceptance import LabelsAcceptance, acceptance_of, put_acceptance
-from age_tasks.registry.promotions import VERSIONS, champion, fetch_version, promote, publish_version
+from age_tasks.registry.promotions import VERSIONS, champion, fetch_version, history, promote, publish_version
+from age_tasks.runs.index import announce_record, announce_start, run_facts
+from age_tasks.runs.listing import newest_run
 from age_tasks.runs.records import RunSettings
 from age_tasks.store.base import Store
 from age_tasks.store.documents import FileDigest
 from age_tasks.store.files import FileStore
-from tests.support.records import put_record
+from tests.support.records import put_record, stage_record
 
 
 @pytest.fixture
@@ -35,9 +37,9 @@ def runs(tmp_path: Path) -> Store:
 
 
 def started(store: Store, run: str, at: str) -> None:
-    store.put(
-        f"runs/{run}/run.json", RunSettings(config={}, labels="labels.csv", images="images", created=at).to_bytes()
-    )
+    settings = RunSettings(config={}, labels="labels.csv", images="images", created=at)
+    announce_start(store, run, settings)
+    store.put(f"runs/{run}/run.json", settings.to_bytes())
     store.put(f"runs/{run}/finetune/model.keras", b"weights")
     store.put(f"reports/{run}.html", b"report")
 
@@ -63,13 +65,28 @@ def test_runs_that_nothing_depends_on_are_prunable(runs: Store):
 
 
 def test_delete_removes_exactly_what_was_listed(runs: Store, tmp_path: Path):
-    before = set(runs.list())
+    before = without_index(runs)
     found = prunable(runs, keep=1)
     assert set(found) == {"run week1", "run week4", "run week5", "version week1-0a"}
     delete(runs, found)
-    assert before - set(runs.list()) == {entry.key for entries in found.values() for entry in entries}
+    assert before - without_index(runs) == {entry.key for entries in found.values() for entry in entries}
     assert prunable(runs, keep=1) == {}
     assert fetch_version(runs, champion(runs).version, tmp_path / "champion").run == "week2"
+
+
+def without_index(store: Store) -> set[str]:
+    return {key for key in store.list() if not key.startswith("index/")}
+
+
+def test_what_was_removed_is_gone_from_the_index(runs: Store):
+    assert set(run_facts(runs)) == {f"week{week}" for week in range(1, 7)}
+    record(runs, "week1", "finetune")
+    announce_record(runs, stage_record("publish", "week7"))  # its writer was killed here
+    delete(runs, prunable(runs, keep=2))
+    assert set(run_facts(runs)) == {f"week{week}" for week in range(2, 7)}
+    assert len(runs.list("index/changes/")) == 0
+    assert newest_run(runs, ["finetune"]) is None
+    assert [entry.version for entry in history(runs)] == ["week2-0b"]
 
 
 def test_an_incomplete_version_of_a_kept_run_is_kept(runs: Store):

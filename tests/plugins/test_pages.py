@@ -20,7 +20,7 @@ from age_tasks.environment import PROJECT
 from age_tasks.pipeline import STAGES
 from age_tasks.registry.approval import Approval
 from age_tasks.registry.decisions import answer_of, put_decision
-from age_tasks.registry.promotions import promote, rollback
+from age_tasks.registry.promotions import promote, rebuild_index, rollback
 from age_tasks.reports.label_issues_page import LabelIssue, LabelIssues
 from age_tasks.runs.keys import live_file, safe_run_key
 from age_tasks.runs.live_status import LiveStatus
@@ -79,7 +79,7 @@ def test_the_report_page_is_the_published_report(reader: TestClient, finished: W
     assert page.url.path == "/age/age_retraining/finished/publish/report.html"
     assert without_navigation(page.text) == finished.store.get("runs/finished/publish/report.html").decode()
     assert '<a href="../validation">' in page.text
-    assert '<a href="../../../models#run-finished">' in page.text
+    assert '<a href="../../../models?search=finished#run-finished">' in page.text
     assert page.headers["content-type"] == "text/html; charset=utf-8"
 
 
@@ -462,6 +462,7 @@ def test_the_models_page_shows_every_promotion_and_rollback(client: Client, tmp_
     assert "Roll back to an earlier version" in page
     assert "/dags/" not in page  # Airflow's own pages would open inside of this one
     store.delete("registry/versions/monday/manifest.json")
+    rebuild_index(store)
     page = reader.get("/age/models").text
     assert "removed" in page
     assert "<circle" not in page

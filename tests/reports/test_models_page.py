@@ -3,12 +3,24 @@ from pathlib import Path
 
 import pytest
 
-from age_tasks.registry.promotions import promote, publish_version, rollback
-from age_tasks.reports.models_page import HEIGHT, TOP, WIDTH, Version, chart, log_rows, models_page, versions
+from age_tasks.maintenance.reindex import reindex
+from age_tasks.registry.promotions import history, promote, publish_version, rebuild_index, rollback
+from age_tasks.reports.models_page import (
+    HEIGHT,
+    MOST_DRAWN,
+    TOP,
+    WIDTH,
+    Version,
+    chart,
+    log_rows,
+    models_page,
+    versions,
+)
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
 from tests.support.builders import promoted
 from tests.support.metrics import CHAMPION, METRICS, metrics_of
+from tests.support.old_store import put_runs
 from tests.support.page import Page
 
 
@@ -55,7 +67,7 @@ def test_a_version_is_drawn_beside_the_champion_on_the_same_images(tmp_path: Pat
     store = FileStore(tmp_path / "store")
     put_version(store, tmp_path, "monday", None)
     put_version(store, tmp_path, "tuesday", CHAMPION | {"name": "v1", "candidate_mae": 8.8, "champion_mae": 8.89})
-    first, second = versions(store)
+    first, second = versions(store, history(store))
     own = METRICS["finetune"]["mae"]
     assert (first.mae, first.low, first.high, first.before_mae) == (own["value"], own["low"], own["high"], None)
     assert (second.before, second.mae, second.before_mae) == ("v1", 8.8, 8.89)
@@ -71,7 +83,42 @@ def test_each_version_stands_once_in_the_chart_however_often_it_was_promoted(tmp
     for to in ("1", "3", "1", "2", "1"):
         rollback(store, "to and fro", to)
     store.delete("registry/versions/tuesday/manifest.json")
-    assert [version.name for version in versions(store)] == ["v1", "v3"]
+    rebuild_index(store)
+    assert [version.name for version in versions(store, history(store))] == ["v1", "v3"]
+
+
+def test_a_long_history_is_shown_in_parts_the_newest_first(tmp_path: Path):
+    store = FileStore(tmp_path / "store")
+    put_runs(tmp_path / "store", 120, promoted_every=4)
+    reindex(store)
+    newest, oldest = Page(models_page(store)), Page(models_page(store, page=3, log=2))
+    assert newest.soup.select_one("#run-run00119")
+    assert "Part 1 of 3" in newest.text
+    assert "Part 1 of 2" in newest.text
+    assert "models?search=&page=2&log=1#runs" in newest.addresses
+    assert "models?search=&page=1&log=2#log" in newest.addresses
+    assert oldest.soup.select_one("#run-run00000")
+    assert oldest.row("v1")
+    assert "in use" in newest.text
+    assert "30 promoted versions" in oldest.cards
+    assert Page(models_page(store, page=99)).text == Page(models_page(store, page=3)).text
+
+
+def test_a_search_finds_runs_of_all_parts(tmp_path: Path):
+    store = FileStore(tmp_path / "store")
+    put_runs(tmp_path / "store", 60)
+    reindex(store)
+    assert Page(models_page(store, search="run00003")).soup.select_one("#run-run00003")
+    assert "Part 1 of 2" in Page(models_page(store, search="ann")).text
+
+
+def test_the_chart_has_the_newest_versions(tmp_path: Path):
+    store = FileStore(tmp_path / "store")
+    put_runs(tmp_path / "store", MOST_DRAWN + 5, promoted_every=1)
+    reindex(store)
+    drawn = versions(store, history(store))
+    assert (drawn[0].name, drawn[-1].name) == ("v6", f"v{MOST_DRAWN + 5}")
+    assert f"Only the newest {MOST_DRAWN} versions are drawn." in Page(models_page(store)).text
 
 
 def test_only_a_step_back_counts_as_a_rollback(tmp_path: Path):
@@ -79,7 +126,7 @@ def test_only_a_step_back_counts_as_a_rollback(tmp_path: Path):
     promoted(store, tmp_path, "monday", "tuesday")
     rollback(store, "worse on children")
     rollback(store, "it was the crop", to="2")
-    assert [row.entry.back for row in log_rows(store)] == [False, False, True, False]
+    assert [row.entry.back for row in log_rows(store, history(store))] == [False, False, True, False]
     page = Page(models_page(store))
     assert "1 rollback by people" in page.cards
     assert "Rolled back. worse on children" in page.text
@@ -90,5 +137,5 @@ def test_a_rollback_keeps_the_link_to_the_run_that_made_the_version(tmp_path: Pa
     store = FileStore(tmp_path / "store")
     promoted(store, tmp_path, "monday", "tuesday")
     rollback(store, "worse on children")
-    last = log_rows(store)[-1]
+    last = log_rows(store, history(store))[-1]
     assert (last.entry.name, last.entry.back, last.run) == ("v1", True, "monday")

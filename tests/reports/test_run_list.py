@@ -10,6 +10,7 @@ from age_tasks.registry.approval import Approval
 from age_tasks.registry.decisions import answer_of, put_decision
 from age_tasks.reports.history_text import runs_table
 from age_tasks.reports.run_list import ListedRun, all_runs
+from age_tasks.runs.index import rebuild_index
 from age_tasks.runs.run import StoredRun, start_run
 from age_tasks.store.files import FileStore
 from tests.support.builders import promoted
@@ -115,6 +116,7 @@ def test_a_damaged_record_spoils_only_its_own_run(store: FileStore):
     start(store, "good")
     start(store, "bad")
     store.put("runs/bad/snapshot/stage.json", b"{")
+    rebuild_index(store)
     outcomes = {run.key: run.outcome for run in all_runs(store)}
     assert outcomes["good"] == "nothing finished"
     assert "stage.json is not a valid StageRecord" in outcomes["bad"]

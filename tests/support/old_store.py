@@ -16,7 +16,7 @@ from tests.support.records import stage_record
 
 BEGAN = datetime(2021, 1, 4, 3, tzinfo=UTC)
 QUARANTINE = b'"line","file_name","age_text","fault","reason"\n"9","c.jpg","999","age out of range","too old"\n'
-ISSUES = b'{"issues": [], "previous_run": null}'
+ISSUES = b'{"issues": [], "previous_run": ""}'
 
 
 def put_runs(folder: Path, runs: int, promoted_every: int = 0) -> None:

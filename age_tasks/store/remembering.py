@@ -1,0 +1,57 @@
+"""A store for the time of one page: what was read once is not asked for again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from age_tasks.errors import NotFoundError
+from age_tasks.store.base import Entry, Store
+
+
+class RememberingStore:
+    """Another store, whose objects are read once each; see `Store` for the methods. For one thread, and to read."""
+
+    def __init__(self, store: Store) -> None:
+        self.url = store.url
+        self._store = store
+        self._read: dict[str, bytes | NotFoundError] = {}
+
+    def put(self, key: str, source: bytes | Path) -> None:
+        self._read.pop(key, None)
+        self._store.put(key, source)
+
+    def get(self, key: str) -> bytes:
+        if key not in self._read:
+            try:
+                self._read[key] = self._store.get(key)
+            except NotFoundError as error:
+                self._read[key] = error
+        found = self._read[key]
+        if isinstance(found, NotFoundError):
+            raise found
+        return found
+
+    def fetch(self, key: str, to: Path) -> None:
+        self._store.fetch(key, to)
+
+    def entry(self, key: str) -> Entry:
+        return self._store.entry(key)
+
+    def entries(self, prefix: str = "", after: str = "", limit: int | None = None) -> Iterator[Entry]:
+        return self._store.entries(prefix, after, limit)
+
+    def list(self, prefix: str = "", after: str = "", limit: int | None = None) -> list[str]:
+        return self._store.list(prefix, after, limit)
+
+    def exists(self, key: str) -> bool:
+        try:  # what a page asks for it reads next
+            self.get(key)
+        except NotFoundError:
+            return False
+        return True
+
+    def delete(self, key: str) -> None:
+        self._read.pop(key, None)
+        self._store.delete(key)
+
+    def where(self, key: str) -> str:
+        return self._store.where(key)
