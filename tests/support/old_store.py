@@ -16,7 +16,14 @@ from tests.support.records import stage_record
 
 BEGAN = datetime(2021, 1, 4, 3, tzinfo=UTC)
 QUARANTINE = b'"line","file_name","age_text","fault","reason"\n"9","c.jpg","999","age out of range","too old"\n'
+IMAGES = f"sha256\n{64 * '0'}\n".encode()
 ISSUES = b'{"issues": [], "previous_run": ""}'
+
+FILES = {
+    "validate": {"quarantine.csv": QUARANTINE, "accepted.csv": IMAGES},
+    "split": {"assignments.csv": IMAGES},
+    "evaluate": {"labels_to_look_at.json": ISSUES},
+}
 
 
 def put_runs(folder: Path, runs: int, promoted_every: int = 0) -> None:
@@ -59,7 +66,7 @@ def _put_stage(folder: Path, run: str, stage: str, finished: str, version: str) 
         },
         "publish": {"published": bool(version), "version": version} if version else {"published": False},
     }.get(stage, {})
-    files = {"validate": {"quarantine.csv": QUARANTINE}, "evaluate": {"labels_to_look_at.json": ISSUES}}.get(stage, {})
+    files = FILES.get(stage, {})
     for name, content in files.items():
         _put(folder, stage_folder(run, stage) + name, content)
     outputs = {
