@@ -119,7 +119,8 @@ def compare_page(runs: Sequence[StoredRun]) -> str:
         MissingInputError: one of them was never started.
     """
     remembered = [StoredRun(run.key, RememberingStore(run.store)) for run in runs]
-    by_time = sorted(remembered, key=lambda run: run.settings().created)
+    started = dict(zip(remembered, _readers.map(lambda run: run.settings().created, remembered), strict=True))
+    by_time = sorted(remembered, key=started.__getitem__)
     compared = list(_readers.map(_read, by_time, NAMES))
     first, *others = compared
     return render(

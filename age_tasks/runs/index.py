@@ -1,14 +1,17 @@
 """A line for each run: who started it and when, and what became of each stage; read in three requests as a rule.
 
-    index/changes/<number>-<time>-<suffix>.json    a start or a record, never changed; written before what it announces
+    index/changes/<number>-<time>-<suffix>.json    a start or a record, never changed; written before what it announces,
+                                                   and removed when it is old
     index/runs/…                                   packs of what all changes say
 
 The records are the truth. A change whose writer died before it wrote the record announces what never came: what is
 found here is believed only after a look at the record. A store without packs is read record by record.
 """
 
+import contextlib
 import hashlib
 import json
+import logging
 import re
 import secrets
 from collections.abc import Iterable, Mapping
@@ -19,13 +22,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from age_tasks.errors import DamagedError
+from age_tasks.errors import DamagedError, NotFoundError, StoreError
 from age_tasks.runs.keys import RECORD, record_file, run_file
 from age_tasks.runs.records import RunSettings, StageRecord, Summary
 from age_tasks.store.base import Store
 from age_tasks.store.compacted import read_all
 from age_tasks.store.documents import Document
 from age_tasks.store.packs import Found, Packs, only_logged
+
+log = logging.getLogger(__name__)
 
 CHANGES, INDEX = "index/changes/", "index/runs/"
 # So many of the newest changes in a pack are listed again, see `store.compacted`.
@@ -94,7 +99,7 @@ class RunPack(Document):
 
 @dataclass(frozen=True)
 class _Reading:
-    """The facts of each run, the keys of the newest changes in them, and the pack that most of them come from."""
+    """The facts of each run, the keys of the newest changes in them in order, and the pack that most come from."""
 
     runs: dict[str, RunFacts]
     changes: tuple[str, ...]
@@ -163,9 +168,12 @@ def _announce(store: Store, change: RunChange) -> None:
     number = int(last[0]) + 1 if last else 1
     key = f"{CHANGES}{number:08d}-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}.json"
     store.put(key, change.to_bytes())
+    changes = tuple(sorted([*before.changes, key]))
     with only_logged():
-        changes = tuple(sorted([*before.changes, key]))[-LISTED_AGAIN:]
-        _packs(store).put(RunPack(changes=changes, runs=_with(before.runs, [change])), before.found)
+        pack = RunPack(changes=changes[-LISTED_AGAIN:], runs=_with(before.runs, [change]))
+        _packs(store).put(pack, before.found)
+        for old in changes[:-LISTED_AGAIN]:  # in every pack for long
+            store.delete(old)
 
 
 def _packs(store: Store) -> Packs[RunPack]:
@@ -183,8 +191,22 @@ def _read(store: Store) -> _Reading:
         listed = store.list(CHANGES, after=known[0] if len(known) == LISTED_AGAIN else "")
         runs, new = pack.runs, [key for key in listed if key not in known]
         listed = sorted({*known, *listed})
-    changes = read_all(new, lambda key: RunChange.parse(store.get(key), store.where(key)))
-    return _Reading(_with(runs, changes.values()), tuple(listed[-LISTED_AGAIN:]), found)
+    changes = read_all(new, partial(_change, store))
+    if pack and None in changes.values():
+        runs = _recorded(store)
+    readable = [change for change in changes.values() if change]
+    return _Reading(_with(runs, readable), tuple(listed), found)
+
+
+def _change(store: Store, key: str) -> RunChange | None:
+    """The change with this key; None if it can't be read, or was removed meanwhile."""
+    with contextlib.suppress(NotFoundError):
+        content = store.get(key)
+        try:
+            return RunChange.parse(content, store.where(key))
+        except StoreError as error:
+            log.warning("%s; the records are read in its place", error)
+    return None
 
 
 def _with(runs: Mapping[str, RunFacts], changes: Iterable[RunChange]) -> dict[str, RunFacts]:

@@ -211,12 +211,12 @@ def compared(run: Annotated[list[str], Query()] = []) -> HTMLResponse:  # noqa: 
     keys = list(dict.fromkeys(run))
     if not 2 <= len(keys) <= MOST_RUNS:
         return _message(400, *HOW_TO_COMPARE)
-    runs = [the_run(DAG, key) for key in keys]
-    if not all(each.started() for each in runs):
-        raise HTTPException(404)
     from age_tasks.reports.compare_page import compare_page  # brings pandas, which no other page needs
 
-    return HTMLResponse(compare_page(runs))
+    try:
+        return HTMLResponse(compare_page([the_run(DAG, key) for key in keys]))
+    except MissingInputError:  # one was never started
+        raise HTTPException(404) from None
 
 
 @app.get("/{dag_id}/{run_id}/report")

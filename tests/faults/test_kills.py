@@ -18,6 +18,7 @@ from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.errors import NotFoundError
 from age_tasks.pipeline import STAGES
 from age_tasks.registry.promotions import champion, fetch_version, history
+from age_tasks.runs.listing import newest_run
 from age_tasks.store.base import Store, file_sha256
 from age_tasks.training.feature_cache import FeatureCache
 from age_tasks.training.features import cached_features
@@ -50,11 +51,10 @@ def rows(store: Store, name: str, key: str = "killed") -> pd.DataFrame:
 
 
 def objects(store: Store) -> list[str]:
-    """The store's keys without random and time parts; `latest/`, to which each success adds, counts once a stage."""
+    """The store's keys without random and time parts, and without the index, to which each attempt adds."""
     varying = r"-[0-9a-f]{8}(?=/)|(?<=promotions/).*|(?<=decisions/).*|[0-9]{8}T[0-9]{6}[.][0-9]+Z"
     keys = store.list()
-    latest = {key.rpartition("/")[0] for key in keys if key.startswith("latest/")}
-    return sorted([*latest, *(re.sub(varying, "", key) for key in keys if not key.startswith("latest/"))])
+    return sorted(re.sub(varying, "", key) for key in keys if not key.startswith("index/"))
 
 
 def test_a_run_killed_at_any_moment_can_be_continued(
@@ -81,7 +81,6 @@ def test_a_run_killed_at_any_moment_can_be_continued(
                             place.store,
                             f"runs/killed/{name}/",
                             f"results/{name}/",
-                            f"latest/{name}/",
                             "registry/",
                             "reports/",
                         )
@@ -133,16 +132,18 @@ def forget(store: Store, *folders: str) -> None:
             store.delete(key)
 
 
-def test_a_stage_killed_before_any_write_is_executed_again(begun: Store, tally: Tally):
+@pytest.mark.parametrize("part", ["runs/killed/gate/", "index/"])
+def test_a_stage_killed_before_any_write_is_executed_again(begun: Store, tally: Tally, part: str):
     expected = finished(begun, "killed")["gate"].outputs
     for number in itertools.count(1):
         forget(begun, "runs/killed/gate/", "results/gate/")
-        if not killed_before_write(number, "runs/killed/gate/", main, ["gate", "--run", "killed"]):
+        if not killed_before_write(number, part, main, ["gate", "--run", "killed"]):
             break
         with tally.attempt("kills"):
-            finished(begun, "killed")
+            assert (newest_run(begun, ["gate"]) == "killed") == ("gate" in finished(begun, "killed"))
             assert main(["gate", "--run", "killed"]) == 0
             assert finished(begun, "killed")["gate"].outputs == expected
+            assert newest_run(begun, ["gate"]) == "killed"
     assert number > 5
 
 

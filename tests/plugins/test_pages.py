@@ -17,10 +17,11 @@ from bs4 import BeautifulSoup
 from fastapi.testclient import TestClient
 
 from age_tasks.environment import PROJECT
+from age_tasks.maintenance.reindex import reindex
 from age_tasks.pipeline import STAGES
 from age_tasks.registry.approval import Approval
 from age_tasks.registry.decisions import answer_of, put_decision
-from age_tasks.registry.promotions import promote, rebuild_index, rollback
+from age_tasks.registry.promotions import promote, rollback
 from age_tasks.reports.label_issues_page import LabelIssue, LabelIssues
 from age_tasks.runs.keys import live_file, safe_run_key
 from age_tasks.runs.live_status import LiveStatus
@@ -157,6 +158,7 @@ def test_two_runs_are_compared_from_the_list_of_all_runs(client: Client, finishe
     for key in store.list("runs/finished/"):
         content = re.sub(rb'"(run|id)": "finished"', rb'"\1": "second"', store.get(key))
         store.put(key.replace("runs/finished/", "runs/second/"), content)
+    reindex(store)
     reader = client(store)
     models = reader.get("/age/models")
     assert "form-action 'self'" in models.headers["content-security-policy"]
@@ -462,7 +464,7 @@ def test_the_models_page_shows_every_promotion_and_rollback(client: Client, tmp_
     assert "Roll back to an earlier version" in page
     assert "/dags/" not in page  # Airflow's own pages would open inside of this one
     store.delete("registry/versions/monday/manifest.json")
-    rebuild_index(store)
+    reindex(store)
     page = reader.get("/age/models").text
     assert "removed" in page
     assert "<circle" not in page

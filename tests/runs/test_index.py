@@ -110,6 +110,25 @@ def test_three_requests_read_it_however_many_changes_there_were(tmp_path: Path, 
         counting = CountingStore(store)
         assert len(run_facts(counting)) == number + 1
         assert len(counting.asked) == 3
+    assert len(store.list(CHANGES)) == 10
+
+
+@pytest.mark.parametrize("damage", [b"{", b'{"run": 7}', b'{"schema_version": 99, "run": "tuesday"}'])
+def test_a_damaged_change_is_passed_over_and_the_records_are_read(
+    store: Store, damage: bytes, caplog: pytest.LogCaptureFixture
+):
+    put_record(store, "split", "monday")
+    before = store.list(INDEX)
+    put_record(store, "split", "tuesday")
+    store.delete(store.list(INDEX)[0])  # so that the last change is in no pack
+    assert store.list(INDEX) == before
+    store.put(store.list(CHANGES)[-1], damage)
+    assert set(run_facts(store)) == {"monday", "tuesday"}
+    assert "the records are read in its place" in caplog.text
+    put_record(store, "split", "wednesday")
+    caplog.clear()
+    assert set(run_facts(store)) == {"monday", "tuesday", "wednesday"}
+    assert caplog.text == ""
 
 
 def test_a_write_of_a_record_takes_a_few_requests(tmp_path: Path):
