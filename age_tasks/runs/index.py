@@ -249,6 +249,8 @@ def _settings_facts(store: Store, run: str) -> RunFacts:
     key = run_file(run)
     try:
         settings = RunSettings.parse(store.get(key), store.where(key))
+    except NotFoundError:  # removed since it was listed
+        return RunFacts()
     except DamagedError as error:
         return RunFacts(damaged=str(error))
     return RunFacts(created=settings.created, who=settings.who)
@@ -257,5 +259,7 @@ def _settings_facts(store: Store, run: str) -> RunFacts:
 def _record_facts(store: Store, key: str) -> StageFacts:
     try:
         return facts_of(StageRecord.parse(store.get(key), store.where(key)))
+    except NotFoundError:  # the stage is executed again since it was listed
+        return StageFacts()
     except DamagedError as error:
         return StageFacts(damaged=str(error))

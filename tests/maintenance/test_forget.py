@@ -1,5 +1,6 @@
 """Erasing one image from the store and cache of a finished run."""
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -19,11 +20,13 @@ from age_tasks.errors import SettingsError
 from age_tasks.maintenance.erased_content import ErasedImage
 from age_tasks.maintenance.forget import forget
 from age_tasks.maintenance.traces import find_image, traces_in_cache, traces_in_store
-from age_tasks.registry.promotions import VERSIONS, champion, fetch_version
+from age_tasks.registry.promotions import VERSIONS, champion, fetch_version, history, promote
 from age_tasks.reports.html import png_uri
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.store.files import FileStore
+from tests.support.builders import promoted
 from tests.support.hostile import files_with
+from tests.support.records import put_record
 from tests.support.settings import point_at
 from tests.support.tars import tar_of
 
@@ -242,6 +245,19 @@ def test_a_mention_in_the_reason_of_a_person_is_removed(tmp_path: Path, folder: 
     before = '{\n  "who": "ann",\n  "why": "1.jpg is right"\n}\n'
     key = f"{folder}/20260101-ab.json"
     assert rewritten(tmp_path, key, before, "1.jpg") == before.replace("1.jpg", "(forgotten)")
+
+
+def test_the_index_repeats_no_forgotten_name(tmp_path: Path):
+    store = FileStore(tmp_path / "store")
+    put_record(store, "validate", "x", status="failed", error="1.jpg is no image")
+    promoted(store, tmp_path, "one")
+    promote(store, "one", "right about 1.jpg")
+    image = ErasedImage("1.jpg", frozenset({"1.jpg"}), frozenset(), frozenset(), frozenset())
+    list(forget(image, store, tmp_path / "cache", delete=True))
+    packs = [gzip.decompress(store.get(key)) for key in store.list("index/")]
+    assert len(packs) == 3
+    assert not any(b"1.jpg" in pack for pack in packs)
+    assert history(store)[-1].why == "right about (forgotten)"
 
 
 def test_a_label_to_look_at_is_removed_with_its_image_and_a_confirmation_names_it_no_more(tmp_path: Path):
