@@ -20,6 +20,7 @@ from age_tasks.runs.records import StageRecord
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
 from tests.support.builders import publish
+from tests.support.records import put_record
 from tests.support.settings import QUICK
 
 SMALL = QUICK | {"baseline.epochs": 3, "finetune.epochs": 3}
@@ -136,3 +137,8 @@ def _call_until_write(number: int, part: str, function: Callable, arguments: tup
 def publish_one(url: str, version: str, folder: Path) -> None:
     """Publish a version of one small file into the store at `url`."""
     publish(open_store(url), version, folder)
+
+
+def record_one(url: str, run: str) -> None:
+    """Write a record of the stage `split` into the store at `url`, a day after `monday`'s."""
+    put_record(open_store(url), "split", run, finished="2026-11-23T10:16:00.000+00:00")

@@ -18,14 +18,25 @@ from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.errors import NotFoundError
 from age_tasks.pipeline import STAGES
 from age_tasks.registry.promotions import champion, fetch_version, history
+from age_tasks.runs.index import run_facts
+from age_tasks.runs.keys import record_file
 from age_tasks.runs.listing import newest_run
 from age_tasks.store.base import Store, file_sha256
 from age_tasks.training.feature_cache import FeatureCache
 from age_tasks.training.features import cached_features
 from age_tasks.training.network import build_model, cut_point, freeze, pooled
-from tests.faults.killed_processes import SMALL, Attempt, SmallRun, finished, killed_before_write, publish_one
+from tests.faults.killed_processes import (
+    SMALL,
+    Attempt,
+    SmallRun,
+    finished,
+    killed_before_write,
+    publish_one,
+    record_one,
+)
 from tests.faults.tally import Tally
 from tests.support.builders import promoted
+from tests.support.records import put_record
 from tests.support.settings import point_at
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
@@ -145,6 +156,26 @@ def test_a_stage_killed_before_any_write_is_executed_again(begun: Store, tally: 
             assert finished(begun, "killed")["gate"].outputs == expected
             assert newest_run(begun, ["gate"]) == "killed"
     assert number > 5
+
+
+def test_a_record_whose_writer_is_killed_before_any_write_is_found_if_it_is_there(
+    store: Store, tmp_path: Path, tally: Tally
+):
+    put_record(store, "split", "monday")
+    for number in itertools.count(1):
+        if not killed_before_write(number, tmp_path.name, record_one, store.url, "tuesday"):
+            break
+        with tally.attempt("kills"):
+            written = store.exists(record_file("tuesday", "split"))
+            assert newest_run(store, ["split"]) == ("tuesday" if written else "monday")
+            if number % 3 == 0:
+                record_one(store.url, "tuesday")
+                assert newest_run(store, ["split"]) == "tuesday"
+                store.delete(record_file("tuesday", "split"))
+                assert newest_run(store, ["split"]) == "monday"
+    assert number > 4
+    assert newest_run(store, ["split"]) == "tuesday"
+    assert set(run_facts(store)) == {"monday", "tuesday"}
 
 
 def test_a_publication_killed_before_any_write_promotes_once(begun: Store, tally: Tally):
