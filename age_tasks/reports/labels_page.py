@@ -60,15 +60,11 @@ def labels_page(store: Store, fault: str = "", order: str = "line") -> str:
         fault: only quarantined rows with this fault are listed; empty: all.
         order: a name of `ORDERS`.
     """
-    keys = [run.key for run in all_runs(store) if run.kept]
-    validated = _newest_validation(store, keys)
-    looked, issues = _open_issues(store, keys)
-    rows, ranking = validated.quarantine if validated else [], newest_ranking(store)
     store = RememberingStore(store)
     facts = run_facts(store)
     validated = _newest_validation(store, started_last(facts, "validate"))
     looked, issues = _open_issues(store, started_last(facts, "evaluate"))
-    rows = validated.quarantine if validated else []
+    rows, ranking = validated.quarantine if validated else [], newest_ranking(store)
     chosen = sorted((row for row in rows if fault in {"", row["fault"]}), key=ORDERS[order])[:SHOWN_ROWS]
     return render(
         "labels.html.j2",
@@ -85,10 +81,9 @@ def labels_page(store: Store, fault: str = "", order: str = "line") -> str:
         ranking=ranking,
         next_images=[image for image in ranking.ranked if image.image] if ranking else [],
         downloads=[
-            *_downloads([each for each in (validated.run if validated else None, looked) if each]),
+            *_downloads([each for each in (validated.run if validated else None, looked) if each], facts),
             *((what, f"labels/next/{name}") for name, what in (DOWNLOADS_OF_NEXT if ranking else ())),
         ],
-        downloads=_downloads([each for each in (validated.run if validated else None, looked) if each], facts),
     )
 
 

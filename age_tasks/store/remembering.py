@@ -1,10 +1,13 @@
 """A store for the time of one page: what was read once is not asked for again."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 from age_tasks.errors import NotFoundError
 from age_tasks.store.base import Entry, Store
+
+T = TypeVar("T")
 
 
 class RememberingStore:
@@ -32,6 +35,12 @@ class RememberingStore:
 
     def fetch(self, key: str, to: Path) -> None:
         self._store.fetch(key, to)
+
+    def read_through(self, key: str, read: Callable[[BinaryIO], T]) -> T:
+        return self._store.read_through(key, read)
+
+    def get_part(self, entry: Entry, start: int, size: int, sha256: str) -> bytes:
+        return self._store.get_part(entry, start, size, sha256)
 
     def entry(self, key: str) -> Entry:
         return self._store.entry(key)
