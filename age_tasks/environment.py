@@ -103,6 +103,7 @@ EVENTS = (
 _ROUTE = f"(email|apprise):(all|({'|'.join(EVENTS)})(,({'|'.join(EVENTS)}))*)"
 _ROUTES = f"^{_ROUTE}( +{_ROUTE})*$|^$"
 _DAY_SECONDS, _YEAR_HOURS = 86_400, 8_760
+MOST_WORKERS = 256
 
 
 def _variable(default: Any, description: str, expected: str = "", shown_default: str = "", **constraints: Any) -> Any:
@@ -209,6 +210,11 @@ class Locations(Variables):
         shown_default=".age/cache beside the default store",
     )
 
+    cache_remote: Address = _variable(
+        "",
+        "a store through which caches of several machines exchange features and what is known of images; empty: none",
+    )
+
     def require_labels(self) -> str:
         """The labels' address.
 
@@ -252,6 +258,12 @@ class StageVariables(Variables):
     )
     set: JsonObject = _variable(dict, 'settings to replace, a JSON object such as {"finetune.epochs": 3}')
     who: str = _variable("", "who acts, for the promotion log; empty: the user of this machine")
+    share: str = _variable(
+        "",
+        "the share of the images that `probe` and `features` work on, such as 2/4: the second of four; empty: all",
+        "a share such as 2/4",
+        pattern=r"^[1-9][0-9]{0,3}/[1-9][0-9]{0,3}$|^$",
+    )
     approval: str = _variable(
         '{"asked": false}', "the answer of the person who was asked to approve the model, a JSON object"
     )
@@ -412,6 +424,14 @@ class RuntimeVariables(Variables):
         "where stages run: as processes beside Airflow, in Docker containers or in Kubernetes pods",
         "'local', 'docker' or 'kubernetes'",
     )
+    workers: WholeNumber = _variable(
+        1,
+        "how many tasks share the reading of images (`probe`) and the computing of frozen features (`features`); 1: no "
+        "such tasks, the stages do it",
+        f"a whole number from 1 to {MOST_WORKERS}",
+        ge=1,
+        le=MOST_WORKERS,
+    )
     trainer_image: str = _variable(
         f"age-trainer:{__version__}",
         "the image that stages run in, built from docker/trainer.Dockerfile",
@@ -443,6 +463,7 @@ class RuntimeVariables(Variables):
     score_images: Address = _variable("", "the images to score")
     score_out: Address = _variable("", "the scores")
     unlabelled: Address = _variable("", "the images without labels")
+    cache_remote: Address = _variable("", "the store that caches exchange through")
     cache_volume: str = _variable(
         "",
         "the Docker volume or Kubernetes claim that holds the cache; empty: AGE_CACHE",
@@ -491,13 +512,19 @@ class RuntimeVariables(Variables):
         if self.runtime == "kubernetes":
             places = {"AGE_STORE": self.store, "AGE_LABELS": self.labels, "AGE_IMAGES": self.images}
             places |= {"AGE_SCORE_IMAGES": self.score_images, "AGE_SCORE_OUT": self.score_out}
-            places["AGE_UNLABELLED"] = self.unlabelled
+            places |= {"AGE_UNLABELLED": self.unlabelled, "AGE_CACHE_REMOTE": self.cache_remote}
             for name, place in places.items():
                 if place and not place.startswith("s3://"):
                     raise ValueError(
                         f"{name}={place!r} is invalid: pods can't reach it; expected s3://bucket/prefix with "
                         "AGE_RUNTIME=kubernetes"
                     )
+            if self.workers > 1 and not (self.cache_volume or self.cache_remote):
+                raise ValueError(
+                    f"AGE_WORKERS={self.workers} is invalid without AGE_CACHE_VOLUME or AGE_CACHE_REMOTE: no stage "
+                    "would find what the workers have computed; name a claim that all pods can mount (ReadWriteMany), "
+                    "or an s3:// address for the exchange"
+                )
         if self.runtime == "docker" and self.cache_volume and not shared:
             raise ValueError(
                 f"AGE_CACHE_VOLUME={self.cache_volume!r} is invalid with AGE_STORE={self.store!r}: the image's own "

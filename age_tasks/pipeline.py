@@ -121,8 +121,15 @@ def _usable_settings(run: Workspace, config: Config) -> None:
 # are no input of later stages: a change of their looks must not train anything again.
 _LABELS = ("data", "expectations", "stages/_inputs.py")
 _NETWORK = ("backbones.py", "backbones.csv", "training")
-_TRAINING = ("data", *_NETWORK, "evaluation/label_issues.py", "stages/_inputs.py", "stages/_train.py")
-_EVALUATION = ("data", *_NETWORK, "evaluation", "reports", "serving", "stages/_inputs.py")
+_TRAINING = (
+    "data",
+    *_NETWORK,
+    "evaluation/label_issues.py",
+    "stages/_inputs.py",
+    "stages/_networks.py",
+    "stages/_train.py",
+)
+_EVALUATION = ("data", *_NETWORK, "evaluation", "reports", "serving", "stages/_inputs.py", "stages/_networks.py")
 
 PIPELINE: dict[str, Stage] = {
     "snapshot": Stage(
@@ -211,6 +218,51 @@ PIPELINE: dict[str, Stage] = {
     ),
 }
 STAGES = tuple(PIPELINE)
+
+
+@dataclass(frozen=True)
+class SharedWork:
+    """Work of a stage that several tasks do before it, each for a share of the images: one sub-command.
+
+    Its results are in the cache, and the stage finds them there; it does itself what is left.
+
+    Args:
+        before: the stage, and so the place in the DAG.
+        after: the stage whose outputs it reads; empty: it reads labels and images.
+        does: one sentence for people.
+        when_it_fails: what the person on call does.
+        gpu: whether it computes with the network, and takes a GPU where there is one.
+    """
+
+    before: str
+    after: str
+    does: str
+    when_it_fails: str
+    gpu: bool = False
+
+
+SHARED_WORK: dict[str, SharedWork] = {
+    "probe": SharedWork(
+        before="snapshot",
+        after="",
+        does="reads the images before `snapshot`, each task a share",
+        when_it_fails="as `snapshot`; only the share that failed is repeated",
+    ),
+    "features": SharedWork(
+        before="baseline",
+        after="split",
+        does="computes frozen features before the trainings, each task a share",
+        when_it_fails="as `baseline`; only the share that failed is repeated",
+        gpu=True,
+    ),
+}
+
+
+def tasks_in_order() -> tuple[str, ...]:
+    """The tasks of the retraining that there may be: all stages, shared work before them, and the approval."""
+    before = {work.before: name for name, work in SHARED_WORK.items()}
+    tasks = [task for stage in STAGES for task in (before.get(stage), stage) if task]
+    return (*tasks[:-1], "approve", tasks[-1])
 
 
 def load_stage(name: str) -> StageModule:

@@ -7,7 +7,7 @@ from age_retraining_plugin.assets import CHAMPION_ALIAS, emit_champion_event
 from age_retraining_plugin.form import FORM_MACROS, retraining_form
 from age_retraining_plugin.labels_trigger import labels_asset, labels_schedule
 from age_retraining_plugin.notices import deadline_alert, tell_failure, tell_gate, tell_published
-from age_retraining_plugin.stage_task import RETRIED, stage_task, task_table
+from age_retraining_plugin.stage_task import RETRIED, shared_work, stage_task, task_table
 from airflow.sdk import DAG, chain
 
 from age_tasks.environment import NoticeVariables, WorkflowVariables
@@ -53,6 +53,7 @@ with DAG(
     tags=["age", "training"],
 ):
     chain(
+        *shared_work("probe", from_form=True, **RETRIED, execution_timeout=timedelta(hours=3)),
         stage_task(
             "snapshot",
             from_form=True,
@@ -62,6 +63,7 @@ with DAG(
         ),
         stage_task("validate", **RETRIED, execution_timeout=timedelta(hours=1)),
         stage_task("split", **RETRIED, execution_timeout=timedelta(minutes=30)),
+        *shared_work("features", **RETRIED, execution_timeout=timedelta(hours=12)),
         stage_task("baseline", **RETRIED, execution_timeout=timedelta(hours=12)),
         stage_task("finetune", **RETRIED, execution_timeout=timedelta(hours=24)),
         stage_task("evaluate", **RETRIED, execution_timeout=timedelta(hours=3)),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from typer.main import get_command
 
-from age_tasks.cli import airflow, labels, maintenance, models, pipeline, settings, stage
+from age_tasks.cli import airflow, labels, maintenance, models, pipeline, settings, shares, stage
 from age_tasks.cli.command import group
 from age_tasks.environment import LogVariables
 from age_tasks.errors import AgeTasksError, SettingsError
@@ -41,6 +41,7 @@ FORMER = (
 
 app = group(HELP)
 stage.register(app)
+shares.register(app)
 labels.register(app)
 models.register(app)
 maintenance.register(app)

@@ -4,7 +4,7 @@ import ast
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -71,7 +71,8 @@ def _stage_command(name: str) -> Callable[..., int]:
         variables, locations = StageVariables.from_env(), Locations.from_env()
         run_id, starts = run or variables.run, not PIPELINE[name].needs.inputs
         if not run_id:
-            key = _default_run(name, locations)
+            needed = PIPELINE[name].needs.inputs
+            key = default_run(needed, locations) if needed else new_run_key()
         else:
             key = safe_run_key(run_id) if starts else find_run(run_id, lambda: open_store(locations.store))
         with open_run(key, locations) as opened:
@@ -114,15 +115,12 @@ def _summary(key: str, record: StageRecord) -> dict[str, object]:
     return {"run": key, **reused, "seconds": record.seconds, **record.summary}
 
 
-def _default_run(name: str, locations: Locations) -> str:
-    """The key of the newest run that has the stage's inputs, or of a new run.
+def default_run(needed: Sequence[str], locations: Locations) -> str:
+    """The key of the newest run that has finished these stages.
 
     Raises:
-        MissingInputError: no run has the inputs.
+        MissingInputError: no run has.
     """
-    needed = PIPELINE[name].needs.inputs
-    if not needed:
-        return new_run_key()
     key = newest_run(open_store(locations.store), needed)
     if key is None:
         raise MissingInputError(f"no run in {locations.store} has finished {', '.join(needed)}; start with 'snapshot'")

@@ -38,7 +38,7 @@ _COLUMNS = (
     "folder", "name", "state", "sha256", "width", "height", "bytes", "problem", "dhash",
     "brightness", "sharpness", "colour",
 )  # fmt: skip
-_READER = 1  # increase it when files that an earlier version could not decode may decode now
+READER = 1  # increase it when files that an earlier version could not decode may decode now
 _COMMIT_EVERY = 500  # files; short transactions, since other runs write to the index too
 
 
@@ -124,7 +124,7 @@ def probe_images(
     probes |= {name: _without_stamp(folder, name) for name, stamp in stamps.items() if stamp is None}
     if again:
         folder.fetch_again(names)
-    with closing(_open_index(cache)) as index:
+    with closing(open_index(cache)) as index:
         if not again:
             probes |= _stored_probes(index, folder.identity, stamps)
         unread = [name for name in names if name not in probes]
@@ -147,18 +147,18 @@ def probe_images(
 
 def stored_probes(cache: Path) -> list[tuple[str, str, str]]:
     """Of each file in the index its name, sha256 and problem."""
-    with closing(_open_index(cache)) as index:
+    with closing(open_index(cache)) as index:
         return index.execute("SELECT name, sha256, problem FROM probes").fetchall()
 
 
 def delete_probes(cache: Path, names: Iterable[str]) -> None:
     """Delete files from the index, and overwrite their data in the pages of the database that become free."""
-    with closing(_open_index(cache)) as index, index:
+    with closing(open_index(cache)) as index, index:
         index.execute("PRAGMA secure_delete = ON")
         index.executemany("DELETE FROM probes WHERE name = ?", [(name,) for name in names])
 
 
-def _open_index(cache: Path) -> sqlite3.Connection:
+def open_index(cache: Path) -> sqlite3.Connection:
     """The database; a new one in place of one that is damaged, since images can be read again.
 
     Raises:
@@ -203,10 +203,10 @@ def _prepare(index: sqlite3.Connection) -> None:
     if (found := index.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
         raise sqlite3.DatabaseError(found)
     index.execute(f"CREATE TABLE IF NOT EXISTS probes ({', '.join(_COLUMNS)}, PRIMARY KEY (folder, name))")
-    if index.execute("PRAGMA user_version").fetchone()[0] < _READER:
+    if index.execute("PRAGMA user_version").fetchone()[0] < READER:
         with index:
             index.execute("DELETE FROM probes WHERE problem != ''")
-            index.execute(f"PRAGMA user_version = {_READER}")
+            index.execute(f"PRAGMA user_version = {READER}")
 
 
 def _take_over(index: sqlite3.Connection, former: Path) -> None:

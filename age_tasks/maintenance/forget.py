@@ -9,6 +9,7 @@ Traces by which others are found are removed last (the page before its images, a
 made from), so that an interrupted removal can simply be repeated.
 """
 
+import itertools
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 from age_tasks.data.labels_file import content_sha256
 from age_tasks.maintenance.erased_content import ErasedImage
 from age_tasks.maintenance.reindex import reindex
-from age_tasks.maintenance.traces import Changes, read_table, traces_in_cache, traces_in_store
+from age_tasks.maintenance.traces import Changes, read_table, traces_in_cache, traces_in_remote_cache, traces_in_store
 from age_tasks.registry.promotions import VERSIONS, history, manifest, manifest_file
 from age_tasks.runs.keys import RECORD, record_file
 from age_tasks.runs.listing import Records, runs_in
@@ -28,10 +29,13 @@ Digests = dict[str, FileDigest]
 """Of files by their names, as records and manifests list them."""
 
 
-def forget(image: ErasedImage, store: Store, cache: Path, delete: bool) -> Iterator[str]:
+def forget(image: ErasedImage, store: Store, cache: Path, delete: bool, remote: Store | None = None) -> Iterator[str]:
     """List every trace of an image, and with `delete` remove it; yields lines for a person as it proceeds.
 
     No stage may run at the same time: it could write again what it has read before.
+
+    Args:
+        remote: the store through which caches exchange what they have computed; None: there is none.
     """
     copies = sorted(image.names - {image.name})
     yield ", the same image as ".join([image.name, *copies])
@@ -40,7 +44,8 @@ def forget(image: ErasedImage, store: Store, cache: Path, delete: bool) -> Itera
         yield f"  {store.where(folder)}: {', '.join(changed)}"
         if delete:
             _replace(store, folder, changed, records)
-    for description, remove in traces_in_cache(image, cache):
+    in_caches = traces_in_remote_cache(image, remote) if remote else iter(())
+    for description, remove in itertools.chain(in_caches, traces_in_cache(image, cache)):
         yield f"  {description}"
         if delete:
             remove()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from age_tasks.data.exchanged_probes import PROBES, VERSION
 from age_tasks.errors import SettingsError
 from age_tasks.maintenance.reindex import reindex
 from age_tasks.pipeline import PIPELINE
@@ -14,6 +15,7 @@ from age_tasks.registry.promotions import history
 from age_tasks.runs.listing import Records, runs_in
 from age_tasks.runs.records import ResultPointer, StageRecord
 from age_tasks.store.base import TEMPORARY, Entry, Store
+from age_tasks.training.remote_shards import FEATURES, incomplete_objects
 
 STALE_SECONDS = 86_400
 UNUSED_SECONDS = 30 * 86_400  # after which local copies of images can go
@@ -61,6 +63,16 @@ def delete(store: Store, found: dict[str, list[Entry]]) -> None:
         for entry in sorted(entries, key=lambda entry: not entry.key.endswith(".json")):
             store.delete(entry.key)
     reindex(store)
+
+
+def unneeded_in_remote_cache(remote: Store) -> Iterator[Entry]:
+    """Objects of the exchange between caches that nothing reads: incomplete features, and probes of other versions.
+
+    Features that are being written just now are among them; if these are removed, they are computed again.
+    """
+    incomplete = set(incomplete_objects(remote))
+    yield from (entry for entry in remote.entries(FEATURES) if entry.key in incomplete)
+    yield from (entry for entry in remote.entries(PROBES) if not entry.key.startswith(VERSION))
 
 
 def stale_temporaries(folders: Iterable[Path]) -> dict[Path, int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from age_tasks.data.exchanged_probes import erase_rows, rows_of, sent_files, sent_probes
 from age_tasks.data.image_folder import same_file
 from age_tasks.data.image_shards import indexed_names
 from age_tasks.data.probes import delete_probes, stored_probes
@@ -25,7 +26,8 @@ from age_tasks.reports import figures
 from age_tasks.reports.face_sheets import SHEETS
 from age_tasks.reports.html import png_uri
 from age_tasks.store.base import Store, file_sha256, to_json
-from age_tasks.training.feature_cache import incomplete_files, stored_shards
+from age_tasks.training.feature_cache import image_of, incomplete_files, stored_shards
+from age_tasks.training.remote_shards import complete_shards, delete_shard, incomplete_objects, read_indexes
 
 OUTSIDE_RUNS = (ACCEPTED, CONFIRMED, DECISIONS, PROMOTIONS, NEXT)  # what people wrote, and what to label next
 KINDS = (".html", ".json", ".png", ".csv")  # the order in which the files of a folder are changed
@@ -34,15 +36,19 @@ Changes = dict[str, bytes]
 """The new content of files, by their name in a folder."""
 
 
-def find_image(name: str, store: Store, cache: Path) -> ErasedImage:
+def find_image(name: str, store: Store, cache: Path, remote: Store | None = None) -> ErasedImage:
     """The image that the labels call `name`.
+
+    Args:
+        remote: the store through which caches exchange what they have computed; None: there is none.
 
     Raises:
         SettingsError: neither a run nor the cache knows it.
     """
     keys = store.list("runs/")
     snapshots = [read_table(store, key) for key in keys if key.endswith("/snapshot/snapshot.csv")]
-    probes = pd.DataFrame(stored_probes(cache), columns=["file_name", "sha256", "problem"])
+    indexed = [*stored_probes(cache), *(sent_files(remote) if remote else ())]
+    probes = pd.DataFrame(indexed, columns=["file_name", "sha256", "problem"])
     known = pd.concat([probes, *snapshots])
     own = known[known["file_name"] == name]
     if own.empty:
@@ -113,6 +119,24 @@ def traces_in_cache(image: ErasedImage, cache: Path) -> Iterator[tuple[str, Call
         yield f"{versions}: reports of versions; fetched again when needed", partial(shutil.rmtree, versions)
     if any(name in image.names for name, _, _ in stored_probes(cache)):
         yield f"{cache}: its sha256, size and hash", partial(delete_probes, cache, image.names)
+
+
+def traces_in_remote_cache(image: ErasedImage, remote: Store) -> Iterator[tuple[str, Callable[[], object]]]:
+    """As `traces_in_cache`, of the store through which caches exchange what they have computed.
+
+    A shard of features that holds it is removed as a whole: the others' are computed again where they are needed.
+    """
+    for index in incomplete_objects(remote):
+        yield f"{remote.where(index)}: features that were never finished", partial(remote.delete, index)
+    for index, keys in read_indexes(remote, complete_shards(remote)):
+        if rows := [key for key in keys if image_of(key) in image.sha256s]:
+            yield f"{remote.where(index)}: {len(rows)} rows of features", partial(delete_shard, remote, index)
+    for key, found in sent_probes(remote):
+        if rows_of(found, image.names):
+            yield (
+                f"{remote.where(key)}: its sha256, size and hash",
+                partial(erase_rows, remote, key, found, image.names),
+            )
 
 
 def read_table(store: Store, key: str) -> pd.DataFrame:

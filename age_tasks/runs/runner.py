@@ -87,10 +87,9 @@ def execute_stage(
     inputs = {earlier: run.require_record(earlier).fingerprint for earlier in needs.inputs}
     if needs.precondition and not again:
         needs.precondition(run, config)
-    inputs |= {extra: read(run, config) for extra, read in needs.extra.items()}
-    task = _Task(name, needs, {section: config.section(section) for section in needs.settings}, inputs)
-    run = replace(run, fingerprint=task.fingerprint(inputs or {"run": run.key}), again=again)
-    _make_cache(run.cache)
+    task = _task(name, needs, inputs, run, config)
+    run = replace(run, fingerprint=task.fingerprint(task.inputs or {"run": run.key}), again=again)
+    make_cache(run.cache)
     # A second run that reaches the same stage waits here, and reuses the result of the first.
     with run.full_disks_named(), exclusive(run.checkpoint_dir.with_suffix(".lock")):
         if needs.inputs and not again and (found := _reusable(task, run)):
@@ -101,6 +100,32 @@ def execute_stage(
     if needs.afterwards:
         needs.afterwards(run, record)
     return record
+
+
+def would_be_reused(stages: Mapping[str, Needs], run: Workspace, config: Config) -> bool:
+    """Whether none of these stages would be executed now, since results of earlier runs still hold.
+
+    Args:
+        stages: by name, in their order; one may be an input of the next.
+
+    Raises:
+        MissingInputError: an input that is none of these stages has not finished.
+    """
+    foreseen: dict[str, str] = {}
+    for name, needs in stages.items():
+        inputs = {earlier: foreseen.get(earlier) or run.require_record(earlier).fingerprint for earlier in needs.inputs}
+        task = _task(name, needs, inputs, run, config)
+        foreseen[name] = task.fingerprint(task.inputs)
+        if not _reusable(task, replace(run, fingerprint=foreseen[name])):
+            return False
+    return True
+
+
+def _task(name: str, needs: Needs, inputs: Mapping[str, str], run: StoredRun, config: Config) -> _Task:
+    """A stage whose earlier stages have these fingerprints."""
+    extra = {each: read(run, config) for each, read in needs.extra.items()}
+    settings = {section: config.section(section) for section in needs.settings}
+    return _Task(name, needs, settings, {**inputs, **extra})
 
 
 def _execute(task: _Task, load: Callable[[], StageFunction], run: Workspace, config: Config) -> StageRecord:
@@ -196,7 +221,13 @@ def _put_record(record: StageRecord, run: Workspace) -> None:
     run.store.put(record_file(run.key, record.stage), content)
 
 
-def _make_cache(folder: Path) -> None:
+def make_cache(folder: Path) -> None:
+    """Make the folder of the cache, if there is none.
+
+    Raises:
+        SettingsError: there can be none of this name.
+        DiskFullError: its disk is full.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -51,6 +51,16 @@ def with_ages(run: Workspace, model: str, split: str, table: pd.DataFrame) -> pd
     return table.merge(ages.rename(columns={"age": model}), validate="one_to_one")
 
 
+def names_in_folder(rows: pd.DataFrame, folder: ImageFolder) -> "pd.Series[str]":
+    """The file name of each row as the images folder writes it.
+
+    Args:
+        rows: of the labels: column file_name.
+    """
+    names = rows["file_name"]
+    return names.map(folder.real_names(names.unique()))
+
+
 def images_of(run: Workspace) -> ImageFolder:
     """The images that the run works on."""
     return ImageFolder(run.settings().images, run.cache)

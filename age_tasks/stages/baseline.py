@@ -12,17 +12,15 @@ from age_tasks.evaluation.label_issues import out_of_fold_ages
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
 from age_tasks.stages._inputs import images_of, read_splits
+from age_tasks.stages._networks import baseline_network
 from age_tasks.stages._train import train_and_save
 from age_tasks.training.features import cached_features
-from age_tasks.training.network import build_model, cut_point, freeze, pooled
+from age_tasks.training.network import pooled
 
 
 def execute(run: Workspace, config: Config) -> Summary:
     """Train and save the baseline; returns the stage's summary."""
-    model = build_model(config.model, config.baseline.seed)
-    freeze(model, config.finetune.last_layers)
-    finetune_cut = cut_point(model)  # fine-tuning starts there: its features come from the same pass
-    freeze(model, 0)
+    model, finetune_cut = baseline_network(config)
     summary = train_and_save("baseline", model, config.baseline, config, run, also_cache=(finetune_cut,))
     write_out_of_fold_ages(model, config, run)
     return summary
@@ -32,7 +30,7 @@ def write_out_of_fold_ages(model: keras.Model, config: Config, run: Workspace) -
     """Write the ages by which `evaluate` finds label issues; nothing if the features do not fit into the cache."""
     table = pd.concat(read_splits(run).values(), ignore_index=True)[["file_name", "sha256", "real_age"]]
     images, folder = table.assign(augmentation=0), images_of(run)
-    (features,) = cached_features(model, [pooled(model)], images, folder, run.cache, config.compute)
+    (features,) = cached_features(model, [pooled(model)], images, folder, run.cache, config.compute).caches
     if features is None:
         return
     ages = out_of_fold_ages(

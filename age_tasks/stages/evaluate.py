@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from age_tasks.config import Config, EvaluateSettings, parse_slice, stored_augmentation
+from age_tasks.config import Config, EvaluateSettings, parse_slice
 from age_tasks.data.decoding import load_accepted
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.image_quality import image_slices
@@ -200,13 +200,10 @@ def score_champion(
 ) -> np.ndarray:
     """The champion's predicted ages in years, shape (images,), by the same code as the candidate's."""
     # Imported here, since it brings TensorFlow, which the first run, without a champion, does not need.
+    from age_tasks.stages._networks import champion_network
     from age_tasks.training.inference import predict_ages
-    from age_tasks.training.network import load_network
 
-    as_trained = config.model_copy(
-        update={"augmentation": stored_augmentation(champion.manifest.model_dump(include={"augmentation", "views"}))}
-    )
-    network = load_network(champion.folder / "model.keras")
+    network, as_trained = champion_network(champion.folder, champion.manifest, config)
     return predict_ages(network, images, folder, run.cache, as_trained).round(3)
 
 

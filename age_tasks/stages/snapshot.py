@@ -12,14 +12,15 @@ import logging
 import pandas as pd
 
 from age_tasks.config import Config
+from age_tasks.data.exchanged_probes import probe_and_exchange
 from age_tasks.data.label_columns import further_columns
 from age_tasks.data.labels import parse_labels
 from age_tasks.data.labels_file import fetch_labels, record_snapshot
-from age_tasks.data.probes import probe_images
+from age_tasks.data.remote_cache import remote_cache
 from age_tasks.progress import Progress
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
-from age_tasks.stages._inputs import images_of
+from age_tasks.stages._inputs import images_of, names_in_folder
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +32,11 @@ def execute(run: Workspace, config: Config) -> Summary:
     parsed, folder = parse_labels(data, location), images_of(run)
     log.info("%s read as: %s", location, parsed.read_as)
     further = further_columns(parsed.table, config.data, config.evaluate.slices, location)
-    real_names = folder.real_names(parsed.rows["file_name"].unique())
-    labels = parsed.rows.assign(file_name=parsed.rows["file_name"].map(real_names)).join(further)
+    labels = parsed.rows.assign(file_name=names_in_folder(parsed.rows, folder)).join(further)
     names = labels["file_name"].tolist()
     (run.output_dir / "labels.csv").write_bytes(parsed.frozen(data, names))
-    probes, images_read = probe_images(folder, names, run.cache, Progress("images read"), run.again)
+    progress = Progress("images read")
+    probes, images_read = probe_and_exchange(folder, names, run.cache, remote_cache(), progress, run.again)
     snapshot = labels.join(pd.DataFrame([vars(probes[name]) for name in labels["file_name"]]))
     for column in ("width", "height", "bytes"):
         snapshot[column] = snapshot[column].where(snapshot[column] > 0).astype("Int64")

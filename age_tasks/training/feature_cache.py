@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from age_tasks.data.augmentation import MIRROR, PLAIN, VERSION
 from age_tasks.store.base import atomic_write
+from age_tasks.training.remote_shards import RemoteShards
 
 log = logging.getLogger(__name__)
 
@@ -113,29 +114,48 @@ def incomplete_files(cache: Path) -> list[Path]:
 class FeatureCache:
     """Rows of features by key, of one prefix. What others have added since it was opened is not seen."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, remote: RemoteShards | None = None) -> None:
         """Read the index of each complete shard.
 
         Args:
             folder: `features_folder(cache) / <prefix digest>`.
+            remote: shards of the same prefix that other machines have computed; None: there are none.
         """
-        self._folder = folder
+        self._folder, self._remote = folder, remote
         self._shards: list[Shard] = []
         self._rows: dict[str, tuple[int, int]] = {}
         for index in sorted(folder.glob("*.json")):
             self._adopt(index)
+        self._elsewhere = remote.shards_of(besides={shard.index.stem for shard in self._shards}) if remote else {}
 
     def __contains__(self, key: str) -> bool:
+        """Whether the row can be read here."""
         return key in self._rows
 
+    def known(self) -> Set[str]:
+        """The keys of all rows that can be read here, or fetched."""
+        return self._rows.keys() | self._elsewhere.keys()
+
+    def fetch(self, keys: Iterable[str]) -> None:
+        """Fetch the shards with those of these rows that others have computed, so that they can be read here."""
+        wanted = {self._elsewhere[key] for key in keys if key not in self._rows and key in self._elsewhere}
+        if not (self._remote and wanted):
+            return
+        log.info("features: fetching %d shards of %s", len(wanted), self._remote.store.url)
+        for index in self._remote.fetch(wanted, self._folder):
+            self._adopt(index)
+
     def append(self, keys: Sequence[str], features: np.ndarray) -> None:
-        """Store features; they become visible all at once.
+        """Store features; they become visible all at once, to others before they do here.
 
         Args:
             keys: one for each row, see `row_key`.
             features: float16 of shape (len(keys), ...), rows of the same shape as those stored before.
+
+        Raises:
+            StoreError: others can't be given them, since the store can't be reached; nothing is stored then.
         """
-        self._adopt(_write_shard(self._folder, keys, features))
+        self._adopt(_write_shard(self._folder, keys, features, self._remote))
 
     def rows(self, keys: Iterable[str]) -> np.ndarray:
         """The features of these keys as float16, shape (keys, ...).
@@ -157,15 +177,17 @@ class FeatureCache:
             self._rows.setdefault(key, (len(self._shards) - 1, row))
 
 
-def _write_shard(folder: Path, keys: Sequence[str], features: np.ndarray) -> Path:
-    """Write a shard, its index last; returns the index."""
-    folder.mkdir(parents=True, exist_ok=True)
-    index = folder / f"{uuid.uuid4().hex}.json"
-    with atomic_write(index.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
-        np.save(file, features)
-    with atomic_write(index) as temporary:
-        temporary.write_text(json.dumps(list(keys)))
-    return index
+def _write_shard(folder: Path, keys: Sequence[str], features: np.ndarray, remote: RemoteShards | None = None) -> Path:
+    """Write a shard, its index last, and before that into the store; returns the index."""
+    name = uuid.uuid4().hex
+    with atomic_write(folder / f"{name}.json") as index:
+        index.write_text(json.dumps(list(keys)))
+        with atomic_write(folder / f"{name}.npy") as rows:
+            with rows.open("wb") as file:
+                np.save(file, features)
+            if remote:
+                remote.put(name, index, rows)
+    return folder / f"{name}.json"
 
 
 def _open_shard(index: Path) -> Shard | None:

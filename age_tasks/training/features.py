@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +17,13 @@ from age_tasks.config import ComputeSettings
 from age_tasks.data.augmentation import load_augmented
 from age_tasks.data.image_folder import ImageFolder, require_unchanged
 from age_tasks.data.probes import delete_probes
+from age_tasks.data.remote_cache import remote_cache
+from age_tasks.data.shares import WHOLE, Share
 from age_tasks.progress import Progress
 from age_tasks.store.disk import free_bytes
 from age_tasks.training.feature_cache import FeatureCache, features_folder, row_key
 from age_tasks.training.hardware import gpus, keep_freed_memory, use_xla
+from age_tasks.training.remote_shards import RemoteShards
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +34,21 @@ SPARE_BYTES = 1_000_000_000  # of the disk, left for other writes: images, check
 DECODING = "1"  # increase it when `data.decoding.load_rgb` returns other pixels
 
 
+@dataclass(frozen=True)
+class Features:
+    """What is stored of the features of some images, after the missing ones were computed.
+
+    Args:
+        caches: one for each cut; None for a cut whose features would not fit into `cache_budget_gb`, or on the disk.
+        images: number of images in the share, each augmentation counted.
+        computed: those of them that were not in the cache.
+    """
+
+    caches: list[FeatureCache | None]
+    images: int
+    computed: int
+
+
 def cached_features(
     model: keras.Model,
     cuts: Sequence[keras.KerasTensor],
@@ -37,16 +56,18 @@ def cached_features(
     folder: ImageFolder,
     cache: Path,
     settings: ComputeSettings,
-) -> list[FeatureCache | None]:
+    share: Share = WHOLE,
+) -> Features:
     """The features of all images at each cut; those not in the cache are computed, and each image is read once.
+
+    Whether the features fit is decided for all images, also where only those of a share are computed: so all shares,
+    and the training after them, decide the same.
 
     Args:
         cuts: tensors of `model`; no layer before them is trained.
         images: columns `file_name`, `sha256`, `augmentation` (its number, see `data.augmentation`).
         cache: the root of the local cache.
-
-    Returns:
-        A cache for each cut; None for a cut whose features would not fit into `cache_budget_gb`, or on the disk.
+        share: of which images features are computed; other workers compute those of the others.
 
     Raises:
         LabelsError: an image that has to be read is not what it was in the snapshot.
@@ -55,13 +76,19 @@ def cached_features(
     images = images.assign(key=[row_key(sha256, number) for sha256, number in numbers]).drop_duplicates("key")
     caches = _caches_with_room(model, cuts, images["key"].tolist(), features_folder(cache), settings)
     wanted = [(cut, found) for cut, found in zip(cuts, caches, strict=True) if found is not None]
-    missing = images[[any(key not in found for _, found in wanted) for key in images["key"]]]
-    require_unchanged(folder, _sha256s(images if None in caches else missing), partial(delete_probes, cache))
+    if share == WHOLE:
+        for _, found in wanted:
+            found.fetch(images["key"])
+    images = images[[share.holds(sha256) for sha256 in images["sha256"]]]
+    known = [found.known() if share != WHOLE else found for _, found in wanted]
+    missing = images[[any(key not in rows for rows in known) for key in images["key"]]]
+    streamed = None in caches and share == WHOLE  # the training reads every image again
+    require_unchanged(folder, _sha256s(images if streamed else missing), partial(delete_probes, cache))
     log.info("features: %d images in the cache, %d to compute", len(images) - len(missing), len(missing))
     if len(missing):
         network = keras.Model(model.inputs, [cut for cut, _ in wanted])
         _compute(network, missing, [found for _, found in wanted], folder, cache, settings)
-    return caches
+    return Features(caches, len(images), len(missing))
 
 
 def decoded_images(images: pd.DataFrame, folder: ImageFolder, size: int) -> tf.data.Dataset:
@@ -115,9 +142,10 @@ def _caches_with_room(
     """The cache of each cut; None where budget or disk have no room for the rows that it lacks."""
     room = settings.cache_budget_gb * 1e9 - sum(path.stat().st_size for path in root.rglob("*.npy"))
     room = min(room, free_bytes(root) - SPARE_BYTES)
-    caches: list[FeatureCache | None] = []
+    caches, remote = list[FeatureCache | None](), remote_cache()
     for cut in cuts:
-        found = FeatureCache(root / prefix_digest(keras.Model(model.inputs, cut)))
+        digest = prefix_digest(keras.Model(model.inputs, cut))
+        found = FeatureCache(root / digest, RemoteShards(remote, digest) if remote else None)
         needed = sum(key not in found for key in keys) * 2 * int(np.prod(cut.shape[1:]))  # bytes of float16
         fits = needed == 0 or needed <= room
         if not fits:

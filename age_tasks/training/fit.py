@@ -15,11 +15,12 @@ import pandas as pd
 
 from age_tasks.config import AugmentationSettings, Config, TrainingSettings
 from age_tasks.data.image_folder import ImageFolder
+from age_tasks.data.shares import WHOLE, Share
 from age_tasks.errors import AgeTasksError
 from age_tasks.store.disk import require_room
 from age_tasks.training.batches import Batches, FeatureBatches, Source
 from age_tasks.training.callbacks import BestWeights, History, TrainingState
-from age_tasks.training.features import cached_features
+from age_tasks.training.features import Features, cached_features
 from age_tasks.training.hardware import KeepFreedMemory, bfloat16, use_bfloat16
 from age_tasks.training.learner import compile_for, learner_of, targets_of
 from age_tasks.training.network import AGE_DISTRIBUTION, EXPECTED_AGE, cut_point, learning_model
@@ -88,11 +89,9 @@ def fit(
         DiskFullError: there is no room for the state after an epoch.
         LabelsError: an image that has to be read is not what it was in the snapshot.
     """
-    cut = cut_point(model)
-    wanted = images_to_cache(splits, config.augmentation)
-    features, *_ = cached_features(model, [cut, *also_cache], wanted, folder, cache, config.compute)
+    features, *_ = features_to_train(model, splits, folder, cache, config, also_cache).caches
 
-    network = learning_model(model, at=model.inputs[0] if features is None else cut)
+    network = learning_model(model, at=model.inputs[0] if features is None else cut_point(model))
     learner, strategy = learner_of(network, config.compute.mixed_precision)
     targets = targets_of(learner, settings)
     with strategy.scope():
@@ -107,6 +106,27 @@ def fit(
     if learner is not network:
         network.set_weights(learner.get_weights())
     return Trained(model, history, len(splits["train"]))
+
+
+def features_to_train(
+    model: keras.Model,
+    splits: Mapping[str, pd.DataFrame],
+    folder: ImageFolder,
+    cache: Path,
+    config: Config,
+    also_cache: Sequence[keras.KerasTensor] = (),
+    share: Share = WHOLE,
+) -> Features:
+    """The features that `fit` begins with, those at the cut of the training first; see `cached_features`.
+
+    Args:
+        splits: tables `train`, `val`, `test` with columns file_name, sha256.
+        cache: the root of the local cache.
+        also_cache: further tensors of `model` to cache features of, while the images are read anyway.
+        share: of which images they are computed.
+    """
+    wanted = images_to_cache(splits, config.augmentation)
+    return cached_features(model, [cut_point(model), *also_cache], wanted, folder, cache, config.compute, share)
 
 
 def images_to_cache(splits: Mapping[str, pd.DataFrame], settings: AugmentationSettings) -> pd.DataFrame:

@@ -8,8 +8,9 @@ import pandas as pd
 
 from age_tasks.config import ComputeSettings, Config
 from age_tasks.data.image_folder import ImageFolder
+from age_tasks.data.shares import WHOLE, Share
 from age_tasks.training.batches import Source
-from age_tasks.training.features import cached_features
+from age_tasks.training.features import Features, cached_features
 from age_tasks.training.hardware import use_xla
 from age_tasks.training.network import cut_point, pooled, suffix_model
 
@@ -31,18 +32,36 @@ def predict_ages(
     Raises:
         LabelsError: an image that has to be read is not what it was in the snapshot.
     """
-    cut, augmentations = cut_point(model), 2 if config.augmentation.test_time_augmentation else 1
-    images = table[["file_name", "sha256"]]
-    wanted = pd.concat([images.assign(augmentation=number) for number in range(augmentations)])
-    (features,) = cached_features(model, [cut], wanted, folder, cache, config.compute)
-    network = suffix_model(model, at=model.inputs[0] if features is None else cut)
+    (features,) = features_to_predict(model, table, folder, cache, config).caches
+    network = suffix_model(model, at=model.inputs[0] if features is None else cut_point(model))
     network.jit_compile = use_xla(config.compute.xla)
     source = Source(features, folder, model.inputs[0].shape[1])
+    images, augmentations = table[["file_name", "sha256"]], _augmentations(config)
     ages = np.zeros(len(images), "float32")
     for number in range(augmentations):
         batches = source.batches(images.assign(augmentation=number, real_age=0.0), BATCH, np.asarray)
         ages += network.predict(batches, verbose=0).ravel() / augmentations
     return ages
+
+
+def features_to_predict(
+    model: keras.Model, table: pd.DataFrame, folder: ImageFolder, cache: Path, config: Config, share: Share = WHOLE
+) -> Features:
+    """The features that `predict_ages` begins with; see `cached_features`.
+
+    Args:
+        table: columns `file_name`, `sha256`.
+        cache: the root of the local cache.
+        share: of which images they are computed.
+    """
+    images = table[["file_name", "sha256"]]
+    wanted = pd.concat([images.assign(augmentation=number) for number in range(_augmentations(config))])
+    return cached_features(model, [cut_point(model)], wanted, folder, cache, config.compute, share)
+
+
+def _augmentations(config: Config) -> int:
+    """The number of augmentations whose predictions are averaged: the image, and its mirror."""
+    return 2 if config.augmentation.test_time_augmentation else 1
 
 
 def ages_and_features(
@@ -61,7 +80,7 @@ def ages_and_features(
         LabelsError: an image is not what it was when it was read before.
     """
     cut, images = cut_point(model), table[["file_name", "sha256"]].assign(augmentation=0, real_age=0.0)
-    (features,) = cached_features(model, [cut], images, folder, cache, settings)
+    (features,) = cached_features(model, [cut], images, folder, cache, settings).caches
     start = model.inputs[0] if features is None else cut
     network = keras.Model(start, [model.outputs[0], pooled(model)])
     network.jit_compile = use_xla(settings.xla)

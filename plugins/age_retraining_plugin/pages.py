@@ -26,7 +26,7 @@ from age_retraining_plugin.run_state import RunState, run_state
 from age_tasks.environment import Locations
 from age_tasks.errors import DamagedError, MissingInputError, NotFoundError, SettingsError, StoreError
 from age_tasks.evaluation.gate import FEW_IMAGES
-from age_tasks.pipeline import STAGES
+from age_tasks.pipeline import SHARED_WORK, STAGES, tasks_in_order
 from age_tasks.registry import label_ranking
 from age_tasks.reports.gate_summary import approve_page, gate_summary
 from age_tasks.reports.html import render
@@ -46,7 +46,7 @@ REPORT = (("publish", "report.html"),)
 VALIDATION = (("validate", "index.html"),)
 SERVED = frozenset({"validate", "split", "evaluate", "gate", "publish"})
 PAGE_OF = {"validate": "validation", "evaluate": "report", "gate": "report", "publish": "report"}
-TASKS = (*STAGES[:-1], "approve", STAGES[-1])
+TASKS = tasks_in_order()
 # The DAGs beside it, and what a run of them does.
 OTHERS = {
     "age_rollback": "makes an earlier version the champion again; it trains no model and validates no labels",
@@ -268,6 +268,8 @@ def summary(asked: AskedByPath, stage: str) -> HTMLResponse:
     if stage == "approve":
         page, goes_on = approve_page(run)
         return HTMLResponse(page, headers=REFRESH if goes_on else None)
+    if stage in SHARED_WORK:
+        return _shares(asked, run, stage)
     if stage not in STAGES:
         raise HTTPException(404)
     record = run.record(stage)
@@ -301,6 +303,18 @@ def file(run: RunOfPath, stage: str, name: str) -> Response:
     if (stage, name) in (*REPORT, *VALIDATION):
         content = _with_navigation(content.decode(), run, "../").encode()
     return Response(content, media_type=kind)
+
+
+def _shares(asked: Asked, run: StoredRun, work: str) -> HTMLResponse:
+    """What tasks do that share the work of a stage, each a share of the images; their results are in the cache."""
+    state = _state_of(asked, run)
+    task = state.tasks.get(work) if state else None
+    if task is None:
+        raise HTTPException(404)
+    shared = SHARED_WORK[work]
+    text = f"{shared.does[0].upper()}{shared.does[1:]}. {task.reason}".replace("`", "")
+    page = render("message.html.j2", headline=f"{work}: {task.in_words}", text=text)
+    return HTMLResponse(page, headers=REFRESH if task.active or task.retrying else None)
 
 
 def _with_navigation(page: str, run: StoredRun, up: str) -> str:

@@ -28,6 +28,8 @@ AROUND_THE_CAUSE = re.compile(r"the command ended with exit code .*|A retry of \
 OVER = frozenset({DagRunState.SUCCESS, DagRunState.FAILED})
 LOGGED = frozenset({TaskInstanceState.FAILED, TaskInstanceState.UP_FOR_RETRY, TaskInstanceState.SKIPPED})
 ACTIVE = frozenset({"scheduled", "queued", "running", "restarting", "deferred", "awaiting_input"})
+# Of a task that is several instances, the state of one says more than those before it say.
+SAYS_MORE = ("success", "", *sorted(ACTIVE - {"running"}), "running", "upstream_failed", "up_for_retry", "failed")
 IN_WORDS: dict[str, str] = {
     TaskInstanceState.UP_FOR_RETRY: "waiting to retry",
     TaskInstanceState.UP_FOR_RESCHEDULE: "waiting",
@@ -105,11 +107,19 @@ def run_state(dag_id: str, run_id: str, order: Iterable[str], logs: bool = True)
         run = session.scalar(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
         if run is None:
             return None
-        found = {each.task_id: each for each in session.scalars(_instances(dag_id, run_id))}
+        instances = sorted(session.scalars(_instances(dag_id, run_id)), key=_tells)
+        found = {each.task_id: each for each in instances}
         results = _results(session, dag_id, run_id)
         names = [name for name in order if name in found]
         names += sorted(found.keys() - set(names))
-        return RunState(str(run.state), {name: _task(found[name], results.get(name), logs) for name in names})
+        tasks = {name: (each := found[name], results.get((name, each.map_index))) for name in names}
+        return RunState(str(run.state), {name: _task(*each, logs) for name, each in tasks.items()})
+
+
+def _tells(instance: TaskInstance) -> int:
+    """How much the state of one of several instances says of them all."""
+    state = str(instance.state or "")
+    return SAYS_MORE.index(state) if state in SAYS_MORE else -1
 
 
 def _instances(dag_id: str, run_id: str) -> Any:
@@ -125,14 +135,14 @@ def _instances(dag_id: str, run_id: str) -> Any:
     )
 
 
-def _results(session: Session, dag_id: str, run_id: str) -> dict[str, Any]:
-    """The XCom of each task that has one."""
+def _results(session: Session, dag_id: str, run_id: str) -> dict[tuple[str, int], Any]:
+    """The XCom of each task instance that has one, by the task and the index among its instances."""
     rows = session.execute(
-        select(XComModel.task_id, XComModel.value).where(
+        select(XComModel.task_id, XComModel.map_index, XComModel.value).where(
             XComModel.dag_id == dag_id, XComModel.run_id == run_id, XComModel.key == "return_value"
         )
     )
-    return dict(list(rows.tuples()))
+    return {(task, index): value for task, index, value in rows.tuples()}
 
 
 def _task(task: TaskInstance, result: Any, logs: bool) -> TaskState:

@@ -7,16 +7,19 @@ from importlib.resources import files
 from typing import Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from age_retraining_plugin.form import FORM_ENV
+from age_retraining_plugin.runtimes.outcome import NO_USELESS_RETRY
 from age_retraining_plugin.runtimes.process import CommandOperator
 from age_retraining_plugin.trigger_conf import refuse_invalid
 from age_tasks.environment import RuntimeVariables
-from age_tasks.pipeline import PIPELINE
+from age_tasks.pipeline import PIPELINE, SHARED_WORK, tasks_in_order
 
 # Stages that compute with the network take turns: the pool has as many slots as there are GPUs for them. Where Airflow
 # has workers, those that serve the queue of this name execute them.
 GPU_POOL = GPU_QUEUE = "gpu"
+PROBED = SHARED_WORK["probe"].before
 # `airflow tasks test` invents a run; the stage then takes the newest run that has its inputs.
 _BY_HAND = "run_id.startswith('__airflow_temporary_run_')"
 _RUN = f"{{{{ '' if {_BY_HAND} else run_id }}}}"
@@ -48,8 +51,36 @@ def stage_task(
     """
     form = FORM_ENV if from_form else _NO_FORM_ENV
     env = {"AGE_RUN": _RUN, "AGE_AGAIN": _AGAIN, **WHO_ENV, **form, **(env or {})}
+    if stage == PROBED and RuntimeVariables.from_env().workers > 1:
+        env["AGE_AGAIN"] = "false"  # the tasks before it have read every image again
     options |= {"pre_execute": refuse_invalid} if from_form else {}
     return command_task(stage, gpu=PIPELINE[stage].gpu, env=env, doc_md=_documentation(stage), **options)
+
+
+def shared_work(name: str, *, from_form: bool = False, **options: Any) -> list[MappedOperator]:
+    """One task for each worker that does a share of a stage's work before it; none where `AGE_WORKERS` is 1.
+
+    The tasks differ in `AGE_SHARE` alone, may be executed anywhere in any order, and are repeated one by one.
+
+    Args:
+        name: of the work, see `SHARED_WORK`.
+        from_form: pass on what the trigger form holds.
+        options: of the operator, such as `retries`.
+
+    Raises:
+        SettingsError: a variable is invalid.
+    """
+    workers, work = RuntimeVariables.from_env().workers, SHARED_WORK[name]
+    if workers == 1:
+        return []
+    form = FORM_ENV if from_form else _NO_FORM_ENV
+    env = {**LOG_ENV, "AGE_RUN": _RUN, "AGE_AGAIN": _AGAIN, **form}
+    options |= {"pre_execute": refuse_invalid} if from_form else {}
+    # Airflow takes the policy of mapped tasks from here, not from the operator's constructor.
+    options |= {"retry_policy": NO_USELESS_RETRY, "map_index_template": f"{{{{ ti.map_index + 1 }}}}/{workers}"}
+    operator, arguments = _operator(name, work.gpu)
+    tasks = operator.partial(doc_md=_documentation(name), **arguments, **options)
+    return [tasks.expand(env=[{**env, "AGE_SHARE": f"{number}/{workers}"} for number in range(1, workers + 1)])]
 
 
 def command_task(command: str, *, gpu: bool, env: dict[str, str], **options: Any) -> BaseOperator:
@@ -64,27 +95,34 @@ def command_task(command: str, *, gpu: bool, env: dict[str, str], **options: Any
     Raises:
         SettingsError: a variable is invalid.
     """
+    operator, arguments = _operator(command, gpu)
+    return operator(env={**LOG_ENV, **env}, **arguments, **options)
+
+
+def _operator(command: str, gpu: bool) -> tuple[type[BaseOperator], dict[str, Any]]:
+    """The operator of the runtime that `AGE_RUNTIME` names, and its arguments for a command but the environment."""
     variables = RuntimeVariables.from_env()
-    env = {**LOG_ENV, **env}
-    options |= {"task_id": command, **({"pool": GPU_POOL} if gpu else {})}
+    common: dict[str, Any] = {"task_id": command, **({"pool": GPU_POOL} if gpu else {})}
+    in_container = common | {"stage": command, "variables": variables, "gpu": gpu}
     if variables.runtime == "docker":
         from age_retraining_plugin.runtimes.docker import DockerStage
 
-        return DockerStage(stage=command, env=env, variables=variables, gpu=gpu, **options)
+        return DockerStage, in_container
     if variables.runtime == "kubernetes":
         from age_retraining_plugin.runtimes.kubernetes import KubernetesStage
 
-        return KubernetesStage(stage=command, env=env, variables=variables, gpu=gpu, **options)
+        return KubernetesStage, in_container
     queue = {"queue": GPU_QUEUE} if gpu else {}
-    return CommandOperator(command=command, env=env, parse=json.loads, **queue, **options)
+    return CommandOperator, common | {"command": command, "parse": json.loads, **queue}
 
 
 def task_table() -> str:
     """The tasks of the retraining in their order, as a Markdown table: what each does, and what to do if it fails."""
     rows = {name: (stage.does, stage.when_it_fails) for name, stage in PIPELINE.items()}
-    publish = rows.pop("publish")
-    rows |= {"approve": ("asks a person, if the form requires it and the gate passed", ""), "publish": publish}
-    lines = [f"| {name} | {does} | {when_it_fails} |" for name, (does, when_it_fails) in rows.items()]
+    if RuntimeVariables.from_env().workers > 1:
+        rows |= {name: (work.does, work.when_it_fails) for name, work in SHARED_WORK.items()}
+    rows["approve"] = ("asks a person, if the form requires it and the gate passed", "")
+    lines = [f"| {name} | {' | '.join(rows[name])} |" for name in tasks_in_order() if name in rows]
     return "\n".join(["| task | what it does | when it fails |", "|---|---|---|", *lines])
 
 

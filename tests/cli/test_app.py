@@ -18,10 +18,10 @@ from age_tasks.cli.command import NOBODY_READS
 from age_tasks.demo import synthetic_faces
 from age_tasks.environment import PROJECT
 from age_tasks.errors import DiskFullError, StoreError
-from age_tasks.pipeline import STAGES
+from age_tasks.pipeline import SHARED_WORK, STAGES
 
 GROUPS = {
-    "Stages": {*STAGES, "run", "summary"},
+    "Stages": {*STAGES, *SHARED_WORK, "run", "summary"},
     "Labels": {"sample", "labels"},
     "Models": {"predict", "score", "champion", "history", "rollback"},
     "Maintenance": {"prune", "forget"},

@@ -11,6 +11,7 @@ from age_tasks.environment import Locations
 from age_tasks.pipeline import PIPELINE, STAGES
 from age_tasks.runs.records import StageRecord
 from age_tasks.runs.run import open_run
+from age_tasks.training.feature_cache import stored_shards
 from tests.support.airflow import AirflowProcess, airflow_command, run_program
 from tests.support.settings import QUICK
 
@@ -18,7 +19,17 @@ from tests.support.settings import QUICK
 @pytest.fixture(scope="module")
 def dag(airflow: dict[str, str]) -> dict[str, Any]:
     """What Airflow reads in the folder `dags`; see the program."""
-    done = run_program(airflow, "inspect_dags")
+    return inspected(airflow)
+
+
+@pytest.fixture(scope="module")
+def shared_dag(airflow: dict[str, str]) -> dict[str, Any]:
+    """The same where three workers share the work."""
+    return inspected(airflow | {"AGE_WORKERS": "3"})
+
+
+def inspected(env: dict[str, str]) -> dict[str, Any]:
+    done = run_program(env, "inspect_dags")
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -30,6 +41,37 @@ def test_every_task_is_followed_by_the_next(dag: dict[str, Any]):
     assert dag["order"] == tasks
     pairs = zip(tasks, [*tasks[1:], None], strict=True)
     assert dag["edges"] == {task: [following] if following else [] for task, following in pairs}
+
+
+def test_workers_have_tasks_of_their_own_before_the_stages_whose_work_they_do(
+    dag: dict[str, Any], shared_dag: dict[str, Any]
+):
+    assert (dag["shares"], shared_dag["errors"]) == ({}, {})
+    order = [*STAGES[:-1], "approve", STAGES[-1]]
+    order.insert(order.index("baseline"), "features")
+    assert shared_dag["order"] == ["probe", *order]
+    assert [shared_dag["edges"][task] for task in ("probe", "split", "features")] == [
+        ["snapshot"], ["features"], ["baseline"]
+    ]  # fmt: skip
+    for tasks in shared_dag["shares"].values():
+        assert [env["AGE_SHARE"] for env in tasks] == ["1/3", "2/3", "3/3"]
+        assert len({json.dumps(env | {"AGE_SHARE": ""}) for env in tasks}) == 1
+    rows = [line.split(" | ")[0] for line in shared_dag["doc"].splitlines() if line.startswith("|")]
+    assert rows[2:] == [f"| {task}" for task in shared_dag["order"]]
+
+
+def test_only_workers_that_compute_features_take_a_place_in_the_pool(shared_dag: dict[str, Any]):
+    assert (shared_dag["pools"]["probe"], shared_dag["pools"]["features"]) == ("default_pool", "gpu")
+    assert (shared_dag["retries"]["probe"], shared_dag["retries"]["features"]) == (4, 4)
+    assert shared_dag["fail_at_once"]["probe"]  # where a retry can't help
+    assert shared_dag["fail_at_once"]["features"]
+
+
+def test_workers_know_the_labels_of_the_form_and_read_again_in_place_of_the_snapshot(
+    dag: dict[str, Any], shared_dag: dict[str, Any]
+):
+    assert "params.labels" in shared_dag["shares"]["probe"][0]["AGE_LABELS"]
+    assert (dag["probed_again"], shared_dag["probed_again"]) == ("true", "false")
 
 
 def test_the_dag_is_documented_and_runs_one_at_a_time(dag: dict[str, Any]):
@@ -116,6 +158,30 @@ def dag_run(airflow: dict[str, str]) -> str:
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     (key,) = [path.name for path in (Path(airflow["AGE_STORE"]) / "runs").iterdir()]
     return key
+
+
+def test_workers_do_the_heavy_part_of_a_run(airflow_process: AirflowProcess, tmp_path: Path):
+    places = {"AGE_STORE": str(tmp_path / "store"), "AGE_CACHE": str(tmp_path / "cache"), "AGE_WORKERS": "2"}
+    later = "|".join([*STAGES[STAGES.index("baseline") :], "approve"])
+    run = airflow_process.call(
+        "runs.run_dag", places, dag_id="age_retraining", conf={"settings": QUICK}, finished=f"^({later})$"
+    )
+    assert run["state"] == "success", airflow_process.output()[-4000:]
+    (key,) = [path.name for path in (tmp_path / "store" / "runs").iterdir()]
+    snapshot, probed, computed = records(places, key)["snapshot"], run["results"]["probe"], run["results"]["features"]
+    assert snapshot
+    assert snapshot.summary["images_read"] == 0
+    assert [each["share"] for each in probed] == [each["share"] for each in computed] == ["1/2", "2/2"]
+    assert sum(each["images"] for each in probed) == snapshot.summary["images"]
+    rows = [(shard.index.parent, key) for shard in stored_shards(tmp_path / "cache") for key in shard.keys]
+    assert len(rows) == len(set(rows)) == 2 * sum(each["computed"] for each in computed)  # at two cuts
+
+
+def test_names_that_nothing_reads_fail_the_workers_of_a_run(airflow_process: AirflowProcess, tmp_path: Path):
+    env = {"AGE_STORE": str(tmp_path), "AGE_WORKERS": "2"}
+    run = airflow_process.call("runs.run_dag", env, dag_id="age_retraining", conf={"epochs": 3})
+    assert (run["tasks"]["probe"], run["tasks"]["snapshot"]) == ("failed", "upstream_failed")
+    assert list(tmp_path.iterdir()) == []
 
 
 def records(env: dict[str, str], key: str) -> dict[str, StageRecord | None]:

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from age_tasks.cli.app import main
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.image_shards import indexed_names
+from age_tasks.data.exchanged_probes import sent_files
 from age_tasks.data.labels_file import content_sha256
 from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.environment import PROJECT, Locations
@@ -25,6 +27,8 @@ from age_tasks.reports.html import png_uri
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.store.files import FileStore
 from tests.support.builders import promoted
+from age_tasks.training.feature_cache import FeatureCache
+from age_tasks.training.remote_shards import RemoteShards, complete_shards
 from tests.support.hostile import files_with
 from tests.support.records import put_record
 from tests.support.settings import point_at
@@ -348,3 +352,24 @@ def test_forgetting_needs_no_tensorflow():
     program = "import sys, age_tasks.maintenance.forget; print('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_what_caches_exchange_is_erased_too(
+    copied: Path, worst: pd.Series, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AGE_CACHE_REMOTE", str(copied / "remote"))
+    remote, other = FileStore(copied / "remote"), "0" * 64
+    shards = RemoteShards(remote, "prefix")
+    for name, keys in (("machine-1", [worst.sha256, other]), ("machine-2", ["1" * 64])):
+        FeatureCache(copied / name, shards).append(keys, np.zeros((len(keys), 3), "float16"))
+    columns = ["folder", "name", "state", "sha256", "problem"]
+    rows = [["/images", name, "x", sha256, ""] for name, sha256 in ((worst.file_name, worst.sha256), ("b.jpg", other))]
+    remote.put("probes/version/x.json", json.dumps({"columns": columns, "rows": rows}).encode())
+    assert main(["forget", worst.file_name, "--delete"]) == 0
+    said = capsys.readouterr().out
+    assert f"{copied}/remote/probes/version/x.json: its sha256, size and hash" in said
+    assert files_with(worst.sha256, copied / "remote") == files_with(worst.file_name, copied / "remote") == []
+    assert [*sent_files(remote)] == [("b.jpg", other, "")]
+    assert len(complete_shards(remote)) == 1
+    assert main(["forget", "b.jpg", "--delete"]) == 0  # nothing but the exchange knows it
+    assert remote.list("probes/") == []

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from age_tasks.cli.app import main
+from age_tasks.data.exchanged_probes import VERSION
 from age_tasks.errors import SettingsError
 from age_tasks.maintenance.prune import STALE_SECONDS, UNUSED_SECONDS, delete, prunable, stale_temporaries
 from age_tasks.registry.labels_acceptance import LabelsAcceptance, acceptance_of, put_acceptance
@@ -141,3 +142,20 @@ def test_who_accepted_labels_is_kept_as_long_as_a_run_with_these_labels(runs: St
     delete(runs, found)
     assert acceptance_of(runs, "1" * 64) is None
     assert acceptance_of(runs, "6" * 64).who == "ann"
+
+
+def test_what_nothing_reads_in_the_exchange_of_caches_is_removed(
+    runs: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("AGE_STORE", runs.url)
+    monkeypatch.setenv("AGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("AGE_CACHE_REMOTE", str(tmp_path / "remote"))
+    remote = FileStore(tmp_path / "remote")
+    kept = {"features/p/whole.json", "features/p/whole.npy", f"{VERSION}x.json"}
+    for key in (*kept, "features/p/part.npy", "probes/probes-1.1/x.json"):
+        remote.put(key, b"[]")
+    assert main(["prune", "--keep", "6"]) == 0
+    assert "features/p/part.npy, no longer read" in capsys.readouterr().out
+    assert len(remote.list()) == 5
+    assert main(["prune", "--keep", "6", "--delete"]) == 0
+    assert set(remote.list()) == kept

@@ -9,10 +9,11 @@ import pytest
 from age_retraining_plugin.runtimes.kubernetes_pod import LIGHT
 
 from age_tasks.errors import SettingsError
-from age_tasks.pipeline import PIPELINE
+from age_tasks.pipeline import PIPELINE, SHARED_WORK
 from tests.support.pod_security import RULES, Pod, violations
 from tests.support.pods import MINIMAL, pod_of
 
+TASKS = PIPELINE | SHARED_WORK
 MAXIMAL = MINIMAL | {
     "AGE_LABELS": "s3://age/faces/labels.csv",
     "AGE_IMAGES": "s3://age/faces/images",
@@ -82,7 +83,7 @@ def env_of(pod: Pod) -> dict[str, str]:
     return {entry["name"]: entry["value"] for entry in container(pod)["env"]}
 
 
-@pytest.mark.parametrize("stage", PIPELINE)
+@pytest.mark.parametrize("stage", TASKS)
 def test_every_pod_is_valid_and_keeps_the_restricted_standard(stage: str, template: dict[str, str]):
     for env in (MINIMAL, MAXIMAL, template):
         pod = pod_of(stage, env)
@@ -144,12 +145,12 @@ def test_every_rule_of_the_standard_is_checked(rule: str):
 
 
 def test_stages_that_compute_with_the_network_ask_for_more_than_others():
-    asked = {stage: resources(pod_of(stage, MINIMAL)) for stage in PIPELINE}
-    assert {"snapshot", "validate", "split", "gate"} == LIGHT
+    asked = {stage: resources(pod_of(stage, MINIMAL)) for stage in TASKS}
+    assert {"probe", "snapshot", "validate", "split", "gate"} == LIGHT
     for stage, (requests, limits) in asked.items():
         memory, cpu = ("1Gi", "0.5") if stage in LIGHT else ("4Gi", "1")
         assert requests == {"cpu": cpu, "memory": memory, "ephemeral-storage": "1Gi"}
-        assert limits == ({"nvidia.com/gpu": "1"} if PIPELINE[stage].gpu else {})
+        assert limits == ({"nvidia.com/gpu": "1"} if TASKS[stage].gpu else {})
 
 
 def test_variables_say_what_stages_ask_for(template: dict[str, str]):
@@ -169,9 +170,10 @@ def test_variables_say_what_stages_ask_for(template: dict[str, str]):
 
 
 def test_only_gpu_stages_go_to_the_gpu_nodes():
-    for stage in PIPELINE:
+    assert (TASKS["features"].gpu, TASKS["probe"].gpu) == (True, False)
+    for stage in TASKS:
         spec = pod_of(stage, MAXIMAL)["spec"]
-        gpu = PIPELINE[stage].gpu
+        gpu = TASKS[stage].gpu
         assert spec.get("nodeSelector", {}) == ({"gpu": "a10", "pool": "training"} if gpu else {})
         tolerated = [each["key"] for each in spec.get("tolerations", [])]
         assert tolerated == (["nvidia.com/gpu"] if gpu else [])

@@ -337,6 +337,19 @@ def test_a_run_that_stopped_without_a_record_says_so_and_is_not_loaded_again(
     assert "refresh" not in page.headers
 
 
+def test_the_page_of_shared_work_says_how_it_stands(client: Client, tmp_path: Path):
+    run_id, store = f"manual-{uuid.uuid4().hex}", FileStore(tmp_path)
+    add_run(run_id, "running", {"probe": ["success", "success"], "features": ["success", "running"]})
+    page = client(store).get(f"/age/age_retraining/{run_id}/tasks/features")
+    assert "features: running" in page.text
+    assert page.headers["refresh"] == "15"
+    assert "probe: success" in client(store).get(f"/age/age_retraining/{run_id}/tasks/probe").text
+    assert "features is running" in client(store).get(f"/age/age_retraining/{run_id}/report").text
+    other = f"manual-{uuid.uuid4().hex}"
+    add_run(other, "running", {"snapshot": "running"})
+    assert client(store).get(f"/age/age_retraining/{other}/tasks/features").status_code == 404
+
+
 def test_a_stage_that_runs_again_is_not_shown_as_failed_for_good(client: Client, tmp_path: Path):
     run_id, store = f"manual-{uuid.uuid4().hex}", FileStore(tmp_path)
     add_run(run_id, "running", {"snapshot": "queued"})

@@ -8,7 +8,7 @@ import pytest
 from age_retraining_plugin.run_state import run_state
 from fastapi import FastAPI
 
-from age_tasks.pipeline import STAGES
+from age_tasks.pipeline import STAGES, tasks_in_order
 from tests.support.airflow_runs import add_run
 
 REASON = "snapshot: 'finetune.epoch' is no setting. Did you mean finetune.epochs?"
@@ -94,3 +94,30 @@ def test_without_a_log_the_reason_is_not_known(run_id: str, logs: Path):
     found = run_state("age_retraining", run_id, STAGES)
     assert found
     assert found.tasks["snapshot"].reason == ""
+
+
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        (["success", "success"], "success"),
+        (["success", "running"], "running"),
+        (["running", "success"], "running"),
+        (["failed", "running"], "failed"),
+        (["up_for_retry", "running", "success"], "up_for_retry"),
+        (["success", "scheduled"], "scheduled"),
+        (["success", "failed", "upstream_failed"], "failed"),
+    ],
+)
+def test_of_a_task_for_several_workers_the_state_that_says_most_counts(run_id: str, states: list[str], told: str):
+    add_run(run_id, "running", {"snapshot": "success", "features": states, "probe": ["success"] * 2})
+    found = run_state("age_retraining", run_id, tasks_in_order())
+    assert found
+    assert [*found.tasks] == ["probe", "snapshot", "features"]
+    assert (found.tasks["features"].state, found.tasks["probe"].state) == (told, "success")
+
+
+def test_the_result_of_one_of_several_workers_is_its_own(run_id: str):
+    add_run(run_id, "running", {"features": ["success", "running"]}, {"features": {"share": "1/2"}})
+    found = run_state("age_retraining", run_id, STAGES)
+    assert found
+    assert (found.tasks["features"].state, found.tasks["features"].result) == ("running", None)

@@ -55,6 +55,20 @@ def test_only_gpu_stages_ask_for_a_gpu_and_wait_for_each_other(tasks: Tasks):
         assert tasks[runtime]["pools"] == {"snapshot": "default_pool", "finetune": "gpu"}
 
 
+def test_workers_that_share_work_are_tasks_of_the_same_runtime(tasks: Tasks):
+    first, second = tasks["docker"]["shares"]
+    assert first["command"] == ["python", "-m", "age_tasks", "features"]
+    assert first["gpus"] == tasks["docker"]["finetune"]["gpus"]
+    assert first["name"] != second["name"]  # else the second would follow the first one's container
+    assert [each["shown"]["AGE_SHARE"] for each in (first, second)] == ["1/2", "2/2"]
+    assert first["shown"]["AGE_RUN"] == "manual__2026-11-22T10:15"
+    for number, pod in enumerate(tasks["kubernetes"]["shares"], start=1):
+        (container,) = pod["spec"]["containers"]
+        assert container["args"] == ["exec python -m age_tasks features > /dev/termination-log"]
+        assert {"name": "AGE_SHARE", "value": f"{number}/2"} in container["env"]
+        assert "nvidia.com/gpu" in container["resources"]["limits"]
+
+
 def test_a_container_has_labels_store_and_cache_at_their_own_paths(tasks: Tasks):
     stage = tasks["docker"]["snapshot"]
     mounts = {mount["Target"]: (mount["Source"], mount["ReadOnly"]) for mount in stage["mounts"]}

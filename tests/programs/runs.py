@@ -1,7 +1,9 @@
 """Runs of DAGs and tasks inside of this process, without a scheduler."""
 
+import itertools
 import json
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,29 +14,35 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.jobs.job import Job
 from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
 from airflow.models.asset import AssetEvent
+from airflow.models.xcom import XComModel
 from airflow.sdk import DAG
 from airflow.utils.session import create_session
 from fastapi.testclient import TestClient
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from age_tasks.environment import PROJECT
 
 
-def run_dag(dag_id: str, conf: dict[str, Any], retry_seconds: float | None = None) -> dict[str, Any]:
+def run_dag(
+    dag_id: str, conf: dict[str, Any], retry_seconds: float | None = None, finished: str | None = None
+) -> dict[str, Any]:
     """Run a DAG now, as `airflow dags test` does.
 
     Args:
         dag_id: its name.
         conf: what the form says.
         retry_seconds: the pause before a retry, in place of that of the tasks.
+        finished: a pattern of the tasks that are not executed, and count as done.
 
     Returns:
-        The state of the run, the states of its tasks, and the events of assets, each a name and what it says.
+        The state of the run, the states of its tasks, what they return (of each a list: a task may have several
+        instances), and the events of assets, each a name and what it says.
     """
     dag = _dag(dag_id)
     for task in dag.tasks if retry_seconds is not None else []:
         task.retry_delay = timedelta(seconds=retry_seconds)
-    return _outcome(dag.test(run_conf=conf))
+    return _outcome(dag.test(run_conf=conf, mark_success_pattern=finished))
 
 
 def execute_tasks(dag_id: str, tasks: list[str]) -> None:
@@ -109,5 +117,15 @@ def _outcome(run: Any) -> dict[str, Any]:
         return {
             "state": str(run.state),
             "tasks": {task.task_id: str(task.state) for task in run.get_task_instances(session=session)},
+            "results": {
+                task: [json.loads(json.dumps(each.value)) for each in found]
+                for task, found in itertools.groupby(_results(session, run), key=lambda each: each.task_id)
+            },
             "events": [[event.asset.name, json.loads(json.dumps(event.extra))] for event in events],
         }
+
+
+def _results(session: Session, run: Any) -> Sequence[XComModel]:
+    """What the tasks of a run return, by task and index."""
+    of_run = (XComModel.dag_id == run.dag_id, XComModel.run_id == run.run_id, XComModel.key == "return_value")
+    return session.scalars(select(XComModel).where(*of_run).order_by(XComModel.task_id, XComModel.map_index)).all()

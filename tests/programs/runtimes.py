@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from age_retraining_plugin.form import FORM_MACROS
-from age_retraining_plugin.stage_task import stage_task
+from age_retraining_plugin.stage_task import shared_work, stage_task
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 from kubernetes.client import ApiClient
@@ -19,22 +19,32 @@ PARAMS = {"recipe": "demo", "settings": {}, "labels": "$(touch x)", "images": No
 
 
 def describe(runtime: str) -> dict[str, Any]:
-    """The tasks `snapshot` and `finetune` in a runtime, their pools, and the DAG as Airflow stores it."""
-    os.environ["AGE_RUNTIME"] = runtime
+    """The tasks `snapshot` and `finetune` in a runtime, their pools, the DAG as Airflow stores it, and two shares.
+
+    The shares are the tasks of two workers that compute features.
+    """
+    os.environ |= {"AGE_RUNTIME": runtime, "AGE_WORKERS": "2"}
     with DAG("age_retraining", schedule=None, user_defined_macros=FORM_MACROS) as dag:
         for stage in ("snapshot", "finetune"):
             stage_task(stage, from_form=stage == "snapshot")
+    with DAG("age_retraining", schedule=None, user_defined_macros=FORM_MACROS) as shared:
+        (features,) = shared_work("features")
     found: dict[str, Any] = {
         "pools": {task.task_id: task.pool for task in dag.tasks},
-        "dag": json.dumps(DagSerialization.to_dict(dag)),
+        "dag": json.dumps([DagSerialization.to_dict(each) for each in (dag, shared)]),
     }
     describe_task: Callable[[Any], dict[str, Any]] = _container if runtime == "docker" else _pod
     for task in dag.tasks:
-        task = task.prepare_for_execution()
-        run = SimpleNamespace(triggering_user_name="ann")
-        task.render_template_fields({"params": PARAMS, "run_id": RUN_ID, "dag_run": run, "dag": dag})
-        found[task.task_id] = describe_task(task)
-    return found
+        found[task.task_id] = describe_task(_rendered(task, dag))
+    shares = [features.unmap({"env": env}) for env in features.expand_input.value["env"]]
+    return found | {"shares": [describe_task(_rendered(share, shared)) for share in shares]}
+
+
+def _rendered(task: Any, dag: DAG) -> Any:
+    """The task as it is executed in a run."""
+    task, run = task.prepare_for_execution(), SimpleNamespace(triggering_user_name="ann")
+    task.render_template_fields({"params": PARAMS, "run_id": RUN_ID, "dag_run": run, "dag": dag})
+    return task
 
 
 class Engine(docker.APIClient):

@@ -10,6 +10,7 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from age_tasks.config import Config, Settings, config_from_dict, config_from_stored, load_recipe, parse_overrides
+from age_tasks.data.shares import share_of_this_process
 from age_tasks.environment import (
     GROUPS,
     Locations,
@@ -170,6 +171,7 @@ def wrong_variables() -> Iterator[tuple[type[Variables], str, FieldInfo]]:
                 yield group, name, field
 
 
+PODS = {"AGE_RUNTIME": "kubernetes", "AGE_STORE": "s3://b/x"}
 WRONG = [pytest.param(group, name, field, id=group.variable(name)) for group, name, field in wrong_variables()]
 
 
@@ -178,7 +180,7 @@ WRONG = [pytest.param(group, name, field, id=group.variable(name)) for group, na
 def test_a_variable_that_is_corrected(refused: Walk, group: type[Variables], name: str, field: FieldInfo):
     variable = group.variable(name)
     nonsense = {"store": "ftp://x", "cache": "s3://b", "set": "{"}
-    nonsense |= dict.fromkeys(("labels", "images", "unlabelled", "score_images", "score_out"), "s3://u:p@b")
+    nonsense |= dict.fromkeys(("labels", "images", "cache_remote", "unlabelled", "score_images", "score_out"), "s3://u:p@b")
     value = nonsense.get(name, "@,=x y")
     if group is Locations and name == "store":
         value = "s3://u:p@b"
@@ -217,6 +219,10 @@ def test_a_variable_that_is_corrected(refused: Walk, group: type[Variables], nam
         pytest.param(RuntimeVariables, {"AGE_RUNTIME": "docker", "AGE_STORE": "/x", "AGE_CACHE_VOLUME": "c"},
                      ["AGE_CACHE_VOLUME='c'", "use a store on S3, or leave AGE_CACHE_VOLUME empty"],
                      {"AGE_RUNTIME": "docker", "AGE_STORE": "/x"}, marks=walks(ENVIRONMENT, "the image's own user")),
+        pytest.param(RuntimeVariables, PODS | {"AGE_WORKERS": "3"},
+                     ["AGE_WORKERS=3", "AGE_CACHE_VOLUME", "AGE_CACHE_REMOTE", "that all pods can mount"],
+                     PODS | {"AGE_WORKERS": "3", "AGE_CACHE_VOLUME": "age-cache"},
+                     marks=walks(ENVIRONMENT, "no stage would find")),
     ],
 )  # fmt: skip
 def test_variables_that_are_corrected(
@@ -224,6 +230,14 @@ def test_variables_that_are_corrected(
 ):
     again = refused(lambda: group.from_env(wrong), *says)
     again(lambda: group.from_env(right))
+
+
+@walks("data/shares.py", "expected at most {}/{}")
+def test_a_share_beyond_the_last(refused: Walk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AGE_SHARE", "5/4")
+    again = refused(share_of_this_process, "AGE_SHARE='5/4'", "at most 4/4")
+    monkeypatch.setenv("AGE_SHARE", "4/4")
+    again()
 
 
 @walks(ENVIRONMENT, "no labels given: set AGE_LABELS")

@@ -47,10 +47,10 @@ def files(cache: Path) -> set[str]:
 
 def test_features_are_computed_once(model, table, faces: Sample, tmp_path: Path, caplog):
     folder, cut = ImageFolder(str(faces.images), tmp_path), cut_point(model)
-    (cache,) = cached_features(model, [cut], table.head(30), folder, tmp_path, ComputeSettings())
+    (cache,) = cached_features(model, [cut], table.head(30), folder, tmp_path, ComputeSettings()).caches
     before = files(tmp_path)
     with caplog.at_level("INFO"):
-        (grown,) = cached_features(model, [cut], table, folder, tmp_path, ComputeSettings())
+        (grown,) = cached_features(model, [cut], table, folder, tmp_path, ComputeSettings()).caches
     assert "30 images in the cache, 10 to compute" in caplog.text
     assert before < files(tmp_path)
     assert np.array_equal(cache.rows(table["sha256"].head(30)), grown.rows(table["sha256"].head(30)))
@@ -82,14 +82,15 @@ def test_cached_and_streamed_predictions_agree(model, table, faces: Sample, tmp_
 def test_features_are_streamed_if_the_disk_has_no_room(model, table, faces: Sample, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(features, "free_bytes", lambda folder: features.SPARE_BYTES)
     folder = ImageFolder(str(faces.images), tmp_path)
-    assert cached_features(model, [cut_point(model)], table, folder, tmp_path, ComputeSettings()) == [None]
+    found = cached_features(model, [cut_point(model)], table, folder, tmp_path, ComputeSettings())
+    assert found.caches == [None]
     assert "0.0 GB are left of compute.cache_budget_gb = 50 and of the disk" in caplog.text
 
 
 def test_cached_features_need_no_further_room(model, table, faces: Sample, tmp_path: Path):
     folder, cut = ImageFolder(str(faces.images), tmp_path), cut_point(model)
     cached_features(model, [cut], table, folder, tmp_path, ComputeSettings())
-    (found,) = cached_features(model, [cut], table, folder, tmp_path, ComputeSettings(cache_budget_gb=0))
+    (found,) = cached_features(model, [cut], table, folder, tmp_path, ComputeSettings(cache_budget_gb=0)).caches
     assert found is not None
 
 

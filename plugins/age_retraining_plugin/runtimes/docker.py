@@ -21,10 +21,11 @@ from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
 from age_retraining_plugin.runtimes.outcome import LAST_LINES, CommandFailedError, Outcome, TaskFailed
-from age_tasks.environment import Locations, RuntimeVariables, WorkflowVariables, inherited_variables
+from age_tasks.environment import Locations, RuntimeVariables, StageVariables, WorkflowVariables, inherited_variables
 from age_tasks.store.addresses import local_path, tar_files
 
 CACHE = Path("/cache")
+SHARE = StageVariables.variable("share")
 
 
 class DockerStage(Outcome, DockerOperator):
@@ -45,12 +46,12 @@ class DockerStage(Outcome, DockerOperator):
         self, *, stage: str, env: dict[str, str], variables: RuntimeVariables, gpu: bool, **options: Any
     ) -> None:
         locations = Locations.from_env()
-        volume = variables.cache_volume
+        volume, work = variables.cache_volume, ".".join([stage, *filter(None, [env.get(SHARE)])])
         super().__init__(
             image=variables.trainer_image,
             command=["python", "-m", "age_tasks", stage],
             # Several Airflows may share an engine. Their runs may have equal names, their stores have not.
-            container_name=f"{{{{ dag.dag_id }}}}.{{{{ run_id }}}}.{stage}.{_digest(locations.store)}",
+            container_name=f"{{{{ dag.dag_id }}}}.{{{{ run_id }}}}.{work}.{_digest(locations.store)}",
             environment=env,
             mounts=[*_read_only_mounts(locations), *_writable_mounts(locations, volume)],
             user=None if volume else f"{os.getuid()}:{os.getgid()}",  # the owner of the store and the cache
@@ -226,7 +227,7 @@ def _writable_mounts(locations: Locations, cache_volume: str) -> list[Mount]:
     """The store, the cache and the folder of scores, at their own paths: addresses mean the same inside and outside."""
     if cache_volume:
         return [Mount(str(CACHE), cache_volume, "volume")]
-    stores = [str(local_path(locations.store))] if _is_local(locations.store) else []
+    stores = [str(local_path(place)) for place in (locations.store, locations.cache_remote) if _is_local(place)]
     out = WorkflowVariables.from_env().score_out
     scores = [str(local_path(out).parent)] if _is_local(out) else []
     return [Mount(path, path, "bind") for path in dict.fromkeys([*stores, str(locations.cache), *scores])]

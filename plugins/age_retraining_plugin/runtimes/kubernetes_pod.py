@@ -11,12 +11,17 @@ from kubernetes.client import ApiClient
 
 from age_tasks.environment import RuntimeVariables, inherited_variables, working_folder
 from age_tasks.errors import SettingsError
-from age_tasks.pipeline import PIPELINE
+from age_tasks.pipeline import PIPELINE, SHARED_WORK
 
 CACHE = "/cache"
 STAGE = "base"  # the name of the stage's container, as Airflow calls it
 IMAGE_USER = 50000  # the user of the image
-LIGHT = frozenset(name for name, stage in PIPELINE.items() if not stage.tensorflow)
+LIGHT = frozenset(
+    [
+        *(name for name, stage in PIPELINE.items() if not stage.tensorflow),
+        *(name for name, work in SHARED_WORK.items() if not PIPELINE[work.before].tensorflow),
+    ]
+)
 HEAVY_MEMORY = "4g"
 TEMPLATE = RuntimeVariables.variable("kubernetes_pod_template")
 GPU = "nvidia.com/gpu"

@@ -1,0 +1,98 @@
+"""Images read by several workers before `snapshot`."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from age_tasks.cli.app import main
+from age_tasks.data import probes
+from age_tasks.data.probes import stored_probes
+from tests.support.shares import Killed, do_at_once, do_share
+
+SHARES = ("1/3", "2/3", "3/3")
+
+
+def snapshot(capsys: pytest.CaptureFixture[str]) -> dict[str, int]:
+    """The summary of a snapshot."""
+    capsys.readouterr()
+    assert main(["snapshot", "--run", "monday"]) == 0
+    summary: dict[str, int] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return summary
+
+
+def alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str, str]]:
+    """What a snapshot without workers leaves in a cache of its own."""
+    with monkeypatch.context() as patch:
+        patch.setenv("AGE_CACHE", str(root / "alone"))
+        assert main(["snapshot", "--run", "alone"]) == 0
+    return set(stored_probes(root / "alone"))
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(SHARES)][::2])
+def test_a_snapshot_reads_nothing_after_its_workers(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, order: tuple[str, ...]
+):
+    done = [do_share(capsys, monkeypatch, share, "probe") for share in order]
+    known = set(stored_probes(place / "cache"))
+    summary = snapshot(capsys)
+    assert [each["share"] for each in done] == list(order)
+    assert sum(each["images"] for each in done) == summary["images"]
+    assert sum(each["images_read"] for each in done) == len(known)
+    assert summary["images_read"] == 0
+    assert known == alone(place, monkeypatch)
+
+
+def test_workers_at_once_write_to_one_index(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch):
+    do_at_once(SHARES, "probe")
+    assert snapshot(capsys)["images_read"] == 0
+    assert set(stored_probes(place / "cache")) == alone(place, monkeypatch)
+
+
+def test_a_share_that_was_killed_goes_on_where_it_was(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(probes, "_COMMIT_EVERY", 10)
+    monkeypatch.setattr(probes, "READERS", 1)
+    whole, seen = probes.probe_file, itertools.count()
+
+    def killed(path: Path) -> probes.Probe:
+        if next(seen) == 25:
+            raise Killed
+        return whole(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(probes, "probe_file", killed)
+        with pytest.raises(Killed):
+            do_share(capsys, monkeypatch, "2/3", "probe")
+    kept = len(stored_probes(place / "cache"))
+    assert kept == 20
+    again = do_share(capsys, monkeypatch, "2/3", "probe")
+    assert again["images_read"] == len(stored_probes(place / "cache")) - kept
+    assert do_share(capsys, monkeypatch, "2/3", "probe")["images_read"] == 0
+
+
+def test_again_reads_the_files_of_the_share_anew(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    first = do_share(capsys, monkeypatch, "1/3", "probe")
+    assert do_share(capsys, monkeypatch, "1/3", "probe", "--again")["images_read"] == first["images_read"] > 0
+
+
+def test_labels_that_cannot_be_read_fail_with_the_words_of_snapshot(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AGE_LABELS", str(place / "none.csv"))
+    assert main(["probe"]) == main(["snapshot"])
+    assert "probe: no labels file at" in capsys.readouterr().err
+
+
+def test_workers_on_several_machines_exchange_what_they_have_read(place: Path, capsys, monkeypatch):
+    monkeypatch.setenv("AGE_CACHE_REMOTE", str(place / "remote"))
+    for share in SHARES:
+        monkeypatch.setenv("AGE_CACHE", str(place / f"machine-{share[0]}"))
+        do_share(capsys, monkeypatch, share, "probe")
+    monkeypatch.setenv("AGE_CACHE", str(place / "another"))
+    assert snapshot(capsys)["images_read"] == 0
+    assert set(stored_probes(place / "another")) == alone(place, monkeypatch)
