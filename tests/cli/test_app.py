@@ -22,9 +22,9 @@ from age_tasks.pipeline import SHARED_WORK, STAGES
 
 GROUPS = {
     "Stages": {*STAGES, *SHARED_WORK, "run", "summary"},
-    "Labels": {"sample", "labels"},
+    "Labels": {"sample", "labels", "label-next"},
     "Models": {"predict", "score", "champion", "history", "rollback"},
-    "Maintenance": {"prune", "forget"},
+    "Maintenance": {"prune", "forget", "reindex"},
     "Airflow": {"up", "airflow"},
     "Settings": {"settings", "environment"},
 }
@@ -35,7 +35,7 @@ def test_help_lists_every_command_in_its_group_and_gives_examples(capsys: pytest
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
     sections = dict(re.findall(r"^(\w+):\n((?:  .*\n?)+)", shown.split("Options:")[1], re.MULTILINE))
-    listed = {title: set(re.findall(r"^  (\w+) ", text, re.MULTILINE)) for title, text in sections.items()}
+    listed = {title: set(re.findall(r"^  ([\w-]+) ", text, re.MULTILINE)) for title, text in sections.items()}
     assert listed == GROUPS
     assert "Examples:" in shown
     assert "AGE_LABELS" in shown

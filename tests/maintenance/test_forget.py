@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from age_tasks.cli.app import main
+from age_tasks.data.exchanged_probes import sent_files
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.image_shards import indexed_names
-from age_tasks.data.exchanged_probes import sent_files
 from age_tasks.data.labels_file import content_sha256
 from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.environment import PROJECT, Locations
@@ -26,9 +26,9 @@ from age_tasks.registry.promotions import VERSIONS, champion, fetch_version, his
 from age_tasks.reports.html import png_uri
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.store.files import FileStore
-from tests.support.builders import promoted
 from age_tasks.training.feature_cache import FeatureCache
 from age_tasks.training.remote_shards import RemoteShards, complete_shards
+from tests.support.builders import promoted
 from tests.support.hostile import files_with
 from tests.support.records import put_record
 from tests.support.settings import point_at

@@ -180,7 +180,9 @@ WRONG = [pytest.param(group, name, field, id=group.variable(name)) for group, na
 def test_a_variable_that_is_corrected(refused: Walk, group: type[Variables], name: str, field: FieldInfo):
     variable = group.variable(name)
     nonsense = {"store": "ftp://x", "cache": "s3://b", "set": "{"}
-    nonsense |= dict.fromkeys(("labels", "images", "cache_remote", "unlabelled", "score_images", "score_out"), "s3://u:p@b")
+    nonsense |= dict.fromkeys(
+        ("labels", "images", "cache_remote", "unlabelled", "score_images", "score_out"), "s3://u:p@b"
+    )
     value = nonsense.get(name, "@,=x y")
     if group is Locations and name == "store":
         value = "s3://u:p@b"
