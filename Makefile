@@ -113,4 +113,7 @@ vulnerabilities: ## Check the locked packages for known vulnerabilities
 clean: ## Remove demo results and caches, not .venv
 	rm -rf demo site .age .airflow .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis .coverage*
 
-.PHONY: help setup lock demo up test test-fast test-e2e screenshots test-faults compose-env test-docker test-stack bench gate-simulation lint docs types imports format images vulnerabilities clean
+bench-growth: $(INSTALLED) ## Measure how the stages grow with the number of images, 1,000 to 1,000,000 (half an hour; 1 GB of disk)
+	@.venv/bin/python -m benchmarks.growth $(BENCH)
+
+.PHONY: help setup lock demo up test test-fast test-e2e screenshots test-faults compose-env test-docker test-stack bench bench-growth gate-simulation lint docs types imports format images vulnerabilities clean
