@@ -14,6 +14,7 @@ from age_tasks.errors import LabelsError
 from age_tasks.store.base import from_json
 
 AGE = "age"  # the name of the control in which a labeller writes the age; `reports.label_studio` writes it
+UNLABELLED = "unlabelled"  # true of an image that had no label when it was listed
 WHO, WHEN = "labelled_by", "labelled_at"  # columns of a table of corrections, and of merged labels
 _IMPORT = "import the tasks that `age-tasks` writes, or add file_name to their data"
 
@@ -42,7 +43,7 @@ class Correction:
     Args:
         file_name: as the labels write it.
         age: in years.
-        before: the age in the labels when the person saw the image, in years; NaN if it had none, or nobody knows.
+        before: the age in the labels when the person saw the image, in years; NaN if nobody knows; None if it had none.
         sha256: of the image that the person saw; empty if nobody knows.
         run: whose list of labels to look at the image was on; empty if it was on none.
         who: the person; empty if nobody knows.
@@ -52,7 +53,7 @@ class Correction:
 
     file_name: str
     age: float
-    before: float
+    before: float | None
     sha256: str
     run: str
     who: str
@@ -155,7 +156,8 @@ def _plain(row: Mapping[str, Any], place: str, name: str) -> Correction | None:
     """The row of a table with the columns file_name and real_age; None if it has no age."""
     if not (answer := row["real_age"].strip()):
         return None
-    return _correction({"file_name": row["file_name"]}, answer, row.get(WHO, ""), row.get(WHEN, ""), place, name)
+    data = {"file_name": row["file_name"], UNLABELLED: row.get(UNLABELLED)}
+    return _correction(data, answer, row.get(WHO, ""), row.get(WHEN, ""), place, name)
 
 
 def _correction(data: Mapping[str, Any], answer: str, who: str, when: object, place: str, name: str) -> Correction:
@@ -167,11 +169,12 @@ def _correction(data: Mapping[str, Any], answer: str, who: str, when: object, pl
         raise LabelsError(
             f"{name} {place}: {answer!r} for {file_name} is not an age from {low:g} to {high:g} years; correct it there"
         )
+    unlabelled = str(data.get(UNLABELLED) or "").lower() == "true"
     before = age_in_years(str(data.get("real_age") if data.get("real_age") is not None else ""))
     return Correction(
         file_name=file_name,
         age=age,
-        before=before,
+        before=None if unlabelled else before,
         sha256=str(data.get("sha256") or ""),
         run=str(data.get("run") or ""),
         who=" ".join(who.split()),

@@ -106,7 +106,12 @@ def _require_agreement(labels: Labels, places: Sequence[int], correction: Correc
         )
         raise LabelsError(f"{said}, and {name} lists it as {listed}; which row is meant can't be known: {_OUT}")
     now, line, text = rows["real_age"].tolist()[0], rows["line"].iat[0], rows["age_text"].iat[0]
-    if math.isnan(correction.before) or now in (correction.before, correction.age):
+    if correction.before is None and now != correction.age:
+        raise LabelsError(
+            f"{said}, an image without a label, but line {line} of {name} lists this name with {text!r}; if it is "
+            f"another image, give the file another name; else {_OUT}"
+        )
+    if correction.before is None or math.isnan(correction.before) or now in (correction.before, correction.age):
         return
     raise LabelsError(
         f"{said}, in place of {correction.before:g}, but line {line} of {name} says {text!r} by now; {_OUT}"

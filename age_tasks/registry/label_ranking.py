@@ -35,7 +35,10 @@ class RankedImage(BaseModel):
 
 
 class LabelRanking(Document):
-    """Which images to label next, by which version, out of how many that are not labelled, and unlike which run's."""
+    """Which images to label next, by which version, out of how many that are not labelled, and unlike which run's.
+
+    Left out are those that are `unreadable`, and those whose name is `taken` by a labelled image.
+    """
 
     if_lost: ClassVar[str] = "rank again: `age-tasks label-next`"
 
@@ -44,6 +47,7 @@ class LabelRanking(Document):
     unlabelled: str
     images: int
     unreadable: int
+    taken: int = 0
     at: str
     ranked: list[RankedImage]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from age_tasks.data.image_folder import ImageFolder, name_problem
+from age_tasks.data.corrections import UNLABELLED
+from age_tasks.data.image_folder import ImageFolder, name_key, name_problem
 from age_tasks.data.probes import probe_images
 from age_tasks.environment import Locations
 from age_tasks.errors import LabelsError, NotFoundError
@@ -37,12 +38,16 @@ FACE_PIXELS = 224
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Images that have no label yet: columns file_name (in `folder`), sha256, name (as the labels would call it)."""
+    """Images that have no label yet: columns file_name (in `folder`), sha256, name (as the labels would call it).
+
+    Left out are `unreadable` ones, and those whose name is `taken` by a labelled image with another content.
+    """
 
     rows: pd.DataFrame
     folder: ImageFolder
     found: int
     unreadable: int
+    taken: int
 
 
 def label_next(unlabelled: str, locations: Locations) -> Summary:
@@ -53,7 +58,7 @@ def label_next(unlabelled: str, locations: Locations) -> Summary:
             content is labelled already are passed over.
 
     Returns:
-        How many images were found, unreadable, not labelled yet, and ranked; by which version.
+        How many images were found, unreadable, named as a labelled one, not labelled yet, and ranked; by which version.
 
     Raises:
         NotFoundError: no model has been promoted, or no labels have been accepted.
@@ -68,7 +73,7 @@ def label_next(unlabelled: str, locations: Locations) -> Summary:
         table = run.input("validate", "accepted.csv")
         labelled = pd.read_csv(table, dtype={"file_name": "str"}, keep_default_na=False)
         images = images_of(run)
-        candidates = _candidates(unlabelled, images, set(labelled["sha256"]), locations.cache)
+        candidates = _candidates(unlabelled, images, labelled, locations.cache)
         rows = _ranked(run, entry.version, candidates, labelled, images)
         faces = [thumbnail(name, candidates.folder, FACE_PIXELS) for name in rows["file_name"]]
         ranking = LabelRanking(
@@ -77,6 +82,7 @@ def label_next(unlabelled: str, locations: Locations) -> Summary:
             unlabelled=unlabelled,
             images=len(candidates.rows),
             unreadable=candidates.unreadable,
+            taken=candidates.taken,
             at=now(),
             ranked=_for_page(rows, faces),
         )
@@ -86,17 +92,18 @@ def label_next(unlabelled: str, locations: Locations) -> Summary:
         "version": entry.name,
         "images": candidates.found,
         "unreadable": candidates.unreadable,
+        "name_taken": candidates.taken,
         "not_labelled": len(candidates.rows),
         "ranked": len(rows),
     }
 
 
-def _candidates(unlabelled: str, images: ImageFolder, labelled: set[str], cache: Path) -> _Candidates:
+def _candidates(unlabelled: str, images: ImageFolder, labelled: pd.DataFrame, cache: Path) -> _Candidates:
     """The images that can be read and whose content has no label yet, each content once.
 
     Args:
         images: the folder that the labels refer to; a name below it is written as the labels write it.
-        labelled: the sha256 of every labelled image.
+        labelled: columns file_name, sha256 of the labelled images.
     """
     folder, names = images_below(unlabelled, cache)
     probes, _ = probe_images(folder, names, cache, Progress("images"))
@@ -105,13 +112,22 @@ def _candidates(unlabelled: str, images: ImageFolder, labelled: set[str], cache:
         problem = probes[names[0]].problem
         raise LabelsError(f"{unlabelled}: none of {len(names)} images can be read, such as {names[0]}: {problem}")
     rows = pd.DataFrame(readable, columns=["file_name", "sha256"])
-    rows = rows[~rows["sha256"].isin(labelled)].drop_duplicates("sha256", ignore_index=True)
+    rows = rows[~rows["sha256"].isin(labelled["sha256"])].drop_duplicates("sha256", ignore_index=True)
     below = images.real_names(f"{folder.identity.rstrip('/')}/{name}" for name in rows["file_name"])
     written = [
         written if not name_problem(written) else name
         for name, written in zip(rows["file_name"], below.values(), strict=True)
     ]
-    return _Candidates(rows.assign(name=written), folder, len(names), len(names) - len(readable))
+    rows = rows.assign(name=written)
+    taken = rows["name"].map(name_key).isin(set(labelled["file_name"].map(name_key)))
+    if taken.any():
+        log.warning(
+            "%d images have the name of a labelled image, such as %s, and are left out: give them other names",
+            taken.sum(),
+            rows.loc[taken, "name"].iloc[0],
+        )
+    unread = len(names) - len(readable)
+    return _Candidates(rows[~taken].reset_index(drop=True), folder, len(names), unread, int(taken.sum()))
 
 
 def _ranked(
@@ -148,7 +164,7 @@ def _tasks(rows: pd.DataFrame, faces: Sequence[str | None], version: str) -> byt
     """The ranking as tasks for Label Studio, the champion's age as pre-annotation."""
     columns = (rows[column] for column in ("name", "sha256", "distance", "age"))
     found = [
-        task(face, age, version, {"file_name": name, "sha256": sha256, "distance": distance})
+        task(face, age, version, {"file_name": name, "sha256": sha256, "distance": distance, UNLABELLED: True})
         for face, name, sha256, distance, age in zip(faces, *columns, strict=True)
     ]
     return to_json(found)
@@ -157,4 +173,4 @@ def _tasks(rows: pd.DataFrame, faces: Sequence[str | None], version: str) -> byt
 def _table(rows: pd.DataFrame) -> bytes:
     """The ranking as CSV, with an empty column for the age that a person gives."""
     table = pd.DataFrame({"file_name": rows["name"], "real_age": "", "predicted_age": rows["age"]})
-    return as_csv(table.join(rows[["low", "high", "distance", "sha256"]])).encode()
+    return as_csv(table.join(rows[["low", "high", "distance", "sha256"]]).assign(**{UNLABELLED: "true"})).encode()

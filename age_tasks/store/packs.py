@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from age_tasks.errors import DamagedError, DiskFullError, NotFoundError, StoreError
+from age_tasks.errors import DiskFullError, NotFoundError, StoreError
 from age_tasks.store.base import Store
 from age_tasks.store.documents import Document
 
@@ -73,11 +73,17 @@ class Packs(Generic[P]):
                 content = self.store.get(key)
             except NotFoundError:  # it was replaced meanwhile
                 continue
-            try:
-                return Found(self.kind.parse(_unpacked(content, self.store.where(key)), self.store.where(key)), keys)
-            except StoreError as error:
-                log.warning("%s; it is passed over, `age-tasks reindex` replaces it", error)
+            if pack := self._parsed(content, self.store.where(key)):
+                return Found(pack, keys)
         return Found(None, keys)
+
+    def _parsed(self, content: bytes, where: str) -> P | None:
+        """The pack; None with a line in the log if it is damaged, or of a newer version."""
+        try:
+            return self.kind.parse(gzip.decompress(content), where)
+        except (StoreError, OSError, EOFError, zlib.error) as error:
+            log.warning("%s can't be read (%s); it is passed over, `age-tasks reindex` replaces it", where, error)
+            return None
 
     def put(self, pack: P, made_from: Found[P]) -> None:
         """Add a pack, and remove all but the newest."""
@@ -93,10 +99,3 @@ class Packs(Generic[P]):
         self.store.put(key, gzip.compress(pack.model_dump_json().encode(), 5, mtime=0))
         for each in old:
             self.store.delete(each)
-
-
-def _unpacked(content: bytes, where: str) -> bytes:
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DamagedError(f"{where} is damaged ({error})") from None

@@ -71,6 +71,14 @@ def test_a_table_says_the_age_and_may_say_who_and_when():
     assert found.unanswered == 1
 
 
+def test_an_image_that_had_no_label_says_so():
+    table = read_corrections(b"file_name,real_age,unlabelled\na.jpg,51,true\nb.jpg,3,\n", "next.csv")
+    assert table.given[0].before is None
+    assert math.isnan(table.given[1].before)
+    (said,) = read_corrections(exported([answered({"data": {"file_name": "a.jpg", "unlabelled": True}}, 5)]), "x").given
+    assert said.before is None
+
+
 def test_cancelled_annotations_are_skipped_and_tasks_without_an_answer_counted():
     cancelled = with_annotation(was_cancelled=True)
     found = read_corrections(exported([cancelled, TASK | {"annotations": []}, with_annotation(result=[])]), "x.json")

@@ -65,9 +65,10 @@ def test_raters_in_several_rows_that_agree_are_corrected_together():
     [
         ([SAID, replace(SAID, age=60, who="bob")], LABELS, ["said.csv", "51 (ann", "60 (bob", "keep one"]),
         ([SAID], b"file_name,real_age\na.jpg,5\na.jpg,9\n", ["5 on line 2 and 9 on line 3", "which row is meant"]),
+        ([replace(SAID, before=None)], LABELS, ["an image without a label", "line 2 of labels.csv lists this name"]),
         ([replace(SAID, before=8)], LABELS, ["in place of 8", "line 2 of labels.csv says '5' by now"]),
     ],
-    ids=["two people", "two rows", "changed since"],
+    ids=["two people", "two rows", "another image", "changed since"],
 )
 def test_what_contradicts_is_refused(corrections: list[Correction], labels: bytes, parts: list[str]):
     with pytest.raises(LabelsError) as refused:
@@ -83,6 +84,11 @@ def test_a_correction_of_what_the_person_saw_is_taken(before: float):
 def test_a_correction_that_somebody_has_made_meanwhile_is_no_conflict():
     found = merged(replace(SAID, age=5, before=8))
     assert (found.changed, len(found.unchanged)) == ([], 1)
+
+
+def test_an_image_without_a_label_is_added_or_has_got_the_same_age_meanwhile():
+    assert len(merged(replace(SAID, before=None, file_name="new.jpg")).added) == 1
+    assert len(merged(replace(SAID, before=None, age=5)).unchanged) == 1
 
 
 def test_who_and_when_are_filled_in_where_nobody_said():

@@ -15,6 +15,7 @@ from age_tasks.demo.synthetic_faces import draw_sample
 from age_tasks.resources import package_path
 from tests.e2e.browser import WIDTH, at_most, fill, inside, log_in, press, see, start_run, watch
 from tests.support.airflow import PASSWORD, Standalone
+from tests.support.new_faces import draw_new_faces
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
@@ -47,7 +48,7 @@ def airflow(
 ) -> Standalone:
     """An Airflow that watches the labels; somebody has logged in."""
     root = tmp_path_factory.mktemp("place")
-    draw_sample(root / "new", 20, seed=8)
+    draw_new_faces(root / "new", 20, seed=8)
     airflow = start_airflow(
         AGE_UNLABELLED=str(root / "new" / "images"),
         AGE_LABELS=str(faces / "labels.csv"),

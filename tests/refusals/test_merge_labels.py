@@ -95,3 +95,9 @@ def test_a_label_that_changed_meanwhile(refused: Walk, labels: Path):
     said = exported([answered({"data": {"file_name": "a.jpg", "real_age": 8.0}}, 20)])
     again = refused(lambda: merge(said), "in place of 8", "line 2 of labels.csv says '5'")
     again(lambda: merge("file_name,real_age\nb.jpg,20\n"))
+
+
+@walks(MERGED, "an image without a label")
+def test_a_new_image_with_the_name_of_a_labelled_one(refused: Walk, labels: Path):
+    again = refused(lambda: merge("file_name,real_age,unlabelled\na.jpg,20,true\n"), "line 2 of labels.csv", "'5'")
+    again(lambda: merge("file_name,real_age,unlabelled\nanother-a.jpg,20,true\n"))

@@ -8,17 +8,18 @@ import pandas as pd
 import pytest
 
 from age_tasks.cli.app import main
-from age_tasks.demo.synthetic_faces import Sample, draw_sample
+from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.environment import Locations
 from age_tasks.registry.label_ranking import NEXT, newest_ranking
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
+from tests.support.new_faces import draw_new_faces
 
 
 @pytest.fixture
 def new_faces(tmp_path: Path, sample: Sample) -> Path:
     """A folder with 12 new faces, one of them twice, one that is labelled already, and a file that is no image."""
-    folder = draw_sample(tmp_path / "drawn", 12, 7).images
+    folder = draw_new_faces(tmp_path / "drawn", 12, 7)
     faces = sorted(folder.iterdir())
     shutil.copy(faces[0], folder / "copy.jpg")
     shutil.copy(sorted(sample.images.glob("0*.jpg"))[0], folder / "labelled.jpg")
@@ -43,7 +44,10 @@ def test_images_without_labels_are_ranked_once_each(
     store: Store, new_faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     counts = ranked(new_faces, monkeypatch, capsys)
-    assert counts == {"version": "v1", "images": 15, "unreadable": 1, "not_labelled": 12, "ranked": 12}
+    assert counts == {
+        "version": "v1",
+        **{"images": 15, "unreadable": 1, "name_taken": 0, "not_labelled": 12, "ranked": 12},
+    }
     found = newest_ranking(store)
     assert len({image.sha256 for image in found.ranked}) == 12
     assert "labelled.jpg" not in {image.file_name for image in found.ranked}
@@ -77,12 +81,27 @@ def test_a_name_below_the_images_folder_is_written_as_the_labels_write_it(
     """A table may list images in the images folder itself, of which most are labelled."""
     listed = tmp_path / "listed.csv"
     shutil.copytree(sample.images, tmp_path / "images")
-    shutil.copy(new_faces / "00000.jpg", tmp_path / "images" / "new.jpg")
+    shutil.copy(new_faces / "new-00000.jpg", tmp_path / "images" / "new.jpg")
     listed.write_text("file_name\nimages/00000.jpg\nimages/new.jpg\n")
     run = store.get("runs/finished/run.json").decode().replace(str(sample.images), str(tmp_path / "images"))
     store.put("runs/finished/run.json", run.encode())
     assert ranked(listed, monkeypatch, capsys)["ranked"] == 1
     assert [image.file_name for image in newest_ranking(store).ranked] == ["new.jpg"]
+
+
+def test_an_image_with_the_name_of_a_labelled_one_is_left_out(
+    store: Store,
+    new_faces: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+):
+    """Its age would become that of the other image."""
+    (new_faces / "new-00003.jpg").rename(new_faces / "00003.jpg")
+    counts = ranked(new_faces, monkeypatch, capsys)
+    assert (counts["name_taken"], counts["ranked"]) == (1, 11)
+    assert newest_ranking(store).taken == 1
+    assert "1 images have the name of a labelled image, such as 00003.jpg" in caplog.text
 
 
 def test_where_all_images_are_labelled_the_ranking_is_empty(
