@@ -17,7 +17,7 @@ from age_tasks.runs.records import StageRecord, Summary
 from age_tasks.runs.run import StoredRun, Workspace
 from age_tasks.runs.runner import Needs
 
-USE_OF_LABELS = ("across_splits", "repeated_labels", "balance_ages")  # in the section `data`
+USE_OF_LABELS = ("across_splits", "repeated_labels", "weight_column", "balance_ages")  # in the section `data`
 
 
 class StageModule(Protocol):

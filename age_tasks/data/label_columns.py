@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from age_tasks.config import IMAGE_SLICES, SLICE, DataSettings, SliceColumn, did_you_mean, parse_slice
+from age_tasks.data.repeated_labels import SPREAD
 from age_tasks.data.tables import Table
 from age_tasks.errors import LabelsError
 
@@ -32,7 +33,7 @@ def further_columns(table: Table, settings: DataSettings, slices: Sequence[str],
         LabelsError: there is no such column, a row has another split, or a column has too many values to slice by.
     """
     found: dict[str, Sequence[str | float]] = {}
-    if settings.weight_column:
+    if settings.weight_column and not weigh_by_spread(settings, table.header):
         found[WEIGHT] = _weights(table, settings.weight_column, name)
     if settings.person_column:
         found[PERSON] = _column(table, settings.person_column, "data.person_column", name)
@@ -49,6 +50,11 @@ def further_columns(table: Table, settings: DataSettings, slices: Sequence[str],
         if column.name not in IMAGE_SLICES:
             found[column.key] = _sliced(table, column, name)
     return pd.DataFrame(found, index=range(len(table.rows)))
+
+
+def weigh_by_spread(settings: DataSettings, header: Sequence[str]) -> bool:
+    """Whether images count by how far their raters agree: the setting names that spread, and no column of the labels."""
+    return settings.weight_column == SPREAD and settings.repeated_labels != "quarantine" and SPREAD not in header
 
 
 def further_columns_of(columns: Iterable[str]) -> list[str]:

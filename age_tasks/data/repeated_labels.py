@@ -7,6 +7,7 @@ import pandas as pd
 from age_tasks.config import RepeatedLabels
 
 SPREAD, RATERS = "age_spread", "raters"
+MODEL_YEARS = 5.0  # typical error of a model: raters who differ by less tell it nothing more
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class SeveralLabels:
     widest: pd.DataFrame
 
 
-def one_row_an_image(accepted: pd.DataFrame, how: RepeatedLabels) -> pd.DataFrame:
+def one_row_an_image(accepted: pd.DataFrame, how: RepeatedLabels, weigh: bool = False) -> pd.DataFrame:
     """One row for each file name, where its first one was.
 
     `real_age` becomes the median or mean, `weight` the mean; `age_spread` is the standard deviation of the ages (years;
@@ -33,6 +34,8 @@ def one_row_an_image(accepted: pd.DataFrame, how: RepeatedLabels) -> pd.DataFram
     Args:
         accepted: columns file_name, real_age (years), and others.
         how: `median` or `mean`; with `quarantine` the table stays as it is.
+        weigh: add the column `weight`: the inverse of the variance of the age's error, relative to that of one label
+            without doubt. The variance is that of the raters' ages divided by their number, plus that of the model.
     """
     if how == "quarantine":
         return accepted
@@ -46,6 +49,8 @@ def one_row_an_image(accepted: pd.DataFrame, how: RepeatedLabels) -> pd.DataFram
     )
     if "weight" in found:
         found["weight"] = by_name["weight"].transform("mean")
+    elif weigh:
+        found["weight"] = (1 / (1 + found[SPREAD] ** 2 / found[RATERS] / MODEL_YEARS**2)).round(4)
     return found[~found["file_name"].duplicated()]
 
 

@@ -19,7 +19,7 @@ from age_tasks.data.decoding import load_accepted
 from age_tasks.data.expectations import Expectations, Finding
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.label_changes import LabelChanges, label_changes, named_copies
-from age_tasks.data.label_columns import further_columns_of
+from age_tasks.data.label_columns import further_columns_of, weigh_by_spread
 from age_tasks.data.near_duplicates import NEAR_GROUP
 from age_tasks.data.people import FixedSplit, People, fixed_split, people
 from age_tasks.data.repeated_labels import RATERS, SPREAD, one_row_an_image, repeated
@@ -138,7 +138,8 @@ def _validate(run: Workspace, expectations: Expectations, config: Config) -> _Va
     table = with_derived_columns(read_snapshot(run), config.data.repeated_labels)
     row_findings = expectations.check("rows", table)
     quarantine = quarantined(table, row_findings)
-    accepted = one_row_an_image(table[~table["line"].isin(quarantine["line"])], config.data.repeated_labels)
+    weigh = weigh_by_spread(config.data, _header(run))
+    accepted = one_row_an_image(table[~table["line"].isin(quarantine["line"])], config.data.repeated_labels, weigh)
     near = near_pairs(accepted)
     accepted = accepted.assign(**{NEAR_GROUP: near.group})
     shift = _shift(run, accepted["real_age"])

@@ -28,6 +28,23 @@ def test_an_image_has_one_row_with_one_age_and_its_spread(how: str, age: float):
     ]
 
 
+def test_the_more_raters_differ_the_less_an_image_counts():
+    labels = (
+        *LABELS,
+        ("c.jpg", 30.0),
+        ("c.jpg", 40.0),
+        ("d.jpg", 30.0),
+        ("d.jpg", 40.0),
+        ("d.jpg", 30.0),
+        ("d.jpg", 40.0),
+    )
+    merged = one_row_an_image(rows(*labels), "mean", weigh=True).set_index("file_name")["weight"]
+    assert merged["b.jpg"] == 1
+    assert merged["c.jpg"] == pytest.approx(2 / 3, abs=1e-4)
+    assert merged["a.jpg"] < merged["c.jpg"] < merged["d.jpg"] < 1  # four raters are surer of the mean than two
+    assert "weight" not in one_row_an_image(rows(*labels), "mean")
+
+
 def test_with_quarantine_nothing_changes():
     table = rows(*LABELS)
     assert one_row_an_image(table, "quarantine") is table

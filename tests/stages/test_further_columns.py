@@ -9,6 +9,7 @@ import pytest
 
 from age_tasks.cli.app import main
 from age_tasks.environment import Locations
+from age_tasks.errors import LabelsError
 from age_tasks.runs.run import open_run
 from tests.support.page import Page
 from tests.support.settings import QUICK, overrides, point_at
@@ -140,6 +141,22 @@ def test_several_raters_give_one_age_and_weights_reach_the_training(
         assert train["weight"].mean() == pytest.approx(1, abs=1e-3)
         assert train["weight"].max() / train["weight"].min() > 3
         assert "weight" not in test
+
+
+def test_images_count_by_how_far_their_raters_agree(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    labels = tmp_path / "labels.csv"
+    rows = list(csv.reader(labels.open(newline="")))
+    doubted = [row for row in rows if row[0] in {f"{number:05d}.jpg" for number in range(10, 40)}]
+    with labels.open("a", newline="") as file:
+        csv.writer(file).writerows([name, float(age) + 10, *rest] for name, age, *rest in doubted)
+    assert run(("snapshot",), weight_column="age_spread") == LabelsError.exit_code
+    assert "no column 'age_spread'" in capsys.readouterr().err
+    assert run(("snapshot", "validate", "split"), repeated_labels="mean", weight_column="age_spread") == 0
+    with open_run("x", Locations.from_env()) as opened:
+        train = table(opened, "split", "train.csv").set_index("file_name")["weight"]
+    names = {row[0] for row in doubted} & set(train.index)
+    assert names
+    assert (train[list(names)] / train.max()).round(2).unique().tolist() == [0.67]
 
 
 def test_another_use_of_the_labels_is_no_reason_to_reuse_a_split(run: Run):
