@@ -141,8 +141,8 @@ class DataSettings(Settings):
     weight_column: str = Field(
         "",
         max_length=200,
-        description="column of the labels with the weight of an image in the training, a number above 0; age_spread: the "
-        "less, the more its raters differ; empty: none",
+        description="column of the labels with the weight of an image in the training, a number above 0; age_spread: "
+        "the less, the more its raters differ; empty: none",
     )
     balance_ages: float = Field(
         1.0,

@@ -53,7 +53,7 @@ def further_columns(table: Table, settings: DataSettings, slices: Sequence[str],
 
 
 def weigh_by_spread(settings: DataSettings, header: Sequence[str]) -> bool:
-    """Whether images count by how far their raters agree: the setting names that spread, and no column of the labels."""
+    """Whether images count by how far their raters agree: the setting names that spread and no column."""
     return settings.weight_column == SPREAD and settings.repeated_labels != "quarantine" and SPREAD not in header
 
 
