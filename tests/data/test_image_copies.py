@@ -9,7 +9,7 @@ from age_tasks.data import image_copies, image_folder
 from age_tasks.data.image_copies import IN_USE_SECONDS, ImageCopies, copies_folder, unused_copies
 from age_tasks.data.image_folder import ImageFolder, require_unchanged
 from age_tasks.errors import SettingsError
-from age_tasks.store.base import file_sha256
+from age_tasks.store.base import atomic_write, file_sha256
 from age_tasks.store.files import FileStore
 
 SIZE = 1_000
@@ -25,8 +25,8 @@ class Source:
     def copy(self, copies: ImageCopies, name: str, used_ago: float = 0) -> Path:
         def fetch(to: Path) -> None:
             self.fetched.append(name)
-            to.parent.mkdir(parents=True, exist_ok=True)
-            to.write_bytes(name.encode() * (SIZE // len(name)))
+            with atomic_write(to) as temporary:
+                temporary.write_bytes(name.encode() * (SIZE // len(name)))
 
         path = copies.get(name, "tag", fetch)
         if used_ago:

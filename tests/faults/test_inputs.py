@@ -374,7 +374,7 @@ PLACES: dict[str, tuple[str, Callable[[Path], str], int, str]] = {
         "AGE_STORE",
         lambda root: str(file(root / "x")),
         74,
-        r"run\.json: Not a directory; check",
+        r"x/\S+\.json: Not a directory; check",
     ),
     "a store with a name too long": ("AGE_STORE", lambda root: f"{root}/{'x' * 300}", 74, "File name too long"),
     "a store of another kind": (
