@@ -1,6 +1,5 @@
 """Parsing a labels file. Rows are neither guessed nor dropped: what can't be parsed is an error with its line."""
 
-import csv
 import io
 import math
 import re
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from age_tasks.data.image_folder import BLANKS, normal_name
-from age_tasks.data.tables import Table, read_table
+from age_tasks.data.tables import Table, read_table, row_writer
 
 COLUMNS = ("file_name", "real_age")
 # float() accepts more than people take for a number: 3_4, or digits of other scripts.
@@ -46,8 +45,7 @@ class Labels:
     def _as_csv(self, names: list[str]) -> bytes:
         """The whole table in UTF-8 with commas, every row on its line, with these file names."""
         out = io.StringIO()
-        returns = any("\r" in cell for cells in self.table.rows for cell in cells)  # which the writer leaves unquoted
-        write = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL).writerow
+        write = row_writer(out, self.table.rows)
         write([cell.replace("\r", " ").replace("\n", " ") for cell in self.table.header])
         at, line = self.table.header.index("file_name"), 2
         for start, cells, name in zip(self.table.lines, self.table.rows, names, strict=True):

@@ -1,6 +1,5 @@
 """Labels with the corrections of people merged in: what changes, and what contradicts."""
 
-import csv
 import io
 import math
 import re
@@ -9,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from age_tasks.data.corrections import WHEN, WHO, Correction
 from age_tasks.data.image_folder import name_key
-from age_tasks.data.labels import Labels
+from age_tasks.data.labels import Labels, age_in_years
+from age_tasks.data.tables import row_writer
 from age_tasks.errors import LabelsError
 
 # `reports.safe_csv` puts an apostrophe before a name that a spreadsheet would take for a formula.
@@ -119,25 +119,27 @@ def _require_agreement(labels: Labels, places: Sequence[int], correction: Correc
 
 
 def _written(labels: Labels, said: Mapping[int, Correction], added: Sequence[Correction]) -> bytes:
-    """The table as CSV, with the corrections of these rows, and further rows."""
-    header, rows = list(labels.table.header), [list(cells) for cells in labels.table.rows]
-    if said or added:
-        header += [column for column in (WHO, WHEN) if column not in header]
-    at = {column: header.index(column) for column in ("file_name", "real_age", *(WHO, WHEN)[: 2 * bool(said or added)])}
-    rows = [cells + [""] * (len(header) - len(cells)) for cells in rows]
-    rows += [[""] * len(header) for _ in added]
-    answers = dict(said) | dict(enumerate(added, start=len(labels.table.rows)))
-    for place, correction in answers.items():
-        cells = rows[place]
-        cells[at["real_age"]], cells[at[WHO]], cells[at[WHEN]] = (
-            f"{correction.age:.10g}",
-            correction.who,
-            correction.when,
-        )
-        if place >= len(labels.table.rows):
-            cells[at["file_name"]] = correction.file_name
+    """The table as CSV, with the corrections of these rows, and further rows.
+
+    An age with a decimal comma gets a point: between commas, it could not be read any more.
+    """
+    table = labels.table
+    header = [*table.header, *(column for column in (WHO, WHEN) if (said or added) and column not in table.header)]
+    columns = {column: at for at, column in enumerate(header)}
+    rows = [[*cells, *[""] * (len(header) - len(cells))] for cells in [*table.rows, *([] for _ in added)]]
+    for cells, age, text in zip(rows, labels.rows["real_age"].tolist(), labels.rows["age_text"], strict=False):
+        if not math.isnan(age) and age_in_years(text) != age:
+            cells[columns["real_age"]] = f"{age:.10g}"
+    for at, correction in (dict(said) | dict(enumerate(added, start=len(table.rows)))).items():
+        answer = {"real_age": f"{correction.age:.10g}", WHO: correction.who, WHEN: correction.when}
+        if at >= len(table.rows):
+            answer["file_name"] = correction.file_name
+        for column, text in answer.items():
+            rows[at][columns[column]] = text
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([header, *rows])
+    write = row_writer(out, rows)
+    for cells in (header, *rows):
+        write(cells)
     return out.getvalue().encode()
 
 

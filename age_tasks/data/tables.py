@@ -12,7 +12,7 @@ import math
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -104,6 +104,16 @@ def read_table(data: bytes, name: str, columns: Sequence[str]) -> Table:
         example = "image.jpg,34" if "real_age" in columns else "image.jpg"
         raise LabelsError(f"{name} has a header but no rows; add a line such as '{example}' for each image")
     return Table(header, lines, cells, encoding, separator, plain)
+
+
+def row_writer(out: io.StringIO, rows: Sequence[Sequence[str]]) -> Callable[[Sequence[str]], object]:
+    """A function that writes a row as CSV with commas, so that `read_table` reads the same cells.
+
+    Args:
+        rows: that will be written: what the writer leaves unquoted, though it ends a line, is looked for in them.
+    """
+    returns = any("\r" in cell for cells in rows for cell in cells)
+    return csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL).writerow
 
 
 def shown(text: str) -> str:

@@ -79,6 +79,9 @@ def _tell(merged: MergedLabels, target: str) -> None:
 def _confirm(merged: MergedLabels, store: str) -> int:
     """Confirm the labels that were on a list of labels to look at, and were found right; returns how many."""
     right = [each for each in merged.unchanged if each.sha256 and each.run]
+    if not right:
+        return 0
+    opened = open_store(store)
     for each in right:
         confirmation = LabelConfirmation(
             sha256=each.sha256,
@@ -89,5 +92,5 @@ def _confirm(merged: MergedLabels, store: str) -> int:
             at=each.when,
             who=one_line(each.who),
         )
-        put_confirmation(open_store(store), confirmation)
+        put_confirmation(opened, confirmation)
     return len(right)

@@ -33,6 +33,18 @@ def test_only_rows_that_were_corrected_change_and_say_who_and_when():
     assert [each.file_name for each in found.added] == ["new.jpg"]
 
 
+def test_the_ages_of_a_file_with_decimal_commas_stay_what_they_are():
+    found = merged(SAID, labels=b"file_name;real_age\na.jpg;5\nb.jpg;30,5\nc.jpg;x\n")
+    rows = read_labels(found.content, "merged.csv")
+    assert rows["real_age"].tolist()[:2] == [51, 30.5]
+    assert rows["age_text"].tolist()[2] == "x"
+
+
+def test_a_cell_with_a_carriage_return_stays_in_its_row():
+    found = merged(SAID, labels=b'file_name,real_age,note\na.jpg,5,"one\rtwo"\nb.jpg,6,\n')
+    assert read_labels(found.content, "merged.csv")["file_name"].tolist() == ["a.jpg", "b.jpg"]
+
+
 def test_an_age_that_is_the_same_changes_nothing():
     found = merged(replace(SAID, file_name="b.jpg", age=30))
     assert (found.content, found.changed, len(found.unchanged)) == (LABELS, [], 1)
