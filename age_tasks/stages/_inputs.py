@@ -27,6 +27,11 @@ def read_snapshot(run: Workspace) -> pd.DataFrame:
     return snapshot.astype({"real_age": "float64"})
 
 
+def read_accepted(run: Workspace) -> pd.DataFrame:
+    """The run's `accepted.csv`."""
+    return pd.read_csv(run.input("validate", "accepted.csv"), dtype={"file_name": "str"}, keep_default_na=False)
+
+
 def read_splits(run: Workspace) -> dict[str, pd.DataFrame]:
     """The run's `train`, `val` and `test` tables: columns file_name, real_age (years), sha256, and further ones."""
     files = {name: run.input("split", f"{name}.csv") for name in SPLITS}

@@ -56,7 +56,7 @@ from age_tasks.reports.thumbnails import thumbnail
 from age_tasks.runs.listing import previous_run
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
-from age_tasks.stages._inputs import images_of, read_splits, with_ages
+from age_tasks.stages._inputs import images_of, read_accepted, read_splits, with_ages
 from age_tasks.store.base import to_json
 
 AGES = "{real:g} → {other:.0f}"  # the caption of a face
@@ -150,11 +150,6 @@ def measure_all(
         image_slices=measure_slices(predictions, image_slice_labels(predictions, settings.slices), samples, seed),
         weak_segments=weak,
     )
-
-
-def read_accepted(run: Workspace) -> pd.DataFrame:
-    """The run's `accepted.csv`."""
-    return pd.read_csv(run.input("validate", "accepted.csv"), dtype={"file_name": "str"}, keep_default_na=False)
 
 
 def with_image_slices(predictions: pd.DataFrame, accepted: pd.DataFrame) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from age_tasks.runs.listing import newest_run
 from age_tasks.runs.records import Summary, now
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.serving.found_images import images_below
-from age_tasks.stages._inputs import images_of
+from age_tasks.stages._inputs import images_of, read_accepted
 from age_tasks.store import open_store
 from age_tasks.store.base import to_json
 
@@ -70,9 +70,7 @@ def label_next(unlabelled: str, locations: Locations) -> Summary:
     if entry is None or key is None:
         raise NotFoundError(f"no model has been promoted yet in {store.url}; `age-tasks run` trains one")
     with open_run(key, locations) as run:
-        table = run.input("validate", "accepted.csv")
-        labelled = pd.read_csv(table, dtype={"file_name": "str"}, keep_default_na=False)
-        images = images_of(run)
+        labelled, images = read_accepted(run), images_of(run)
         candidates = _candidates(unlabelled, images, labelled, locations.cache)
         rows = _ranked(run, entry.version, candidates, labelled, images)
         faces = [thumbnail(name, candidates.folder, FACE_PIXELS) for name in rows["file_name"]]
@@ -141,9 +139,9 @@ def _ranked(
     from age_tasks.training.inference import ages_and_features
     from age_tasks.training.network import load_network
 
-    manifest = fetch_version(run.store, version, run.cache / "versions" / version)
-    network = load_network(run.cache / "versions" / version / "model.keras")
-    compute = run.config().compute
+    fetched, compute = run.cache / "versions" / version, run.config().compute
+    manifest = fetch_version(run.store, version, fetched)
+    network = load_network(fetched / "model.keras")
     _, known = ages_and_features(network, labelled, images, run.cache, compute)
     ages, features = ages_and_features(network, rows, candidates.folder, run.cache, compute)
     low, high = bounds(ages, [IntervalGroup.model_validate(group) for group in manifest.interval])

@@ -2,18 +2,9 @@
 
 from pathlib import Path
 
-from age_tasks.registry.label_ranking import NEXT, LabelRanking, RankedImage, newest_ranking, put_ranking
+from age_tasks.registry.label_ranking import NEXT, newest_ranking, put_ranking
 from age_tasks.store.files import FileStore
-
-RANKING = LabelRanking(
-    version="v3",
-    run="monday",
-    unlabelled="/new",
-    images=900,
-    unreadable=2,
-    at="2026-11-26T10:00:00.000+00:00",
-    ranked=[RankedImage(file_name="new/1.jpg", sha256="ab", age=31.5, low=21, high=42, distance=1.4)],
-)
+from tests.support.rankings import RANKING
 
 
 def test_a_ranking_replaces_the_one_before(tmp_path: Path):

@@ -6,12 +6,13 @@ import pytest
 
 from age_tasks.config import Config
 from age_tasks.environment import Locations
-from age_tasks.registry.label_ranking import LabelRanking, RankedImage, put_ranking
+from age_tasks.registry.label_ranking import put_ranking
 from age_tasks.reports.labels_page import labels_page
 from age_tasks.runs.keys import stage_folder
 from age_tasks.runs.run import StoredRun, start_run
 from age_tasks.store.files import FileStore
 from tests.support.page import Page
+from tests.support.rankings import RANKED, RANKING
 from tests.support.records import put_record
 
 ROWS = (
@@ -60,18 +61,8 @@ def test_rows_are_filtered_and_sorted_by_links(store: FileStore):
 
 
 def test_what_to_label_next_is_shown_with_faces_and_downloads(store: FileStore):
-    shown = RankedImage(
-        file_name="x/1.jpg", sha256="ab", age=31.4, low=20, high=43, distance=2, image="data:image/jpeg;,"
-    )
-    ranking = LabelRanking(
-        version="v3",
-        run="monday",
-        unlabelled="/new",
-        images=900,
-        unreadable=2,
-        at="2026-11-26T10:00:00.000+00:00",
-        ranked=[shown, shown.model_copy(update={"file_name": "x/2.jpg", "image": None})],
-    )
+    shown = RANKED.model_copy(update={"image": "data:image/jpeg;,"})
+    ranking = RANKING.model_copy(update={"ranked": [shown, RANKED]})
     put_ranking(store, ranking, b"[]", b"file_name")
     page = Page(labels_page(store))
     assert "What to label next" in page.headings
