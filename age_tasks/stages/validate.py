@@ -113,7 +113,9 @@ def _shift(run: Workspace, ages: pd.Series) -> AgeShift | None:
     return age_shift(ages, before, previous.key)
 
 
-def _changes(run: Workspace, table: pd.DataFrame, quarantine: pd.DataFrame) -> LabelChanges | None:
+def _changes(
+    run: Workspace, table: pd.DataFrame, quarantine: pd.DataFrame, header: list[str]
+) -> LabelChanges | None:
     """Since the newest other run whose labels were accepted; None if there is none, or its labels are gone."""
     previous = previous_run(run, "validate")
     if previous is None:
@@ -123,8 +125,7 @@ def _changes(run: Workspace, table: pd.DataFrame, quarantine: pd.DataFrame) -> L
     except MissingInputError:  # removed by `prune`
         return None
     were = pd.read_csv(previous.input("validate", "quarantine.csv"), usecols=["line"])
-    headers = (_header(previous), _header(run))
-    return label_changes(table, quarantine, before, were, previous.key, headers)
+    return label_changes(table, quarantine, before, were, previous.key, (_header(previous), header))
 
 
 def _header(run: Workspace) -> list[str]:
@@ -134,11 +135,11 @@ def _header(run: Workspace) -> list[str]:
 
 
 def _validate(run: Workspace, expectations: Expectations, config: Config) -> _Validation:
-    settings = config.validate_
+    settings, header = config.validate_, _header(run)
     table = with_derived_columns(read_snapshot(run), config.data.repeated_labels)
     row_findings = expectations.check("rows", table)
     quarantine = quarantined(table, row_findings)
-    weigh = weigh_by_spread(config.data, _header(run))
+    weigh = weigh_by_spread(config.data, header)
     accepted = one_row_an_image(table[~table["line"].isin(quarantine["line"])], config.data.repeated_labels, weigh)
     near = near_pairs(accepted)
     accepted = accepted.assign(**{NEAR_GROUP: near.group})
@@ -149,7 +150,7 @@ def _validate(run: Workspace, expectations: Expectations, config: Config) -> _Va
     fixed = fixed_split(accepted)
     across = len(fixed.left_out) if fixed and config.data.across_splits == "refuse" else 0
     verdict = judge(len(table), quarantine, findings, settings, shift, acceptance is not None, across)
-    changes = _changes(run, table, quarantine)
+    changes = _changes(run, table, quarantine, header)
     return _Validation(
         table=table,
         accepted=accepted,
