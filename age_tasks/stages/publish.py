@@ -49,7 +49,7 @@ def execute(run: Workspace, config: Config) -> Summary:
     evaluation = files["metrics.json"].parent
     export = _export(run, splits["test"], config.model.image_size) if publish else None
     current = champion(run.store)
-    name = name_of_next(run.store, file_sha256(files["model.keras"])) if publish else None
+    name = name_of_next(run.store, _model_sha256(run)) if publish else None
     outcome = Outcome(True, name, current.name if current else None, answer, export)
     files["report.html"].write_text(report_from_run(run, evaluation, gate, outcome))
     files["model_card.md"].write_text(model_card_from_run(run, evaluation, gate, export))
@@ -76,6 +76,11 @@ def _files(run: Workspace) -> dict[str, Path]:
     evaluated = {name: run.input("evaluate", name) for name in run.require_record("evaluate").outputs}
     written = {name: run.output_dir / name for name in ("model_card.md", "report.html", "trained_on.csv")}
     return {"model.keras": run.input("finetune", "model.keras"), "metrics.json": evaluated["metrics.json"], **written}
+
+
+def _model_sha256(run: Workspace) -> str:
+    """Of the model; its record has it, and the file was checked against that when it was fetched."""
+    return run.require_record("finetune").outputs["model.keras"].sha256
 
 
 def _export(run: Workspace, test: pd.DataFrame, size: int) -> dict[str, Any]:
@@ -110,7 +115,7 @@ def _log_to_mlflow(run: Workspace, config: Config, files: Mapping[str, Path], ev
     """Log the version, its metrics, curves and files to MLflow, and move the champion alias."""
     from age_tasks.registry.mlflow_mirror import log_champion, log_version
 
-    published, current = published_before(run.store, file_sha256(files["model.keras"])), champion(run.store)
+    published, current = published_before(run.store, _model_sha256(run)), champion(run.store)
     if published is None or current is None:
         return  # removed meanwhile: MLflow mirrors the promotion log
     histories = {stage: pd.read_csv(run.input(stage, "history.csv")) for stage in ("baseline", "finetune")}
