@@ -9,7 +9,7 @@ from airflow.sdk import Context, Param
 from airflow.sdk.exceptions import TaskAwaitingInput
 
 from age_retraining_plugin.addresses import report_page, run_files
-from age_retraining_plugin.notices import ApprovalNotice
+from age_retraining_plugin.notices import ApprovalNotice, hours_for_answer
 from age_retraining_plugin.runtimes.outcome import NO_USELESS_RETRY, TaskFailedForGood
 from age_tasks.environment import Locations
 from age_tasks.errors import AgeTasksError, SettingsError, StoreError
@@ -45,7 +45,7 @@ class PromotionApproval(ApprovalOperator):
         self.body = question(
             judged, report_page(run.dag_id, run.run_id), _facts(run.run_id), run_files(run.dag_id, run.run_id)
         )
-        self.response_timeout = timedelta(hours=_hours(context) / 2)  # until the reminder
+        self.response_timeout = timedelta(hours=hours_for_answer(context) / 2)  # until the reminder
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class PromotionApproval(ApprovalOperator):
         """
         if event.get("error_type") != "timeout":
             return self.answer(context, event)
-        left = _hours(context) / 2
+        left = hours_for_answer(context) / 2
         ApprovalNotice(left)(context)
         raise TaskAwaitingInput(method_name="answer", timeout=timedelta(hours=left))
 
@@ -102,11 +102,6 @@ def approval_task(**options: Any) -> PromotionApproval:
         retry_policy=NO_USELESS_RETRY,
         **options,
     )
-
-
-def _hours(context: Context) -> float:
-    """The time for an answer."""
-    return float(context["params"]["approval_hours"])
 
 
 def _facts(run_id: str) -> RunFacts | None:

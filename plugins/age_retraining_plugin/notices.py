@@ -88,6 +88,11 @@ def tell_rolled_back(context: Context) -> None:
     _send(Notice("rolled_back", "The age model was rolled back", lines, models_page()))
 
 
+def hours_for_answer(context: Context) -> float:
+    """How long a person may take to decide on a candidate, as the form says."""
+    return float(context["params"]["approval_hours"])
+
+
 class ApprovalNotice(BaseNotifier):
     """Tells that a decision is waited for, or reminds of it; one of the `notifiers` of the task `approve`.
 
@@ -102,7 +107,7 @@ class ApprovalNotice(BaseNotifier):
     def notify(self, context: Context) -> None:
         """Send the notice."""
         judged = context["ti"].xcom_pull(task_ids="gate") or {}
-        hours = float(context["params"]["approval_hours"]) if self.hours is None else self.hours
+        hours = hours_for_answer(context) if self.hours is None else self.hours
         lines = (
             f"Run {context['run_id']}: the gate {judged.get('verdict')}.",
             _difference(judged),
