@@ -95,6 +95,9 @@ class NotFoundError(StoreError):
 class DamagedError(StoreError):
     """A file in the store is not what was written there."""
 
+    exit_code = 76
+    retry_helps = False
+
 
 class StoreRefusedError(StoreError):
     """The store refuses a request until a person changes something, such as a key, an address or a quota."""

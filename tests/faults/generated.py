@@ -88,7 +88,7 @@ def check_message(error: AgeTasksError, *names: str) -> None:
         assert not names or any(name in line for name in names), (names, line)
         assert _CURE.search(line), line
     assert SECRET not in said
-    assert error.exit_code in {1, 64, 65, 66, 69, 73, 74, 75, 77}
+    assert error.exit_code in {1, 64, 65, 66, 69, 73, 74, 75, 76, 77}
 
 
 # Texts that people and programs write, and those that break things.

@@ -78,7 +78,7 @@ def ended_pod(code: int) -> k8s.V1Pod:
 
 
 def test_exit_codes_are_those_of_the_errors():
-    assert {2, 64, 65, 66, 69, 71, 77} == NON_RETRYABLE_EXIT_CODES
+    assert {2, 64, 65, 66, 69, 71, 76, 77} == NON_RETRYABLE_EXIT_CODES
     assert {75} == SKIP_EXIT_CODES
 
 
