@@ -188,7 +188,7 @@ PIPELINE: dict[str, Stage] = {
             extra={"champion": _champion_version},
         ),
         does="measures both models, and the champion, on the same test images",
-        writes=("report.html", "metrics.json", "predictions.csv", "by_age.csv", "labels_to_look_at.csv"),
+        writes=("metrics.json", "predictions.csv", "by_age.csv", "labels_to_look_at.csv"),
         when_it_fails="run it again",
         gpu=True,
         tensorflow=True,

@@ -1,7 +1,7 @@
 """Measure both models on the test images, and the champion on the same: MAE, RMSE, bias, CS@5, by age, worst errors.
 
-Writes `metrics.json`, `by_age.csv`, `predictions.csv`, `labels_to_look_at.csv`, the same as tasks for Label Studio, the
-plots and `report.html`.
+Writes `metrics.json`, `by_age.csv`, `predictions.csv`, `labels_to_look_at.csv`, the same as tasks for Label Studio, and
+the plots.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,6 @@ from age_tasks.reports.face_sheets import (
 )
 from age_tasks.reports.label_issues_page import LabelIssue, LabelIssues
 from age_tasks.reports.label_studio import task
-from age_tasks.reports.model_report import report_from_run
 from age_tasks.reports.safe_csv import as_csv
 from age_tasks.reports.thumbnails import thumbnail
 from age_tasks.runs.listing import previous_run
@@ -106,7 +105,6 @@ def execute(run: Workspace, config: Config) -> Summary:
         _draw_comparison(run, champion, comparison, all_images)
         _draw_changed_faces(run, champion, folder, predictions)
     _write_label_issues(run, folder)
-    (run.output_dir / "report.html").write_text(report_from_run(run, run.output_dir, gate=None))
     return _summary(metrics)
 
 

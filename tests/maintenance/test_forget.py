@@ -86,7 +86,7 @@ def test_name_face_and_features_are_removed(copied: Path, worst: pd.Series):
     store, cache = copied / "store", copied / "cache"
     sheet = store / "runs" / "finished" / "evaluate" / "worst_errors.png"
     face = png_uri(sheet)
-    assert len(files_with(face, store)) == 4  # of evaluate and publish, in reports, in the version
+    assert len(files_with(face, store)) == 3  # of publish, in reports, in the version
     assert main(["forget", worst.file_name, "--delete"]) == 0
     assert files_with(worst.file_name, copied) == []
     assert files_with(face, copied) == []
