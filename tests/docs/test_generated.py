@@ -13,7 +13,16 @@ from age_tasks.config import describe_settings, recipe_names
 from age_tasks.environment import PROJECT, describe_environment
 from age_tasks.errors import AgeTasksError
 from age_tasks.pipeline import STAGES
-from docs.generate import PAGES, README, commands_page, environment_page, exit_codes_page, settings_page, stages_page
+from docs.generate import (
+    LABELLING,
+    PAGES,
+    README,
+    commands_page,
+    environment_page,
+    exit_codes_page,
+    settings_page,
+    stages_page,
+)
 
 DOCS = PROJECT / "docs"
 MESSAGES_OF_OTHERS = {"could not select device driver"}  # Docker
@@ -62,7 +71,7 @@ def test_every_exit_code_is_documented_with_a_meaning():
         assert error.__doc__
 
 
-@pytest.mark.parametrize("path", [README, *PAGES_BY_HAND], ids=lambda path: str(path.relative_to(PROJECT)))
+@pytest.mark.parametrize("path", [README, LABELLING, *PAGES_BY_HAND], ids=lambda path: str(path.relative_to(PROJECT)))
 def test_links_lead_to_files(path: Path):
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text()):
         assert (path.parent / target).exists(), target
@@ -76,7 +85,7 @@ def test_the_readme_is_short():
 def test_commands_that_pages_and_workflows_name_are_in_the_makefile():
     targets = set(re.findall(r"^([a-z][a-z0-9-]*):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     texts = [
-        *(path.read_text() for path in (README, *PAGES_BY_HAND)),
+        *(path.read_text() for path in (README, LABELLING, *PAGES_BY_HAND)),
         *(path.read_text() for path in (PROJECT / ".github").rglob("*.*")),
         (PROJECT / ".pre-commit-config.yaml").read_text(),
     ]
