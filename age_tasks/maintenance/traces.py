@@ -26,8 +26,8 @@ from age_tasks.reports import figures
 from age_tasks.reports.face_sheets import SHEETS
 from age_tasks.reports.html import png_uri
 from age_tasks.store.base import Store, file_sha256, to_json
-from age_tasks.training.feature_cache import image_of, incomplete_files, stored_shards
-from age_tasks.training.remote_shards import complete_shards, delete_shard, incomplete_objects, read_indexes
+from age_tasks.training.feature_cache import image_of, incomplete_files, remove_remote_images, stored_shards
+from age_tasks.training.remote_shards import complete_shards, incomplete_objects, read_indexes
 
 OUTSIDE_RUNS = (ACCEPTED, CONFIRMED, DECISIONS, PROMOTIONS, NEXT)  # what people wrote, and what to label next
 KINDS = (".html", ".json", ".png", ".csv")  # the order in which the files of a folder are changed
@@ -122,15 +122,15 @@ def traces_in_cache(image: ErasedImage, cache: Path) -> Iterator[tuple[str, Call
 
 
 def traces_in_remote_cache(image: ErasedImage, remote: Store) -> Iterator[tuple[str, Callable[[], object]]]:
-    """As `traces_in_cache`, of the store through which caches exchange what they have computed.
-
-    A shard of features that holds it is removed as a whole: the others' are computed again where they are needed.
-    """
+    """As `traces_in_cache`, of the store through which caches exchange what they have computed."""
     for index in incomplete_objects(remote):
         yield f"{remote.where(index)}: features that were never finished", partial(remote.delete, index)
     for index, keys in read_indexes(remote, complete_shards(remote)):
         if rows := [key for key in keys if image_of(key) in image.sha256s]:
-            yield f"{remote.where(index)}: {len(rows)} rows of features", partial(delete_shard, remote, index)
+            yield (
+                f"{remote.where(index)}: {len(rows)} rows of features",
+                partial(remove_remote_images, remote, index, image.sha256s),
+            )
     for key, found in sent_probes(remote):
         if rows_of(found, image.names):
             yield (

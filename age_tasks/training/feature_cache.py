@@ -10,6 +10,7 @@ same cache: each writes shards of its own.
 import json
 import logging
 import math
+import tempfile
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from age_tasks.data.augmentation import MIRROR, PLAIN, VERSION
-from age_tasks.store.base import atomic_write
-from age_tasks.training.remote_shards import RemoteShards
+from age_tasks.store.base import Store, atomic_write
+from age_tasks.training.remote_shards import RemoteShards, delete_shard
 
 log = logging.getLogger(__name__)
 
@@ -76,14 +77,18 @@ class Shard:
         """The rows of these images, augmentations included."""
         return [row for row, key in enumerate(self.keys) if image_of(key) in sha256s]
 
-    def remove_images(self, sha256s: Collection[str]) -> None:
-        """Replace the shard by one without the rows of these images; nothing replaces it if no row is left."""
+    def remove_images(self, sha256s: Collection[str], remote: RemoteShards | None = None) -> None:
+        """Replace the shard by one without the rows of these images; nothing replaces it if no row is left.
+
+        Args:
+            remote: is given the new one too.
+        """
         removed = set(self.rows_of(sha256s))
         if not removed:
             return
         if kept := [row for row in range(len(self.keys)) if row not in removed]:
             rows = np.load(self.features, mmap_mode="r")[kept]
-            _write_shard(self.index.parent, [self.keys[row] for row in kept], rows)
+            _write_shard(self.index.parent, [self.keys[row] for row in kept], rows, remote)
         self.index.unlink()
         self.features.unlink()
 
@@ -97,6 +102,22 @@ def stored_shards(cache: Path) -> Iterator[Shard]:
     for index in sorted(features_folder(cache).glob("*/*.json")):
         if shard := _open_shard(index):
             yield shard
+
+
+def remove_remote_images(store: Store, index: str, sha256s: Collection[str]) -> None:
+    """As `Shard.remove_images`, of a shard in the store through which caches exchange what they have computed.
+
+    The new shard is there before the old one goes. Whoever has listed the old one and finds it gone computes its rows.
+
+    Args:
+        index: the key of the shard's index.
+    """
+    remote = RemoteShards(store, Path(index).parent.name)
+    with tempfile.TemporaryDirectory(prefix="age-") as scratch:
+        for path in remote.fetch([Path(index).stem], Path(scratch)):
+            if shard := _open_shard(path):
+                shard.remove_images(sha256s, remote)
+    delete_shard(store, index)
 
 
 def incomplete_files(cache: Path) -> list[Path]:

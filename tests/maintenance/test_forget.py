@@ -27,7 +27,7 @@ from age_tasks.reports.html import png_uri
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.store.files import FileStore
 from age_tasks.training.feature_cache import FeatureCache
-from age_tasks.training.remote_shards import RemoteShards, complete_shards
+from age_tasks.training.remote_shards import RemoteShards
 from tests.support.builders import promoted
 from tests.support.hostile import files_with
 from tests.support.records import put_record
@@ -370,6 +370,6 @@ def test_what_caches_exchange_is_erased_too(
     assert f"{copied}/remote/probes/version/x.json: its sha256, size and hash" in said
     assert files_with(worst.sha256, copied / "remote") == files_with(worst.file_name, copied / "remote") == []
     assert [*sent_files(remote)] == [("b.jpg", other, "")]
-    assert len(complete_shards(remote)) == 1
+    assert RemoteShards(remote, "prefix").shards_of(besides=()).keys() == {other, "1" * 64}
     assert main(["forget", "b.jpg", "--delete"]) == 0  # nothing but the exchange knows it
     assert remote.list("probes/") == []

@@ -8,7 +8,7 @@ import pytest
 from age_tasks.errors import StoreError
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
-from age_tasks.training.feature_cache import FeatureCache, incomplete_files
+from age_tasks.training.feature_cache import FeatureCache, incomplete_files, remove_remote_images
 from age_tasks.training.remote_shards import RemoteShards, complete_shards, delete_shard, incomplete_objects
 
 
@@ -67,6 +67,42 @@ def test_a_shard_that_is_removed_is_computed_again(tmp_path: Path):
     found.fetch(["k1"])
     assert "k1" not in found
     assert store.list() == []
+
+
+def test_of_an_image_that_is_forgotten_only_its_own_rows_go(store: Store, tmp_path: Path):
+    machine(tmp_path, "a", store).append(["k1", "k2", "k2 1.1", "k3"], rows(1, 2, 21, 3))
+    reader = machine(tmp_path, "reader", store)  # has listed the shard that goes
+    (index,) = complete_shards(store)
+    remove_remote_images(store, index, {"k2"})
+    found = machine(tmp_path, "b", store)
+    found.fetch(["k1", "k3"])
+    assert found.known() == {"k1", "k3"}
+    assert np.array_equal(found.rows(["k1", "k3"]), rows(1, 3))
+    assert (incomplete_objects(store), len(store.list())) == ([], 2)
+    reader.fetch(["k1"])
+    assert "k1" not in reader  # computes it, and what it sends is complete too
+    remove_remote_images(store, index, {"k2"})  # again: it is gone
+    assert machine(tmp_path, "c", store).known() == {"k1", "k3"}
+    (index,) = complete_shards(store)
+    remove_remote_images(store, index, {"k1", "k3"})
+    assert store.list() == []
+
+
+def test_an_interrupted_removal_loses_no_row_and_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = FileStore(tmp_path / "remote")
+    machine(tmp_path, "a", store).append(["k1", "k2"], rows(1, 2))
+    (index,) = complete_shards(store)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileStore, "delete", killed)
+        with pytest.raises(KeyboardInterrupt):
+            remove_remote_images(store, index, {"k2"})
+    assert machine(tmp_path, "b", store).known() == {"k1", "k2"}
+    remove_remote_images(store, index, {"k2"})
+    assert machine(tmp_path, "c", store).known() == {"k1"}
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"{}"])
