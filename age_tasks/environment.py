@@ -317,14 +317,15 @@ class WorkflowVariables(Variables):
     )
     score_images: Address = _variable(
         "",
-        "images that each new champion scores: a folder, or a table with a column file_name; a path or s3:// address",
+        "images that each new champion scores: a folder, tar files such as faces/*.tar, or a table with a column "
+        "file_name; a path or s3:// address",
     )
     score_out: Address = _variable("", "the CSV file that these scores are written to: a path or an s3:// address")
 
     unlabelled: Address = _variable(
         "",
-        "images without labels, which each new champion ranks by what to label next: a folder, or a table with a "
-        "column file_name; a path or s3:// address",
+        "images without labels, which each new champion ranks by what to label next: a folder, tar files such as "
+        "faces/*.tar, or a table with a column file_name; a path or s3:// address",
     )
 
     def require_unlabelled(self) -> str:

@@ -23,8 +23,8 @@ FORM = {
         WorkflowVariables.from_env().unlabelled or None,
         type=["null", "string"],
         title="Images without labels",
-        description="A folder of images, or a table (.csv, .xlsx, .parquet) with a column file_name. Images that are "
-        "labelled already are passed over. Default: AGE_UNLABELLED.",
+        description="A folder of images, tar files (faces/*.tar), or a table (.csv, .xlsx, .parquet) with a column "
+        "file_name. Images that are labelled already are passed over. Default: AGE_UNLABELLED.",
     ),
 }
 

@@ -25,8 +25,8 @@ FORM = {
     "images": Param(
         VARIABLES.score_images or None,
         type=["null", "string"],
-        description="A folder of images, or a table (.csv, .xlsx, .parquet) with a column file_name. Default: "
-        "AGE_SCORE_IMAGES.",
+        description="A folder of images, tar files (faces/*.tar), or a table (.csv, .xlsx, .parquet) with a column "
+        "file_name. Default: AGE_SCORE_IMAGES.",
     ),
     "out": Param(
         VARIABLES.score_out or None,

@@ -26,8 +26,8 @@ def register(app: typer.Typer) -> None:
         images: Annotated[
             list[str],
             typer.Argument(
-                help="Images, folders, or tables (.csv, .tsv, .txt, .xlsx, .parquet) with a column file_name: paths or "
-                "s3:// addresses."
+                help="Images, folders, tar files of images (faces/*.tar), or tables (.csv, .tsv, .txt, .xlsx, "
+                ".parquet) with a column file_name: paths or s3:// addresses."
             ),
         ],
         version: Annotated[

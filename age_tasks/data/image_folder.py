@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from age_tasks.data.decoding import MAX_BYTES, kind_of, read_problem
 from age_tasks.data.image_copies import ImageCopies
-from age_tasks.data.image_shards import ImageShards
+from age_tasks.data.image_shards import ImageShards, Place
 from age_tasks.data.parallel import in_order
 from age_tasks.environment import CacheVariables
 from age_tasks.errors import LabelsError, NotFoundError, StoreError
@@ -141,10 +141,19 @@ class ImageFolder:
                 f"the images folder {self.location} can't be read: {reason}; check the mount, then run it again"
             ) from None
 
+    def place(self, name: str) -> tuple[Entry, Place] | None:
+        """The tar file that holds an image, and where in it; None where the images are files, and without such one."""
+        return self._remote.place(name) if isinstance(self._remote, ImageShards) else None
+
+    @property
+    def obstacles(self) -> Mapping[str, str]:
+        """By the name of a member of tar files that can't be used the reason; such a name is none of `names`."""
+        return self._remote.obstacles if isinstance(self._remote, ImageShards) else {}
+
     def obstacle(self, name: str) -> str:
         """What is there instead of a file that can be read, such as a folder of this name; empty if nothing is."""
         if self._remote:
-            return self._remote.obstacle(name) if isinstance(self._remote, ImageShards) else ""
+            return self.obstacles.get(name, "")
         try:
             found = (self._root / name).stat()
         except (OSError, ValueError) as error:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 VERSION = "1"  # of the index
 _STREAMS = 4  # tar files that are read at a time
-_NO_IMAGES = (".json", ".txt", ".cls", ".csv")  # what WebDataset has beside images: no copies are made of it
+NO_IMAGES = (".json", ".txt", ".cls", ".csv")  # what WebDataset has beside images: no copies are made of it
 
 
 class Place(NamedTuple):
@@ -51,6 +51,9 @@ _INDEX = TypeAdapter(list[Place])
 
 class ImageShards:
     """The members of all tar files that a pattern names; see `Store` for the methods.
+
+    Attributes:
+        obstacles: by the name of a member that can't be used the reason.
 
     Args:
         location: a path or an `s3://` address that ends in a pattern such as `*.tar`.
@@ -72,10 +75,10 @@ class ImageShards:
         found = [entry for entry in self._store.entries() if "/" not in entry.key and fnmatchcase(entry.key, pattern)]
         if not found:
             raise LabelsError(
-                f"no tar file at {location}; set AGE_IMAGES to the files that hold the images, such as {folder}/*.tar"
+                f"no tar file at {location}; name the files that hold the images (AGE_IMAGES), such as {folder}/*.tar"
             )
         self._places: dict[str, tuple[Entry, Place]] = {}
-        self._obstacles: dict[str, str] = {}
+        self.obstacles: dict[str, str] = {}
         self._read(found)
 
     def entries(self) -> Iterator[Entry]:
@@ -94,9 +97,9 @@ class ImageShards:
         with atomic_write(to) as temporary:
             temporary.write_bytes(content)
 
-    def obstacle(self, name: str) -> str:
-        """Why a member can't be used; empty if there is no such member, or it can."""
-        return self._obstacles.get(name, "")
+    def place(self, name: str) -> tuple[Entry, Place] | None:
+        """The tar file that holds a member, and where in it; None if there is no such member."""
+        return self._places.get(name)
 
     def _read(self, shards: list[Entry]) -> None:
         progress = Progress("tar files of images read")
@@ -109,13 +112,13 @@ class ImageShards:
 
     def _add(self, shard: Entry, place: Place) -> None:
         name = place.name
-        if name in self._obstacles:
+        if name in self.obstacles:
             return
         if place.kind:
-            self._obstacles[name] = f"{self._store.where(shard.key)} has {place.kind} of this name; put the file itself"
+            self.obstacles[name] = f"{self._store.where(shard.key)} has {place.kind} of this name; put the file itself"
         elif name in self._places:
             other = self._places.pop(name)[0]
-            self._obstacles[name] = (
+            self.obstacles[name] = (
                 f"{self._store.where(shard.key)} and {self._store.where(other.key)} both have a member of this name; "
                 "rename one of them"
                 if shard is not other
@@ -159,7 +162,7 @@ class ImageShards:
                 sha256 = "" if content is None else hashlib.sha256(content).hexdigest()
                 place = Place(_text(member.name), member.offset, member.size, sha256, member.kind)
                 found.append(place)
-                if content and not place.name.lower().endswith(_NO_IMAGES) and self._has_room(member.size):
+                if content and not place.name.lower().endswith(NO_IMAGES) and self._has_room(member.size):
                     try:
                         self.copies.put(place.name, _tag(shard, place), content)
                     except OSError as error:

@@ -1,14 +1,16 @@
-"""The images that a person means: files, folders and tables, local or on S3."""
+"""The images that a person means: files, folders, tar files and tables, local or on S3."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from age_tasks.data.image_folder import ImageFolder, name_problem
+from age_tasks.data.image_shards import NO_IMAGES
 from age_tasks.data.labels import file_names
 from age_tasks.data.tables import read_table
 from age_tasks.errors import LabelsError, NotFoundError
 from age_tasks.store import open_store
+from age_tasks.store.addresses import tar_files
 
 TABLES = {".csv", ".tsv", ".txt", ".xlsx", ".parquet"}  # file names that end so are tables; others are images
 
@@ -45,18 +47,21 @@ def find_images(places: Sequence[str | Path], cache: Path) -> list[FoundImage]:
     """The image files that a person means.
 
     Args:
-        places: images, folders (all files below them, except hidden ones), or tables with a column `file_name`: paths
-            or `s3://` addresses.
-        cache: the root of the local cache, for images on S3.
+        places: images, folders (all files below them, except hidden ones), tar files (`…/*.tar`; all members but
+            hidden ones and what WebDataset has beside images), or tables with a column `file_name`: paths or `s3://`
+            addresses.
+        cache: the root of the local cache, for images on S3 or in tar files.
 
     Raises:
-        LabelsError: no such file or folder, a folder without files, or a table that can't be read, lacks that column,
-            or has a name that leaves its folder.
+        LabelsError: no such file or folder, a folder without files, a damaged tar file, or a table that can't be read,
+            lacks that column, or has a name that leaves its folder.
         StoreError: a bucket can't be read.
     """
     found: list[FoundImage] = []
     for place in places:
-        if str(place).startswith("s3://"):
+        if any(tar_files(str(place))):
+            found += _in_tar_files(str(place), cache)
+        elif str(place).startswith("s3://"):
             found += _on_s3(str(place), cache)
         else:
             found += _in_files(Path(place), cache)
@@ -67,8 +72,8 @@ def images_below(place: str, cache: Path) -> tuple[ImageFolder, list[str]]:
     """The folder that a person means, or that a table lists images of, and the names of these images in it.
 
     Args:
-        place: a folder, an image or a table with a column `file_name`: a path or an `s3://` address.
-        cache: the root of the local cache, for images on S3.
+        place: a folder, tar files, an image or a table with a column `file_name`: a path or an `s3://` address.
+        cache: the root of the local cache, for images on S3 or in tar files.
 
     Raises:
         LabelsError, StoreError: as `find_images`.
@@ -100,6 +105,25 @@ def _in_files(place: Path, cache: Path) -> list[FoundImage]:
     if is_file:
         return [FoundImage(str(place))]
     raise LabelsError(f"{place}: no such image, folder or table (.csv, .xlsx, …); check the path")
+
+
+def _in_tar_files(address: str, cache: Path) -> list[FoundImage]:
+    """The members of tar files; those that can't be used too: their files say why."""
+    folder = ImageFolder(address, cache)
+    names = sorted(
+        name
+        for name in {*folder.names(), *folder.obstacles}
+        if not PurePosixPath(name).name.startswith(".") and not name.lower().endswith(NO_IMAGES)
+    )
+    if not names:
+        raise LabelsError(f"{address}: no image in these tar files; name others, whose members are images")
+    return [FoundImage(_shown(folder, address, name), folder, name) for name in names]
+
+
+def _shown(folder: ImageFolder, address: str, name: str) -> str:
+    """A member's name behind that of its tar file; behind the pattern where several or none have it."""
+    found = folder.place(name)
+    return f"{tar_files(address)[0]}/{found[0].key}/{name}" if found else f"{address}/{name}"
 
 
 def _on_s3(address: str, cache: Path) -> list[FoundImage]:

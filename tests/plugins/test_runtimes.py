@@ -19,7 +19,7 @@ BASE = {
     "AWS_SECRET_ACCESS_KEY": "hush",
 }
 ON_S3 = {"AGE_STORE": "s3://age/store", "AGE_CACHE_VOLUME": "age-cache"}
-DOCKER = {"AGE_GPUS": "2", "AGE_IMAGES": "/data/shards/*.tar"}
+DOCKER = {"AGE_GPUS": "2", "AGE_IMAGES": "/data/shards/*.tar", "AGE_UNLABELLED": "/data/new/a.tar"}
 VOLUME = {**ON_S3, "AGE_GPUS": "0", "AGE_DOCKER_NETWORK": "age-training", "AGE_LABELS": "s3://age/faces/labels.csv"}
 KUBERNETES = {**ON_S3, "AGE_LABELS": "s3://age/faces/labels.csv", "AGE_KUBERNETES_SECRET": "age-keys"}
 
@@ -74,6 +74,7 @@ def test_a_container_has_labels_store_and_cache_at_their_own_paths(tasks: Tasks)
     mounts = {mount["Target"]: (mount["Source"], mount["ReadOnly"]) for mount in stage["mounts"]}
     assert mounts["/data/faces"] == ("/data/faces", True)
     assert mounts["/data/shards"] == ("/data/shards", True)
+    assert mounts["/data/new"] == ("/data/new", True)
     assert mounts["/data/store"] == ("/data/store", False)
     assert mounts["/data/cache"] == ("/data/cache", False)
     assert stage["user"] == f"{os.getuid()}:{os.getgid()}"

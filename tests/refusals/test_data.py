@@ -399,10 +399,10 @@ def test_a_copy_of_an_image_in_a_bucket_that_was_damaged(
     again()
 
 
-@walks("data/image_shards.py", "no tar file at {}; set AGE_IMAGES")
+@walks("data/image_shards.py", "no tar file at {}; name the files")
 def test_images_in_tar_files_that_are_elsewhere(refused: Walk, tmp_path: Path):
     location = f"{tmp_path}/*.tar"
-    again = refused(lambda: ImageFolder(location, tmp_path / "cache"), location, "set AGE_IMAGES to", "such as")
+    again = refused(lambda: ImageFolder(location, tmp_path / "cache"), location, "(AGE_IMAGES)", "such as")
     (tmp_path / "a.tar").write_bytes(tar_of({"a.png": b"content"}))
     again()
 

@@ -28,6 +28,7 @@ from age_tasks.store.disk import require_room
 from age_tasks.store.files import FileStore
 from tests.support.records import put_record
 from tests.support.refusals import walks
+from tests.support.tars import tar_of
 from tests.support.walks import Walk, command
 
 RUN = "runs/run.py"
@@ -337,6 +338,18 @@ def test_images_to_predict(refused: Walk, tmp_path: Path, place: str, says: list
     again = refused(lambda: find_images([tmp_path / place], tmp_path), tmp_path, *says)
     (image,) = again(lambda: find_images([tmp_path / correct], tmp_path))
     assert image.file() == tmp_path / "images" / "a.jpg"
+
+
+@walks(FOUND, "no image in these tar files")
+def test_tar_files_to_predict_that_hold_no_images(refused: Walk, tmp_path: Path):
+    from age_tasks.serving.found_images import find_images
+
+    (tmp_path / "labels.tar").write_bytes(tar_of({"a.json": b"{}"}))
+    (tmp_path / "faces.tar").write_bytes(tar_of({"a.jpg": b"a"}))
+    place = f"{tmp_path}/labels.tar"
+    again = refused(lambda: find_images([place], tmp_path / "cache"), place, "name others, whose members are images")
+    (image,) = again(lambda: find_images([f"{tmp_path}/faces.tar"], tmp_path / "cache"))
+    assert image.file().read_bytes() == b"a"
 
 
 @walks(FOUND, "file: {}")

@@ -215,12 +215,11 @@ def _read_only_mounts(locations: Locations) -> list[Mount]:
     choose mounts.
     """
     labels = [str(local_path(locations.labels).parent)] if _is_local(locations.labels) else []
-    place = tar_files(locations.images)[0] or locations.images
-    images = [str(local_path(place))] if _is_local(place) else []
     workflow = WorkflowVariables.from_env()
     recipes = [str(Path(workflow.recipe).absolute())] if workflow.recipe.endswith((".yaml", ".yml")) else []
-    others = [str(local_path(place)) for place in (workflow.score_images, workflow.unlabelled) if _is_local(place)]
-    return [Mount(path, path, "bind", read_only=True) for path in dict.fromkeys([*labels, *images, *others, *recipes])]
+    places = [place for place in (locations.images, workflow.score_images, workflow.unlabelled) if _is_local(place)]
+    images = [str(local_path(tar_files(place)[0] or place)) for place in places]
+    return [Mount(path, path, "bind", read_only=True) for path in dict.fromkeys([*labels, *images, *recipes])]
 
 
 def _writable_mounts(locations: Locations, cache_volume: str) -> list[Mount]:
