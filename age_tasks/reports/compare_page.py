@@ -17,7 +17,7 @@ from age_tasks.pipeline import STAGES, gate_decision
 from age_tasks.reports.face_sheets import changed_most
 from age_tasks.reports.html import render
 from age_tasks.reports.line_chart import LineChart, line_chart
-from age_tasks.reports.thumbnails import face_from
+from age_tasks.reports.thumbnails import Faces, faces_of
 from age_tasks.runs.records import RunSettings, StageRecord
 from age_tasks.runs.run import StoredRun
 from age_tasks.store.remembering import RememberingStore
@@ -47,6 +47,7 @@ class ComparedRun:
         verdict: of the gate; empty before it.
         metrics, predictions: of `evaluate`; None before it. `predictions` has columns file_name, sha256, real_age and
             finetune (years).
+        faces: of the images in `predictions`.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ComparedRun:
     metrics: Metrics | None
     predictions: pd.DataFrame | None
     curves: Mapping[str, pd.DataFrame]
+    faces: Faces
 
     @property
     def seconds(self) -> float:
@@ -153,6 +155,7 @@ def _read(run: StoredRun, name: str) -> ComparedRun:
         curves={
             stage: table for stage in TRAININGS if (table := _table(_output(run, stage, "history.csv"))) is not None
         },
+        faces=faces_of(run, "evaluate"),
     )
 
 
@@ -254,11 +257,11 @@ def _paired(first: ComparedRun, other: ComparedRun) -> Paired:
         return Paired(other.name, None, left_out)
     edges = other.records["evaluate"].settings["evaluate"]["bin_edges"]
     result = compare(both, edges, SAMPLES, seed=0)
-    return Paired(other.name, result, left_out, tuple(_faces(changed_most(both), other.settings.images)))
+    return Paired(other.name, result, left_out, tuple(_faces(changed_most(both), other.faces)))
 
 
-def _faces(rows: pd.DataFrame, images: str) -> Iterator[Face]:
+def _faces(rows: pd.DataFrame, faces: Faces) -> Iterator[Face]:
     """The faces of these rows, from the folder or bucket of the images, as far as they can be read from here."""
     columns = (rows[name] for name in ("file_name", "sha256", "real_age", "champion", "finetune"))
     for name, sha256, real, before, after in zip(*columns, strict=True):
-        yield Face(name, real, before, after, face_from(images, name, FACE_PIXELS, sha256))
+        yield Face(name, real, before, after, faces.uri(name, FACE_PIXELS, sha256))

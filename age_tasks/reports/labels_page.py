@@ -11,7 +11,7 @@ from age_tasks.registry.label_confirmations import confirmed_labels
 from age_tasks.registry.label_ranking import TABLE, TASKS, newest_ranking
 from age_tasks.reports.html import render
 from age_tasks.reports.label_issues_page import LabelIssue, LabelIssues
-from age_tasks.reports.thumbnails import face_from
+from age_tasks.reports.thumbnails import faces_of
 from age_tasks.runs.index import RunFacts, run_facts
 from age_tasks.runs.listing import started_last
 from age_tasks.runs.records import StageRecord
@@ -125,9 +125,9 @@ def _counts(rows: Sequence[dict[str, str]]) -> list[tuple[str, int]]:
 
 def _with_faces(run: StoredRun, rows: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
     """The rows, the first with the images that can be read from here."""
-    images = run.settings().images if rows and run.started() else ""
+    faces = faces_of(run, "validate") if rows else None
     return [
-        row | {"image": face_from(images, row["file_name"], FACE_PIXELS) if images and at < SHOWN_FACES else None}
+        row | {"image": faces.uri(row["file_name"], FACE_PIXELS) if faces and at < SHOWN_FACES else None}
         for at, row in enumerate(rows)
     ]
 

@@ -1,18 +1,25 @@
 """Small images for pages, as data URIs."""
 
 import base64
+import contextlib
 import io
 import tempfile
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 from PIL import Image
 
-from age_tasks.data.decoding import load_rgb
+from age_tasks.data.decoding import MAX_BYTES, load_rgb
 from age_tasks.data.image_folder import ImageFolder, name_problem
-from age_tasks.errors import AgeTasksError, LabelsError
+from age_tasks.data.image_places import PLACES, ImagePlace, parse_places
+from age_tasks.errors import AgeTasksError, LabelsError, MissingInputError, NotFoundError, StoreError
+from age_tasks.runs.run import StoredRun
 from age_tasks.store import open_store
 from age_tasks.store.addresses import local_path, tar_files
-from age_tasks.store.base import file_sha256
+from age_tasks.store.base import Entry, Store, file_sha256
+
+_MOST_FAILURES = 3  # of a store, after which a page asks it for no more faces
 
 
 def thumbnail(name: str, folder: ImageFolder, side: int) -> str | None:
@@ -27,27 +34,64 @@ def thumbnail(name: str, folder: ImageFolder, side: int) -> str | None:
         return None
 
 
-def face_from(images: str, name: str, side: int, sha256: str = "") -> str | None:
-    """As `thumbnail`, where an `s3://` bucket shall not be listed for some images.
-
-    None also if the name is not valid, and of images in tar files: where they are in these is known to stages only.
+class Faces:
+    """The faces of a run's images, where a page is made: a bucket is not listed for some of them, nor a tar file read.
 
     Args:
-        images: the folder or bucket of the images.
-        sha256: what the file must contain; empty: anything.
+        images: the folder, bucket or tar files of the images.
+        places: of images in tar files, see `data.image_places`; of others, the folder or bucket tells.
     """
-    if name_problem(name) or any(tar_files(images)):  # without an index, a member is not found
-        return None
-    with tempfile.TemporaryDirectory(prefix="age-") as scratch:
-        try:
-            if images.startswith("s3://"):
-                path = Path(scratch, "image")
-                open_store(images, attempts=1).fetch(name, path)
-            else:
-                path = local_path(images) / name
-            return face_uri(path, side) if sha256 in {"", file_sha256(path)} else None
-        except (AgeTasksError, OSError):
+
+    def __init__(self, images: str, places: Mapping[str, ImagePlace]) -> None:
+        self._images, self._places = images, places
+        self._tars = bool(images) and any(tar_files(images))
+        self._failures = 0
+
+    def uri(self, name: str, side: int, sha256: str = "") -> str | None:
+        """As `thumbnail`; None also if the name is not valid, or the images are out of reach.
+
+        Args:
+            sha256: what the file must contain; empty: anything.
+        """
+        if not self._images or name_problem(name) or self._failures == _MOST_FAILURES:
             return None
+        with tempfile.TemporaryDirectory(prefix="age-") as scratch:
+            try:
+                path = self._file(name, Path(scratch, "image"))
+                return face_uri(path, side) if path and sha256 in {"", file_sha256(path)} else None
+            except StoreError as error:
+                self._failures += not isinstance(error, NotFoundError)
+            except (AgeTasksError, OSError):
+                pass
+        return None
+
+    def _file(self, name: str, scratch: Path) -> Path | None:
+        """A local file with the image: its own, or one that is written to `scratch`."""
+        if self._tars:
+            place = self._places.get(name)
+            if place is None or place.size > MAX_BYTES:
+                return None
+            tar = Entry(place.tar, 0, place.etag)
+            scratch.write_bytes(self._store.get_part(tar, place.offset, place.size, place.sha256))
+            return scratch
+        if self._images.startswith("s3://"):
+            self._store.fetch(name, scratch)
+            return scratch
+        return local_path(self._images) / name
+
+    @cached_property
+    def _store(self) -> Store:
+        return open_store(tar_files(self._images)[0] or self._images, attempts=1)
+
+
+def faces_of(run: StoredRun, stage: str) -> Faces:
+    """The faces of the images in the tables of a stage, such as `validate`."""
+    images, places = "", dict[str, ImagePlace]()
+    with contextlib.suppress(MissingInputError):
+        images = run.settings().images
+    with contextlib.suppress(NotFoundError, ValueError):
+        places = parse_places(run.read(stage, PLACES))
+    return Faces(images, places)
 
 
 def face_uri(path: Path, side: int) -> str | None:

@@ -1,7 +1,7 @@
 """Measure both models on the test images, and the champion on the same: MAE, RMSE, bias, CS@5, by age, worst errors.
 
 Writes `metrics.json`, `by_age.csv`, `predictions.csv`, `labels_to_look_at.csv`, the same as tasks for Label Studio, and
-the plots.
+the plots; `places.csv` where the images are in tar files.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ import pandas as pd
 from age_tasks.config import Config, EvaluateSettings, parse_slice
 from age_tasks.data.decoding import load_accepted
 from age_tasks.data.image_folder import ImageFolder
+from age_tasks.data.image_places import write_places
 from age_tasks.data.image_quality import image_slices
 from age_tasks.data.label_columns import further_columns_of
 from age_tasks.errors import SettingsError
@@ -100,6 +101,7 @@ def execute(run: Workspace, config: Config) -> Summary:
     (run.output_dir / "metrics.json").write_bytes(metrics.to_bytes())
     (run.output_dir / "predictions.csv").write_text(as_csv(predictions))
     ages.to_csv(run.output_dir / "by_age.csv", index=False)
+    write_places(folder, predictions["file_name"], run.output_dir)
     _draw(run, folder, predictions, ages, metrics)
     if champion and comparison:
         _draw_comparison(run, champion, comparison, all_images)

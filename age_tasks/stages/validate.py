@@ -1,8 +1,8 @@
 """Validate the snapshot against the expectations, and quarantine the rows that fail them.
 
 Writes `index.html` (the verdict, for people), `accepted.csv`, `quarantine.csv` with a reason for each row, pages that
-list these rows, `copies.csv`, `near_duplicates.csv`, `across_splits.csv` where the labels fix a split,
-`expectations.json`, `verdict.json`, `audit/` and `data_docs/`.
+list these rows, `copies.csv`, `near_duplicates.csv`, `across_splits.csv` where the labels fix a split, `places.csv`
+where the images are in tar files, `expectations.json`, `verdict.json`, `audit/` and `data_docs/`.
 Stops the run if too many rows are quarantined, or if the labels as a whole are not as expected. Ages that are
 distributed otherwise than those accepted last are no reason to stop once a person has accepted these labels
 (`labels accept`).
@@ -18,6 +18,7 @@ from age_tasks.config import Config, ValidateSettings
 from age_tasks.data.decoding import load_accepted
 from age_tasks.data.expectations import Expectations, Finding
 from age_tasks.data.image_folder import ImageFolder
+from age_tasks.data.image_places import write_places
 from age_tasks.data.label_changes import LabelChanges, label_changes, named_copies
 from age_tasks.data.label_columns import further_columns_of, weigh_by_spread
 from age_tasks.data.near_duplicates import NEAR_GROUP
@@ -113,9 +114,7 @@ def _shift(run: Workspace, ages: pd.Series) -> AgeShift | None:
     return age_shift(ages, before, previous.key)
 
 
-def _changes(
-    run: Workspace, table: pd.DataFrame, quarantine: pd.DataFrame, header: list[str]
-) -> LabelChanges | None:
+def _changes(run: Workspace, table: pd.DataFrame, quarantine: pd.DataFrame, header: list[str]) -> LabelChanges | None:
     """Since the newest other run whose labels were accepted; None if there is none, or its labels are gone."""
     previous = previous_run(run, "validate")
     if previous is None:
@@ -187,6 +186,7 @@ def _write_tables(found: _Validation, run: Workspace) -> None:
 
 def _write_pages(found: _Validation, expectations: Expectations, settings: ValidateSettings, run: Workspace) -> None:
     audit, folder = write_audit(found.accepted, run.output_dir / "audit"), images_of(run)
+    write_places(folder, found.quarantine["file_name"], run.output_dir)
     _write_face_sheet(found.accepted, folder, run)
     expectations.write_data_docs(run.output_dir / "data_docs")
     verdict = verdict_in_words(found.verdict, len(found.table), len(found.quarantine))

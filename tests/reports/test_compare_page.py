@@ -1,6 +1,7 @@
 """Runs side by side, from what their stages left in the store."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,21 @@ import pytest
 from PIL import Image
 
 from age_tasks.config import config_from_dict
+from age_tasks.data.image_folder import ImageFolder
+from age_tasks.data.image_places import PLACES, write_places
 from age_tasks.environment import Locations
 from age_tasks.reports.compare_page import compare_page
-from age_tasks.runs.keys import stage_folder
+from age_tasks.reports.thumbnails import faces_of
+from age_tasks.runs.keys import run_file, stage_folder
 from age_tasks.runs.run import StoredRun, start_run
+from age_tasks.store import open_store
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
+from tests.support.answering_server import Answer, answering_s3
 from tests.support.metrics import metrics_of
 from tests.support.page import Page, text_of
 from tests.support.records import put_record
+from tests.support.tars import tar_of
 
 IMAGES = 60
 EDGES = [0, 30, 60, 120]
@@ -145,6 +152,68 @@ def test_faces_are_shown_as_they_were_tested(store: Store, locations: Locations)
     assert [image["alt"] for image in page.soup.select("figure img")] == ["Test image 3.png", "Test image 5.png"]
     assert "no image here" in page.text
     assert "23 : 29 → 49 3.png" in page.text
+
+
+def in_tars(store: Store, locations: Locations, runs: list[StoredRun], place: str) -> None:
+    """Put the images into two tar files at a place, and what `evaluate` then writes; the files are gone."""
+    images = {path.name: path.read_bytes() for path in sorted(Path(locations.images).iterdir())}
+    for tar, names in {"a.tar": list(images)[:30], "b.tar": list(images)[30:]}.items():
+        open_store(place).put(tar, tar_of({name: images[name] for name in names}))
+    folder, written = ImageFolder(f"{place}/*.tar", locations.cache), locations.cache / "written"
+    written.mkdir()
+    write_places(folder, images, written)
+    shutil.rmtree(locations.images)
+    for run in runs:
+        settings = run.settings().model_copy(update={"images": f"{place}/*.tar"})
+        store.put(run_file(run.key), settings.to_bytes())
+        found = {PLACES: (written / PLACES).read_bytes()}
+        store.put(stage_folder(run.key, "evaluate") + PLACES, found[PLACES])
+        outputs = run.require_record("evaluate").outputs | digests(found)
+        put_record(store, "evaluate", run.key, outputs=outputs, settings={"evaluate": {"bin_edges": EDGES}})
+
+
+def three_changed(store: Store, locations: Locations) -> list[StoredRun]:
+    """Two runs that differ in images 3, 4 and 40."""
+    after = predicted(locations, errors=6.0)
+    after.loc[[3, 4, 40], "finetune"] += [20.0, 15.0, 10.0]
+    older = put_run(store, locations, "monday", predicted(locations, errors=6.0))
+    return [older, put_run(store, locations, "tuesday", after)]
+
+
+def faces(page: str) -> list[str]:
+    return [image["alt"].removeprefix("Test image ") for image in Page(page).soup.select("figure img")]
+
+
+@pytest.mark.parametrize("where", ["local", "s3"])
+def test_faces_in_tar_files_are_read_one_by_one(
+    store: Store, locations: Locations, where: str, tmp_path: Path, request: pytest.FixtureRequest
+):
+    place = str(tmp_path / "shards")
+    if where == "s3":
+        request.getfixturevalue("s3")
+        place = f"s3://age/{tmp_path.name}"
+    runs = three_changed(store, locations)
+    in_tars(store, locations, runs, place)
+    assert faces(compare_page(runs)) == ["3.png", "4.png", "40.png"]
+    open_store(place).put("a.tar", tar_of({"another.png": b"x" * 100_000}))  # written anew since
+    assert faces(compare_page(runs)) == ["4.png", "40.png"]
+    assert "3.png" in Page(compare_page(runs)).text
+
+
+def test_of_a_tar_file_in_a_bucket_only_the_faces_are_read_and_one_that_is_away_is_given_up(
+    store: Store, locations: Locations, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    runs = three_changed(store, locations)
+    with answering_s3(monkeypatch, tmp_path / "home") as server:
+        in_tars(store, locations, runs, "s3://bucket/shards")
+        server.asked = []
+        assert faces(compare_page(runs)) == ["3.png", "4.png", "40.png"]
+        assert [(each.method, "range" in each.headers) for each in server.asked] == [("GET", True)] * 3
+        server.asked, server.plan = [], lambda request: Answer(503)
+        found = faces_of(runs[1], "evaluate")
+        assert [found.uri(f"{number}.png", 8) for number in range(6)] == [None] * 6
+        assert len(server.asked) == 3
+        assert faces(compare_page(runs)) == []
 
 
 def test_a_name_that_leaves_the_folder_shows_no_file(store: Store, locations: Locations):

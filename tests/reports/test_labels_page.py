@@ -1,10 +1,14 @@
 """The page for people who label."""
 
+import io
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from age_tasks.config import Config
+from age_tasks.data.image_folder import ImageFolder
+from age_tasks.data.image_places import PLACES, write_places
 from age_tasks.environment import Locations
 from age_tasks.registry.label_ranking import put_ranking
 from age_tasks.reports.labels_page import labels_page
@@ -14,6 +18,7 @@ from age_tasks.store.files import FileStore
 from tests.support.page import Page
 from tests.support.rankings import RANKED, RANKING
 from tests.support.records import put_record
+from tests.support.tars import tar_of
 
 ROWS = (
     '"line","file_name","age_text","fault","reason"\n'
@@ -58,6 +63,24 @@ def test_rows_are_filtered_and_sorted_by_links(store: FileStore):
     assert lines(labels_page(store, order="file name")) == ["11", "10", "9"]
     assert lines(labels_page(store, fault="age is not a number", order="file name")) == ["11", "10"]
     assert "?fault=age%20is%20not%20a%20number&order=line#quarantine" in Page(labels_page(store)).addresses
+
+
+def test_quarantined_rows_have_their_faces_out_of_tar_files(store: FileStore, tmp_path: Path):
+    face = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(face, "PNG")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "faces.tar").write_bytes(tar_of({"a.jpg": face.getvalue(), "c.jpg": b"no image"}))
+    tars = f"{tmp_path}/images/*.tar"
+    start_run(StoredRun("tuesday", store), Config(), Locations(labels="labels.csv", images=tars))
+    assert Page(labels_page(store)).soup.select("table img") == []  # an earlier version wrote no places
+    write_places(ImageFolder(tars, tmp_path / "cache"), ["a.jpg", "b.jpg", "c.jpg"], tmp_path)
+    content = (tmp_path / PLACES).read_bytes()
+    store.put(stage_folder("tuesday", "validate") + PLACES, content)
+    outputs = {PLACES: {"sha256": "0" * 64, "bytes": len(content)}, "quarantine.csv": {"sha256": "0" * 64, "bytes": 1}}
+    put_record(store, "validate", "tuesday", outputs=outputs, summary={"rows": 100, "accepted": 97, "quarantined": 3})
+    page = Page(labels_page(store))
+    assert [row.select_one("td.n").text for row in page.soup.select("tr") if row.select("img")] == ["11"]
+    assert lines(page.html) == ["9", "10", "11"]
 
 
 def test_what_to_label_next_is_shown_with_faces_and_downloads(store: FileStore):
