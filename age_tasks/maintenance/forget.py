@@ -111,7 +111,8 @@ def _what_remains(image: ErasedImage, store: Store) -> Iterator[str]:
         if versions:
             yield f"{', '.join(versions)}: {how} it, and kept: a model can't forget"
     retrain = "; then retrain for a version that has not seen it" if seen["trained on"] else ""
-    yield f"remove its row from labels.csv and its file from the images folder, or the next run reads it again{retrain}"
+    source = "its file from the images folder, or its tar file,"
+    yield f"remove its row from labels.csv and {source} or the next run reads it again{retrain}"
     if image.near_duplicates:
         yield f"nearly the same image, to be forgotten separately: {', '.join(sorted(image.near_duplicates))}"
     yield "not searched: caches of other machines, MLflow, Airflow's logs, e-mails, backups"

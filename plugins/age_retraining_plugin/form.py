@@ -75,7 +75,8 @@ def retraining_form() -> dict[str, Param]:
         "images": Param(
             locations.images if "images" in locations.model_fields_set else "",
             type=["null", "string"],
-            description="The folder of the images. Empty: the folder images beside the labels.",
+            description="The folder of the images, or tar files of them (faces/*.tar). Empty: the folder images "
+            "beside the labels.",
         ),
         "recipe": Param(
             variables.recipe,

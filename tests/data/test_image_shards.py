@@ -188,7 +188,9 @@ def test_a_tar_file_that_is_cut_off_is_one_line(put: Put, tmp_path: Path):
 
 def test_no_tar_file_is_an_error_that_names_the_pattern(put: Put, tmp_path: Path):
     location = put(a=b"").replace("*", "x*")
-    with pytest.raises(LabelsError, match=r"no tar file at .*/x\*\.tar; set AGE_IMAGES to"):
+    with pytest.raises(
+        LabelsError, match=r"no tar file at .*/x\*\.tar; name the files that hold the images \(AGE_IMAGES\)"
+    ):
         ImageFolder(location, tmp_path / "cache")
 
 
