@@ -21,6 +21,10 @@ class Share:
     def __str__(self) -> str:
         return f"{self.number}/{self.of}"
 
+    def counted(self, what: str) -> str:
+        """What is counted of the share, for the log and the pages: `images read, share 2/4`."""
+        return what if self.of == 1 else f"{what}, share {self}"
+
     def holds(self, sha256: str) -> bool:
         """Whether an image belongs to the share.
 

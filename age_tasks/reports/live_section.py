@@ -8,7 +8,7 @@ from typing import Any
 
 from age_tasks.reports.html import duration
 from age_tasks.reports.line_chart import LineChart, line_chart
-from age_tasks.runs.live_status import LiveStatus, live_status
+from age_tasks.runs.live_status import LiveStatus, live_status, statuses_of_shares
 from age_tasks.runs.run import StoredRun
 
 STALE_SECONDS = 120  # a status that is older is of an attempt that was killed
@@ -20,6 +20,7 @@ class LiveSection:
     """The status of a stage for people.
 
     Args:
+        stage: its name, or that of a task that shares the work before it, such as `features 2 of 4`.
         sentence: such as `Epoch 3 of at most 20, images: 512 of 4200, 950 per second, …`.
         fraction: of the counted items that are done, 0 to 1; None if nothing is counted.
         at: when the stage said so, ISO in UTC.
@@ -38,8 +39,22 @@ class LiveSection:
 def live_section(run: StoredRun, stage: str) -> LiveSection | None:
     """The section about a stage; None if the stage says nothing."""
     status = live_status(run.store, run.key, stage)
-    if status is None or (datetime.now(UTC) - datetime.fromisoformat(status.at)).total_seconds() > STALE_SECONDS:
-        return None
+    return _section(stage, status) if status and not _is_stale(status) else None
+
+
+def live_sections(run: StoredRun, work: str) -> list[LiveSection]:
+    """The sections about the tasks that share the work before a stage, as far as they say anything."""
+    found = statuses_of_shares(run.store, run.key, work)
+    return [
+        _section(f"{work} {number} of {of}", status) for (number, of), status in found.items() if not _is_stale(status)
+    ]
+
+
+def _is_stale(status: LiveStatus) -> bool:
+    return (datetime.now(UTC) - datetime.fromisoformat(status.at)).total_seconds() > STALE_SECONDS
+
+
+def _section(stage: str, status: LiveStatus) -> LiveSection:
     shown = min(status.most_epochs, max(LEAST_EPOCHS_SHOWN, len(status.epochs) + 1))
     curve = line_chart(
         {

@@ -228,20 +228,19 @@ def _recorded(store: Store) -> dict[str, RunFacts]:
     started: set[str] = set()
     for key in store.list("runs/"):
         _, run, *rest = key.split("/")
-        found = stages.setdefault(run, [])
         if key == run_file(run):
             started.add(run)
         elif rest[1:] == [RECORD]:
-            found.append(rest[0])
+            stages.setdefault(run, []).append(rest[0])
     settings = read_all(started, partial(_settings_facts, store))
     records = read_all(
         [record_file(run, stage) for run, names in stages.items() for stage in names], partial(_record_facts, store)
     )
     return {
         run: settings.get(run, RunFacts()).model_copy(
-            update={"stages": {stage: records[record_file(run, stage)] for stage in names}}
+            update={"stages": {stage: records[record_file(run, stage)] for stage in stages.get(run, ())}}
         )
-        for run, names in stages.items()
+        for run in sorted(started | stages.keys())
     }
 
 

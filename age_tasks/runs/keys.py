@@ -4,6 +4,7 @@ runs/<run key>/run.json                  settings and locations, written when th
 runs/<run key>/<stage>/stage.json        the stage's record, written last: without it the stage has not finished
 runs/<run key>/<stage>/...               the stage's outputs
 runs/<run key>/<stage>/live.json         how far the stage is; only while it is being executed
+runs/<run key>/<work>/live-2-of-4.json   the same of a task that does a share of the work before a stage
 results/<stage>/<fingerprint>.json       the run that made this result, so that another can reuse it
 """
 
@@ -23,6 +24,7 @@ _AIRFLOW_ID = re.compile(
     r"[a-z_]+__[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?\+00:00(_[A-Za-z0-9]+)?"
 )
 _AIRFLOW_KEY = re.compile(_AIRFLOW_ID.pattern.replace(":", "-").replace(r"\+", "-"))
+_LIVE_FILE_OF_SHARE = re.compile(r".*/live-(?P<number>[0-9]+)-of-(?P<of>[0-9]+)\.json")
 _DIGEST_LENGTH = 20
 _WITH_DIGEST = re.compile(rf".*--[0-9a-f]{{{_DIGEST_LENGTH}}}")
 
@@ -80,6 +82,17 @@ def record_file(run: str, stage: str) -> str:
 def live_file(run: str, stage: str) -> str:
     """The key of the file that says how far a stage is."""
     return stage_folder(run, stage) + LIVE
+
+
+def live_file_of_share(run: str, work: str, number: int, of: int) -> str:
+    """The key of the file that says how far a task is that does a share of the work before a stage."""
+    return f"{stage_folder(run, work)}live-{number}-of-{of}.json"
+
+
+def share_of_live_file(key: str) -> tuple[int, int] | None:
+    """The number of the share that such a file is about, and how many shares there are; None of another key."""
+    found = _LIVE_FILE_OF_SHARE.fullmatch(key)
+    return (int(found["number"]), int(found["of"])) if found else None
 
 
 def result_file(stage: str, fingerprint: str) -> str:

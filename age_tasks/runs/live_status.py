@@ -4,12 +4,12 @@ import contextlib
 import logging
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from age_tasks.errors import AgeTasksError
 from age_tasks.progress import Status, watched_by
-from age_tasks.runs.keys import live_file
+from age_tasks.runs.keys import live_file, live_file_of_share, share_of_live_file, stage_folder
 from age_tasks.runs.records import now
 from age_tasks.store.base import Store
 from age_tasks.store.documents import Document
@@ -38,7 +38,21 @@ class LiveStatus(Document):
 
 def live_status(store: Store, run: str, stage: str) -> LiveStatus | None:
     """How far the stage was when it said so last; None if it says nothing, or what it says can't be read."""
-    key = live_file(run, stage)
+    return _status_in(store, live_file(run, stage))
+
+
+def statuses_of_shares(store: Store, run: str, work: str) -> dict[tuple[int, int], LiveStatus]:
+    """As `live_status`, of the tasks that share the work before a stage: by the number of the share, and of how many.
+
+    Raises:
+        StoreError: the store can't be listed.
+    """
+    shares = {share: key for key in store.list(stage_folder(run, work)) if (share := share_of_live_file(key))}
+    found = {share: _status_in(store, shares[share]) for share in sorted(shares)}
+    return {share: status for share, status in found.items() if status}
+
+
+def _status_in(store: Store, key: str) -> LiveStatus | None:
     try:
         return LiveStatus.parse(store.get(key), store.where(key))
     except AgeTasksError:
@@ -55,7 +69,35 @@ def shared_status(store: Store, run: str, stage: str, every_seconds: float = EVE
     Args:
         every_seconds: between two writes.
     """
-    sharing = _Sharing(store, live_file(run, stage), every_seconds)
+    with _shared(_Sharing(store, live_file(run, stage), every_seconds)):
+        yield
+
+
+@contextlib.contextmanager
+def shared_status_of_share(
+    store: Store, run: str, work: str, number: int, of: int, every_seconds: float = EVERY_SECONDS
+) -> Iterator[None]:
+    """As `shared_status`, of a task that does a share of the work before a stage.
+
+    What a killed attempt at this share has left is removed, and what one at another number of shares has.
+
+    Args:
+        number: of the share, from 1.
+        of: number of shares.
+    """
+    sharing = _Sharing(store, live_file_of_share(run, work, number, of), every_seconds)
+
+    def is_left_over(key: str) -> bool:
+        share = share_of_live_file(key)
+        return share is not None and (share[1] != of or share[0] == number)
+
+    sharing.left_over = lambda: filter(is_left_over, store.list(stage_folder(run, work)))
+    with _shared(sharing):
+        yield
+
+
+@contextlib.contextmanager
+def _shared(sharing: "_Sharing") -> Iterator[None]:
     thread = threading.Thread(target=sharing.write_until_the_end, name="live status", daemon=True)
     thread.start()
     try:
@@ -71,6 +113,7 @@ class _Sharing:
 
     def __init__(self, store: Store, key: str, every_seconds: float) -> None:
         self.ended = threading.Event()
+        self.left_over: Callable[[], Iterable[str]] = tuple  # keys to remove first
         self._store, self._key, self._every = store, key, every_seconds
         self._last: Status | None = None
         self._written: Status | None = None
@@ -79,6 +122,9 @@ class _Sharing:
         self._last = status
 
     def write_until_the_end(self) -> None:
+        with contextlib.suppress(AgeTasksError, OSError):
+            for key in self.left_over():
+                self._store.delete(key)
         while not self.ended.wait(self._every):
             if self._last is not self._written:
                 self._write(self._last)

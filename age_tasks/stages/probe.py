@@ -41,6 +41,6 @@ def probe_share(locations: Locations, share: Share, again: bool = False) -> Summ
     names = names_in_folder(rows, folder).unique()
     own = [name for name in names if share.holds(hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest())]
     log.info("share %s: %d of the %d images in %s", share, len(own), len(names), location)
-    progress = Progress("images read")
+    progress = Progress(share.counted("images read"))
     _, images_read = probe_and_exchange(folder, own, locations.cache, remote_cache(), progress, again)
     return {"share": str(share), "images": len(own), "images_read": images_read}

@@ -87,7 +87,8 @@ def cached_features(
     log.info("features: %d images in the cache, %d to compute", len(images) - len(missing), len(missing))
     if len(missing):
         network = keras.Model(model.inputs, [cut for cut, _ in wanted])
-        _compute(network, missing, [found for _, found in wanted], folder, cache, settings)
+        progress = Progress(share.counted("frozen features"))
+        _compute(network, missing, [found for _, found in wanted], folder, cache, settings, progress)
     return Features(caches, len(images), len(missing))
 
 
@@ -174,6 +175,7 @@ def _compute(
     folder: ImageFolder,
     cache: Path,
     settings: ComputeSettings,
+    progress: Progress,
 ) -> None:
     """Run the images through the network and append each of its outputs to its cache, a shard at a time."""
     forward = tf.function(
@@ -182,7 +184,6 @@ def _compute(
     )
     size = GPU_BATCH if gpus() else CPU_BATCH
     batches = decoded_images(images, folder, network.inputs[0].shape[1]).batch(size).prefetch(4).as_numpy_iterator()
-    progress = Progress("frozen features")
     for start in range(0, len(images), SHARD_ROWS):
         shard = images.iloc[start : start + SHARD_ROWS]
         folder.fetch_all(shard["file_name"])

@@ -31,7 +31,7 @@ from age_tasks.registry import label_ranking
 from age_tasks.reports.gate_summary import approve_page, gate_summary
 from age_tasks.reports.html import render
 from age_tasks.reports.label_issues_page import ORDERS, SHOWN, label_issues_page
-from age_tasks.reports.live_section import LiveSection, live_section
+from age_tasks.reports.live_section import LiveSection, live_section, live_sections
 from age_tasks.reports.model_report import report_so_far
 from age_tasks.reports.models_page import models_page
 from age_tasks.reports.run_summary import results
@@ -313,8 +313,10 @@ def _shares(asked: Asked, run: StoredRun, work: str) -> HTMLResponse:
         raise HTTPException(404)
     shared = SHARED_WORK[work]
     text = f"{shared.does[0].upper()}{shared.does[1:]}. {task.reason}".replace("`", "")
-    page = render("message.html.j2", headline=f"{work}: {task.in_words}", text=text)
-    return HTMLResponse(page, headers=REFRESH if task.active or task.retrying else None)
+    goes_on = task.active or task.retrying
+    live = live_sections(run, work) if goes_on else []
+    page = render("shared_work.html.j2", headline=f"{work}: {task.in_words}", text=text, live=live)
+    return HTMLResponse(page, headers=(REFRESH_LIVE if live else REFRESH) if goes_on else None)
 
 
 def _with_navigation(page: str, run: StoredRun, up: str) -> str:
@@ -342,7 +344,7 @@ def _tab(asked: Asked, wanted: str, places: tuple[tuple[str, str], ...]) -> Resp
     if not (state or records or run.started()):
         return _message(404, *MESSAGES[404])
     found = progress(wanted, places[-1][0], STAGES, records, state)
-    live = _at_work(run, records, state) if found.goes_on else None
+    live = _at_work(run, records, state) if found.goes_on else []
     page = render(
         "run_progress.html.j2",
         run_key=run.key,
@@ -354,12 +356,18 @@ def _tab(asked: Asked, wanted: str, places: tuple[tuple[str, str], ...]) -> Resp
     return HTMLResponse(page, headers=(REFRESH_LIVE if live else REFRESH) if found.goes_on else None)
 
 
-def _at_work(run: StoredRun, records: Mapping[str, StageRecord], state: RunState | None) -> LiveSection | None:
-    """How far the stage is that is being executed; None if none says so."""
-    active = [stage for stage in STAGES if state and (task := state.tasks.get(stage)) and task.active]
+def _at_work(run: StoredRun, records: Mapping[str, StageRecord], state: RunState | None) -> list[LiveSection]:
+    """How far the stage is that is being executed, or each task that shares the work before it; empty if none says."""
+    tasks = state.tasks if state else {}
+    active = [
+        name for name in TASKS if (task := tasks.get(name)) and (task.active or (name in SHARED_WORK and task.retrying))
+    ]
     to_come = [stage for stage in STAGES if stage not in records]
-    at_work = next(iter([*active, *to_come]), None)
-    return live_section(run, at_work) if at_work else None
+    at_work = next(iter([*active, *to_come]), "")
+    if at_work in SHARED_WORK:
+        return live_sections(run, at_work)
+    section = live_section(run, at_work) if at_work in STAGES else None
+    return [section] if section else []
 
 
 def _state_of(asked: Asked, run: StoredRun) -> RunState | None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,7 +24,7 @@ from age_tasks.registry.approval import Approval
 from age_tasks.registry.decisions import answer_of, put_decision
 from age_tasks.registry.promotions import promote, rollback
 from age_tasks.reports.label_issues_page import LabelIssue, LabelIssues
-from age_tasks.runs.keys import live_file, safe_run_key
+from age_tasks.runs.keys import live_file, live_file_of_share, safe_run_key
 from age_tasks.runs.live_status import LiveStatus
 from age_tasks.runs.records import now
 from age_tasks.runs.run import Workspace
@@ -345,6 +346,19 @@ def test_the_page_of_shared_work_says_how_it_stands(client: Client, tmp_path: Pa
     assert page.headers["refresh"] == "15"
     assert "probe: success" in client(store).get(f"/age/age_retraining/{run_id}/tasks/probe").text
     assert "features is running" in client(store).get(f"/age/age_retraining/{run_id}/report").text
+    for share, done, minutes in ((2, 1024, 0), (3, 7, 5)):
+        at = (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat()
+        status = {"at": at, "what": f"frozen features, share {share}/4", "done": done, "total": 7588}
+        status |= {"per_second": 101.0, "seconds_left": 65.0, "note": "", "epochs": [], "most_epochs": 0}
+        key = live_file_of_share(run_id, "features", share, 4)
+        store.put(key, LiveStatus.model_validate(status).to_bytes())
+    for path in ("tasks/features", "report"):
+        answer = client(store).get(f"/age/age_retraining/{run_id}/{path}")
+        page = Page(answer.text)
+        assert [each for each in page.headings if each.startswith("features")] == [page.headings[0]]
+        assert page.headings[0].startswith("features 2 of 4 at ")  # share 3 was killed
+        assert "Frozen features, share 2/4: 1024 of 7588, 101 per second" in page.text
+        assert answer.headers["refresh"] == "5"
     other = f"manual-{uuid.uuid4().hex}"
     add_run(other, "running", {"snapshot": "running"})
     assert client(store).get(f"/age/age_retraining/{other}/tasks/features").status_code == 404

@@ -7,7 +7,8 @@ import pytest
 
 from age_tasks.errors import StoreError
 from age_tasks.progress import Progress, tell_epochs
-from age_tasks.runs.live_status import live_status, shared_status
+from age_tasks.runs.keys import live_file_of_share
+from age_tasks.runs.live_status import live_status, shared_status, shared_status_of_share, statuses_of_shares
 from age_tasks.store.files import FileStore
 from tests.support.waiting import wait_until
 
@@ -30,6 +31,29 @@ def test_the_status_is_in_the_store_while_the_stage_works_and_gone_afterwards(st
         assert found.epochs == [{"epoch": 1, "mae": None, "val_mae": 9.5}]
     assert store.list() == []
     assert live_status(store, "monday", "baseline") is None
+
+
+def test_each_share_has_a_status_of_its_own(store: FileStore):
+    with (
+        shared_status_of_share(store, "monday", "features", 1, 4, EVERY),
+        shared_status_of_share(store, "monday", "features", 3, 4, EVERY),
+    ):
+        Progress("images", every_seconds=0)(5, 20)
+        wait_until(lambda: len(statuses_of_shares(store, "monday", "features")) == 2)
+        found = statuses_of_shares(store, "monday", "features")
+        assert {share: status.done for share, status in found.items()} == {(1, 4): 5, (3, 4): 5}
+    assert store.list() == []
+
+
+def test_what_a_killed_share_has_left_goes_with_the_next_attempt(store: FileStore):
+    for share in ((1, 4), (2, 4), (2, 3)):
+        store.put(live_file_of_share("monday", "features", *share), b"{}")
+    store.put("runs/monday/features/other.json", b"{}")
+    with shared_status_of_share(store, "monday", "features", 2, 4, EVERY):
+        wait_until(lambda: len(store.list()) == 2)
+    left = [live_file_of_share("monday", "features", 1, 4), "runs/monday/features/other.json"]
+    assert store.list() == left
+    assert statuses_of_shares(store, "monday", "features") == {}  # a damaged one says nothing
 
 
 def test_a_short_stage_writes_nothing(store: FileStore, monkeypatch: pytest.MonkeyPatch):

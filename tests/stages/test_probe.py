@@ -2,14 +2,21 @@
 
 import itertools
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from age_tasks.cli import shares
 from age_tasks.cli.app import main
 from age_tasks.data import probes
 from age_tasks.data.probes import stored_probes
+from age_tasks.progress import Progress
+from age_tasks.runs.live_status import LiveStatus, shared_status_of_share, statuses_of_shares
+from age_tasks.stages import probe
+from age_tasks.store.files import FileStore
 from tests.support.shares import Killed, do_at_once, do_share
+from tests.support.waiting import wait_until
 
 SHARES = ("1/3", "2/3", "3/3")
 
@@ -71,6 +78,35 @@ def test_a_share_that_was_killed_goes_on_where_it_was(
     again = do_share(capsys, monkeypatch, "2/3", "probe")
     assert again["images_read"] == len(stored_probes(place / "cache")) - kept
     assert do_share(capsys, monkeypatch, "2/3", "probe")["images_read"] == 0
+
+
+def test_a_share_says_on_the_run_s_pages_and_in_its_log_how_far_it_is(
+    place: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    monkeypatch.setenv("AGE_RUN", "monday")
+    monkeypatch.setattr(probes, "READERS", 1)
+    monkeypatch.setattr(shares, "shared_status_of_share", partial(shared_status_of_share, every_seconds=0.01))
+    monkeypatch.setattr(probe, "Progress", partial(Progress, every_seconds=0))
+    store, whole, seen = FileStore(place / "store"), probes.probe_file, itertools.count()
+    said: dict[tuple[int, int], LiveStatus] = {}
+
+    def watched(path: Path) -> probes.Probe:
+        if next(seen) == 20:
+            wait_until(lambda: said.update(statuses_of_shares(store, "monday", "probe")) or said)
+        return whole(path)
+
+    monkeypatch.setattr(probes, "probe_file", watched)
+    with caplog.at_level("INFO"):
+        done = do_share(capsys, monkeypatch, "2/3", "probe")
+    (status,) = said.values()
+    assert [*said] == [(2, 3)]
+    assert status.what == "images read, share 2/3"
+    assert 0 < status.done < status.total == done["images_read"]
+    assert f"images read, share 2/3: {status.done} of {status.total}" in caplog.text
+    assert store.list() == []
 
 
 def test_again_reads_the_files_of_the_share_anew(
