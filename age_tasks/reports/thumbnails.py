@@ -13,13 +13,13 @@ from PIL import Image
 from age_tasks.data.decoding import MAX_BYTES, load_rgb
 from age_tasks.data.image_folder import ImageFolder, name_problem
 from age_tasks.data.image_places import PLACES, ImagePlace, parse_places
-from age_tasks.errors import AgeTasksError, LabelsError, MissingInputError, NotFoundError, StoreError
+from age_tasks.errors import AgeTasksError, LabelsError, MissingInputError, NotFoundError, StoreError, StoreRefusedError
 from age_tasks.runs.run import StoredRun
 from age_tasks.store import open_store
 from age_tasks.store.addresses import local_path, tar_files
 from age_tasks.store.base import Entry, Store, file_sha256
 
-_MOST_FAILURES = 3  # of a store, after which a page asks it for no more faces
+_MOST_FAILURES = 3  # of a store to answer, after which a page asks it for no more faces
 
 
 def thumbnail(name: str, folder: ImageFolder, side: int) -> str | None:
@@ -60,7 +60,7 @@ class Faces:
                 path = self._file(name, Path(scratch, "image"))
                 return face_uri(path, side) if path and sha256 in {"", file_sha256(path)} else None
             except StoreError as error:
-                self._failures += not isinstance(error, NotFoundError)
+                self._failures += not isinstance(error, NotFoundError | StoreRefusedError)  # those are answers
             except (AgeTasksError, OSError):
                 pass
         return None
@@ -69,7 +69,7 @@ class Faces:
         """A local file with the image: its own, or one that is written to `scratch`."""
         if self._tars:
             place = self._places.get(name)
-            if place is None or place.size > MAX_BYTES:
+            if place is None or place.offset < 0 or not 0 < place.size <= MAX_BYTES:
                 return None
             tar = Entry(place.tar, 0, place.etag)
             scratch.write_bytes(self._store.get_part(tar, place.offset, place.size, place.sha256))
