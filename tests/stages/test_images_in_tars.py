@@ -54,3 +54,14 @@ def test_pages_show_the_faces(store: Store, copied: Locations):
     faces = faces_of(run, "evaluate")
     assert all(faces.uri(name, 64, sha256) for name, sha256 in zip(tested.file_name, tested.sha256, strict=True))
     assert faces.uri(tested.file_name[0], 64, tested.sha256[1]) is None
+
+
+def test_ages_are_those_of_the_same_images_in_a_folder(store: Store, tars: str, sample: Sample, tmp_path: Path):
+    ages = {}
+    for kind, place in {"tars": tars, "folder": str(sample.images)}.items():
+        assert main(["predict", place, "--out", f"{tmp_path}/{kind}.csv"]) == 0
+        table = pd.read_csv(f"{tmp_path}/{kind}.csv", keep_default_na=False)
+        names = table["file"].str.removeprefix(f"{sample.images}/").str.replace(r".*/\d\.tar/", "", regex=True)
+        ages[kind] = dict(zip(names, table["age"], strict=True))
+    assert len(ages["tars"]) > 100
+    assert ages["tars"] == ages["folder"]
