@@ -16,6 +16,7 @@ from age_tasks.stages._networks import baseline_network
 from age_tasks.stages._train import train_and_save
 from age_tasks.training.features import cached_features
 from age_tasks.training.network import pooled
+from age_tasks.training.streamed_features import StreamedFeatures
 
 
 def execute(run: Workspace, config: Config) -> Summary:
@@ -27,13 +28,17 @@ def execute(run: Workspace, config: Config) -> Summary:
 
 
 def write_out_of_fold_ages(model: keras.Model, config: Config, run: Workspace) -> None:
-    """Write the ages by which `evaluate` finds label issues; nothing if the features do not fit into the cache."""
+    """Write the ages by which `evaluate` finds label issues; nothing if there is no room for the features."""
     table = pd.concat(read_splits(run).values(), ignore_index=True)[["file_name", "sha256", "real_age"]]
     images, folder = table.assign(augmentation=0), images_of(run)
     (features,) = cached_features(model, [pooled(model)], images, folder, run.cache, config.compute).caches
     if features is None:
         return
+    if isinstance(features, StreamedFeatures):  # it reads a shard as a whole
+        table = table.iloc[features.reading_order(table["sha256"].tolist())]
     ages = out_of_fold_ages(
-        lambda rows: features.rows(table["sha256"].iloc[rows]), table["real_age"].to_numpy(), config.baseline.seed
+        lambda rows: features.rows(table["sha256"].iloc[rows].tolist()),
+        table["real_age"].to_numpy(),
+        config.baseline.seed,
     )
-    table.assign(other_age=ages.round(2)).to_csv(run.output_dir / "out_of_fold.csv", index=False)
+    table.assign(other_age=ages.round(2)).sort_index().to_csv(run.output_dir / "out_of_fold.csv", index=False)

@@ -20,10 +20,11 @@ import numpy as np
 
 from age_tasks.data.augmentation import MIRROR, PLAIN, VERSION
 from age_tasks.store.base import Store, atomic_write
-from age_tasks.training.remote_shards import RemoteShards, delete_shard
+from age_tasks.training.remote_shards import Place, RemoteShards, delete_shard
 
 log = logging.getLogger(__name__)
 
+SHARD_ROWS = 512  # that are computed, and stored, at once
 _MIRROR_VERSION = "1"  # a mirror never changes: its key is that of the first version of the augmentations
 
 
@@ -147,7 +148,7 @@ class FeatureCache:
         self._rows: dict[str, tuple[int, int]] = {}
         for index in sorted(folder.glob("*.json")):
             self._adopt(index)
-        self._elsewhere = remote.shards_of(besides={shard.index.stem for shard in self._shards}) if remote else {}
+        self._elsewhere = remote.places(besides={shard.index.stem for shard in self._shards}) if remote else {}
 
     def __contains__(self, key: str) -> bool:
         """Whether the row can be read here."""
@@ -157,9 +158,14 @@ class FeatureCache:
         """The keys of all rows that can be read here, or fetched."""
         return self._rows.keys() | self._elsewhere.keys()
 
+    def places(self) -> dict[str, Place]:
+        """By the key of a row its place, here or elsewhere; of several shards that hold it, in the first by name."""
+        here = {key: (self._shards[shard].index.stem, row) for key, (shard, row) in self._rows.items()}
+        return self._elsewhere | {key: min(place, self._elsewhere.get(key, place)) for key, place in here.items()}
+
     def fetch(self, keys: Iterable[str]) -> None:
         """Fetch the shards with those of these rows that others have computed, so that they can be read here."""
-        wanted = {self._elsewhere[key] for key in keys if key not in self._rows and key in self._elsewhere}
+        wanted = {self._elsewhere[key][0] for key in keys if key not in self._rows and key in self._elsewhere}
         if not (self._remote and wanted):
             return
         log.info("features: fetching %d shards of %s", len(wanted), self._remote.store.url)

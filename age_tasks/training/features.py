@@ -17,17 +17,18 @@ from age_tasks.config import ComputeSettings
 from age_tasks.data.augmentation import load_augmented
 from age_tasks.data.image_folder import ImageFolder, require_unchanged
 from age_tasks.data.probes import delete_probes
-from age_tasks.data.remote_cache import remote_cache
+from age_tasks.data.remote_cache import remote_cache, room_in
 from age_tasks.data.shares import WHOLE, Share
 from age_tasks.progress import Progress
+from age_tasks.store.base import Store
 from age_tasks.store.disk import free_bytes
-from age_tasks.training.feature_cache import FeatureCache, features_folder, row_key
+from age_tasks.training.feature_cache import SHARD_ROWS, FeatureCache, features_folder, row_key
 from age_tasks.training.hardware import gpus, keep_freed_memory, use_xla
 from age_tasks.training.remote_shards import RemoteShards
+from age_tasks.training.streamed_features import StreamedFeatures
 
 log = logging.getLogger(__name__)
 
-SHARD_ROWS = 512
 GPU_BATCH = 64
 CPU_BATCH = 8  # its intermediate results stay in the processor's cache: 15 ms an image, against 21 in batches of 32
 SPARE_BYTES = 1_000_000_000  # of the disk, left for other writes: images, checkpoints
@@ -39,12 +40,13 @@ class Features:
     """What is stored of the features of some images, after the missing ones were computed.
 
     Args:
-        caches: one for each cut; None for a cut whose features would not fit into `cache_budget_gb`, or on the disk.
+        caches: one for each cut. Features that do not fit into `cache_budget_gb`, or on the disk, are streamed from the
+            exchange (`AGE_CACHE_REMOTE`); None where there is none, or no room there either.
         images: number of images in the share, each augmentation counted.
         computed: those of them that were not in the cache.
     """
 
-    caches: list[FeatureCache | None]
+    caches: list[FeatureCache | StreamedFeatures | None]
     images: int
     computed: int
 
@@ -78,12 +80,16 @@ def cached_features(
     wanted = [(cut, found) for cut, found in zip(cuts, caches, strict=True) if found is not None]
     if share == WHOLE:
         for _, found in wanted:
-            found.fetch(images["key"])
+            if isinstance(found, FeatureCache):
+                found.fetch(images["key"])
     images = images[[share.holds(sha256) for sha256 in images["sha256"]]]
-    known = [found.known() if share != WHOLE else found for _, found in wanted]
+    local = FeatureCache if share == WHOLE else ()  # of these, only what is here counts
+    known = [found if isinstance(found, local) else found.known() for _, found in wanted]
     missing = images[[any(key not in rows for rows in known) for key in images["key"]]]
-    streamed = None in caches and share == WHOLE  # the training reads every image again
-    require_unchanged(folder, _sha256s(images if streamed else missing), partial(delete_probes, cache))
+    if any(isinstance(found, StreamedFeatures) for _, found in wanted):
+        missing = missing.sort_values("key")  # so that each shard is a random sample, also of labels sorted by age
+    read_again = None in caches and share == WHOLE  # by the training
+    require_unchanged(folder, _sha256s(images if read_again else missing), partial(delete_probes, cache))
     log.info("features: %d images in the cache, %d to compute", len(images) - len(missing), len(missing))
     if len(missing):
         network = keras.Model(model.inputs, [cut for cut, _ in wanted])
@@ -139,28 +145,41 @@ def _caches_with_room(
     keys: Sequence[str],
     root: Path,
     settings: ComputeSettings,
-) -> list[FeatureCache | None]:
-    """The cache of each cut; None where budget or disk have no room for the rows that it lacks."""
+) -> list[FeatureCache | StreamedFeatures | None]:
+    """The cache of each cut; where budget or disk have no room for the rows that it lacks, the exchange's; or None."""
     room = settings.cache_budget_gb * 1e9 - sum(path.stat().st_size for path in root.rglob("*.npy"))
     room = min(room, free_bytes(root) - SPARE_BYTES)
-    caches, remote = list[FeatureCache | None](), remote_cache()
+    caches, remote = list[FeatureCache | StreamedFeatures | None](), remote_cache()
+    there = room_in(remote) - SPARE_BYTES if remote else 0.0
     for cut in cuts:
-        digest = prefix_digest(keras.Model(model.inputs, cut))
-        found = FeatureCache(root / digest, RemoteShards(remote, digest) if remote else None)
-        needed = sum(key not in found for key in keys) * 2 * int(np.prod(cut.shape[1:]))  # bytes of float16
-        fits = needed == 0 or needed <= room
-        if not fits:
-            log.warning(
-                "the feature cache is full: %.1f GB more are needed, %.1f GB are left of compute.cache_budget_gb = %g "
-                "and of the disk of %s; these features are computed again in every epoch",
-                needed / 1e9,
-                max(room, 0) / 1e9,
-                settings.cache_budget_gb,
-                root,
-            )
-        room -= needed * fits
-        caches.append(found if fits else None)
+        digest, row = prefix_digest(keras.Model(model.inputs, cut)), 2 * int(np.prod(cut.shape[1:]))  # bytes of float16
+        shards = RemoteShards(remote, digest) if remote else None
+        found = FeatureCache(root / digest, shards)
+        needed, lacking = (sum(key not in rows for key in keys) * row for rows in (found, found.known()))
+        lack = (
+            f"{needed / 1e9:.1f} GB more are needed, {max(room, 0) / 1e9:.1f} GB are left of compute.cache_budget_gb = "
+            f"{settings.cache_budget_gb:g} and of the disk of {root}"
+        )
+        if needed == 0 or needed <= room:
+            room -= needed
+            caches.append(found)
+        elif shards and (lacking == 0 or lacking <= there):
+            there -= lacking
+            total = len(keys) * row / 1e9
+            log.info("%.1f GB of features are streamed from %s in every epoch: %s", total, shards.store.url, lack)
+            caches.append(StreamedFeatures(root / digest, shards, found.places(), tuple(cut.shape[1:])))
+        else:
+            log.warning("the feature cache is full: %s; %s", lack, _way_out(remote, there))
+            caches.append(None)
     return caches
+
+
+def _way_out(remote: Store | None, there: float) -> str:
+    """What happens without room for features, and how to make some."""
+    images = "images are decoded, and their features computed, again in every epoch; raise compute.cache_budget_gb, or"
+    if remote is None:
+        return f"{images} set AGE_CACHE_REMOTE to stream features from a bucket or a shared disk"
+    return f"{images} free space in {remote.url} (AGE_CACHE_REMOTE), which has room for {max(there, 0) / 1e9:.1f} GB"
 
 
 def _sha256s(images: pd.DataFrame) -> dict[str, str]:
@@ -171,7 +190,7 @@ def _sha256s(images: pd.DataFrame) -> dict[str, str]:
 def _compute(
     network: keras.Model,
     images: pd.DataFrame,
-    caches: Sequence[FeatureCache],
+    caches: Sequence[FeatureCache | StreamedFeatures],
     folder: ImageFolder,
     cache: Path,
     settings: ComputeSettings,

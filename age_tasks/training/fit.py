@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,12 +19,13 @@ from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.shares import WHOLE, Share
 from age_tasks.errors import AgeTasksError
 from age_tasks.store.disk import require_room
-from age_tasks.training.batches import Batches, FeatureBatches, Source
+from age_tasks.training.batches import Batches, Source
 from age_tasks.training.callbacks import BestWeights, History, TrainingState
 from age_tasks.training.features import Features, cached_features
 from age_tasks.training.hardware import KeepFreedMemory, bfloat16, use_bfloat16
 from age_tasks.training.learner import compile_for, learner_of, targets_of
 from age_tasks.training.network import AGE_DISTRIBUTION, EXPECTED_AGE, cut_point, learning_model
+from age_tasks.training.streams import StartEpoch, Stream
 
 CHECKPOINT_COPIES = 8  # of the parameters: two files of best weights, and of two epochs weights and Adam's two moments
 
@@ -157,6 +159,7 @@ def fit_learner(
     Raises:
         AgeTasksError: no epoch has a validation MAE.
         DiskFullError: there is no room for the state after an epoch.
+        LabelsError, StoreError: a row that is streamed can't be read.
     """
     require_room(checkpoint_dir, "AGE_CACHE", CHECKPOINT_COPIES * 4 * learner.count_params())
     keras.utils.set_random_seed(settings.seed)
@@ -168,17 +171,16 @@ def fit_learner(
     with _state_read(checkpoint_dir):
         done = state.load(learner)
     if done < settings.epochs and not state.stopped:
-        if isinstance(train, FeatureBatches):
-            train.start_at(done)
-        learner.fit(
-            train,
-            validation_data=val,
-            initial_epoch=done,
-            epochs=settings.epochs,
-            shuffle=False,  # the batches shuffle, by seed
-            verbose=0,
-            callbacks=[KeepFreedMemory(), *callbacks, state],
-        )
+        with contextlib.ExitStack() as stack:
+            learner.fit(
+                _for_keras(train, done, stack),
+                validation_data=_for_keras(val, 0, stack),
+                initial_epoch=done,
+                epochs=settings.epochs,
+                shuffle=False,  # the batches shuffle, by seed
+                verbose=0,
+                callbacks=[KeepFreedMemory(), StartEpoch(train), *callbacks, state],
+            )
     if all(np.isnan(row["val_mae"]) for row in history.rows):
         raise AgeTasksError(
             f"training diverged, no epoch has a validation MAE; lower learning_rate ({settings.learning_rate:g}): "
@@ -187,6 +189,15 @@ def fit_learner(
     with _state_read(checkpoint_dir):
         learner.load_weights(str(best))
     return pd.DataFrame(history.rows)
+
+
+def _for_keras(batches: Batches, epoch: int, stack: contextlib.ExitStack) -> Any:
+    """What Keras takes for batches, from this epoch on; until the stack is left, their errors are our own."""
+    if isinstance(batches, Stream):
+        stack.enter_context(batches.own_errors())
+        return batches.dataset
+    batches.start_at(epoch)
+    return batches
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ def predict_ages(
 ) -> np.ndarray:
     """The model's ages for the rows of `table`, in years, float32 of shape (rows,).
 
-    Uses the feature cache if its budget allows. With test-time augmentation an age is the mean of the predictions for
+    Uses features that are stored, or can be. With test-time augmentation an age is the mean of the predictions for
     the image and its mirror.
 
     Args:
@@ -39,8 +39,8 @@ def predict_ages(
     images, augmentations = table[["file_name", "sha256"]], _augmentations(config)
     ages = np.zeros(len(images), "float32")
     for number in range(augmentations):
-        batches = source.batches(images.assign(augmentation=number, real_age=0.0), BATCH, np.asarray)
-        ages += network.predict(batches, verbose=0).ravel() / augmentations
+        (predicted,) = source.predict(network, images.assign(augmentation=number), BATCH)
+        ages += predicted.ravel() / augmentations
     return ages
 
 
@@ -79,11 +79,10 @@ def ages_and_features(
     Raises:
         LabelsError: an image is not what it was when it was read before.
     """
-    cut, images = cut_point(model), table[["file_name", "sha256"]].assign(augmentation=0, real_age=0.0)
+    cut, images = cut_point(model), table[["file_name", "sha256"]].assign(augmentation=0)
     (features,) = cached_features(model, [cut], images, folder, cache, settings).caches
     start = model.inputs[0] if features is None else cut
     network = keras.Model(start, [model.outputs[0], pooled(model)])
     network.jit_compile = use_xla(settings.xla)
-    batches = Source(features, folder, model.inputs[0].shape[1]).batches(images, BATCH, np.asarray)
-    ages, pooled_features = network.predict(batches, verbose=0)
+    ages, pooled_features = Source(features, folder, model.inputs[0].shape[1]).predict(network, images, BATCH)
     return ages.ravel(), pooled_features

@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from age_tasks.config import Config, TrainingSettings
-from age_tasks.training.batches import Targets
 from age_tasks.training.hardware import Switch, gpus, use_float16, use_xla
 from age_tasks.training.network import AGE_DISTRIBUTION, AGES, EXPECTED_AGE, YEARS
+from age_tasks.training.rows import Targets
 
 _ALWAYS_FLOAT32 = {YEARS, AGE_DISTRIBUTION, EXPECTED_AGE}  # an age in half precision is off by up to a month
 

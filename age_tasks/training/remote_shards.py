@@ -11,6 +11,9 @@ from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
 
 from age_tasks.data.remote_cache import THREADS
 from age_tasks.errors import NotFoundError
@@ -19,6 +22,7 @@ from age_tasks.store.base import Store, atomic_write
 log = logging.getLogger(__name__)
 
 FEATURES = "features/"
+Place: TypeAlias = tuple[str, int]  # of a row: the name of its shard, and its number in it
 FETCHES = 4  # shards, tens of megabytes each, that are fetched at the same time
 
 
@@ -38,27 +42,48 @@ class RemoteShards:
     def _folder(self) -> str:
         return f"{FEATURES}{self.prefix}/"
 
-    def shards_of(self, besides: Collection[str]) -> dict[str, str]:
-        """By the key of a row the name of the shard that holds it.
+    def places(self, besides: Collection[str]) -> dict[str, Place]:
+        """By the key of a row its place; of several shards that hold it, in the first by name.
 
         Args:
             besides: names of shards to leave out.
         """
         indexes = [index for index in complete_shards(self.store, self._folder) if Path(index).stem not in besides]
-        return {key: Path(index).stem for index, keys in read_indexes(self.store, indexes) for key in keys}
+        places: dict[str, Place] = {}
+        for index, keys in read_indexes(self.store, indexes):
+            for row, key in enumerate(keys):
+                places.setdefault(key, (Path(index).stem, row))
+        return places
 
     def fetch(self, names: Iterable[str], folder: Path) -> Iterator[Path]:
         """Fetch shards into a folder; yields the index of each, except of those that were removed meanwhile."""
         with ThreadPoolExecutor(FETCHES) as pool:
             yield from filter(None, pool.map(lambda name: self._fetch(name, folder / f"{name}.json"), sorted(names)))
 
-    def put(self, name: str, index: Path, features: Path) -> None:
+    def read(self, name: str) -> np.ndarray | None:
+        """All rows of a shard, read in one pass; None if it is damaged.
+
+        Raises:
+            NotFoundError: it was removed.
+            StoreError: the store can't be reached or refuses.
+        """
+        return self.store.read_through(f"{self._folder}{name}.npy", _array)
+
+    def where(self, name: str) -> str:
+        """The address of a shard's rows for people."""
+        return self.store.where(f"{self._folder}{name}.npy")
+
+    def delete(self, name: str) -> None:
+        """Remove a shard. Its features are computed again where they are needed."""
+        delete_shard(self.store, f"{self._folder}{name}.json")
+
+    def put(self, name: str, index: bytes | Path, features: bytes | Path) -> None:
         """Put a shard into the store, its index last.
 
         Args:
             name: of the shard.
-            index: a file with the keys of its rows.
-            features: a file with the rows.
+            index: the keys of its rows, or a file with them.
+            features: the rows as .npy, or a file with them.
         """
         self.store.put(f"{self._folder}{name}.npy", features)
         self.store.put(f"{self._folder}{name}.json", index)
@@ -104,6 +129,14 @@ def delete_shard(store: Store, index: str) -> None:
     """Remove a shard, its index first. Its features are computed again where they are needed."""
     store.delete(index)
     store.delete(_rows(index))
+
+
+def _array(file: BinaryIO) -> np.ndarray | None:
+    """The array of an .npy file; None, as a result, where it is none: an error would hide a read that was cut off."""
+    try:
+        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    except ValueError:
+        return None
 
 
 def _rows(index: str) -> str:

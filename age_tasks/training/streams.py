@@ -1,0 +1,100 @@
+"""Batches of what is read anew in every epoch, by tf.data."""
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from age_tasks.errors import AgeTasksError
+from age_tasks.training.rows import Rows
+
+
+class Stream(ABC):
+    """Batches of (inputs, targets), or (inputs, targets, weights); inputs are float32.
+
+    Args:
+        rows: each of which comes once in a pass.
+        batch_size: in rows.
+    """
+
+    def __init__(self, rows: Rows, batch_size: int) -> None:
+        self._rows, self._batch_size = rows, batch_size
+        self._failure: AgeTasksError | None = None
+        self.start_at(0)
+
+    def start_at(self, epoch: int) -> None:
+        """Let the passes that begin from now on have the order and the augmentations of an epoch, counted from 0."""
+        self._epoch = epoch
+
+    @property
+    @abstractmethod
+    def order(self) -> np.ndarray:
+        """The rows of the table in the order in which they come, if they are not shuffled; int64 of shape (rows,)."""
+
+    @abstractmethod
+    def _inputs(self) -> tf.data.Dataset:
+        """Of each row its inputs and its number in the table."""
+
+    @property
+    def dataset(self) -> tf.data.Dataset:
+        """The batches, for Keras."""
+        batches = self._inputs().batch(self._batch_size).map(self._with_answers)
+        count = -(-len(self._rows) // self._batch_size)
+        return batches.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
+
+    @contextlib.contextmanager
+    def own_errors(self) -> Iterator[None]:
+        """Raise what went wrong while rows were read, in place of what TensorFlow makes of it.
+
+        Raises:
+            AgeTasksError: a row can't be read.
+        """
+        try:
+            yield
+        except tf.errors.OpError:
+            if self._failure is None:
+                raise
+            raise self._failure from None
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Note an error for `own_errors`."""
+        try:
+            yield
+        except AgeTasksError as error:
+            self._failure = error
+            raise
+
+    def _with_answers(self, inputs: tf.Tensor, chosen: tf.Tensor) -> tuple[Any, ...]:
+        like = self._rows.answers(np.arange(0))
+
+        def answers(chosen: np.ndarray) -> list[np.ndarray]:
+            return list(tf.nest.flatten(self._rows.answers(chosen)))
+
+        flat = tf.numpy_function(answers, [chosen], [each.dtype for each in tf.nest.flatten(like)], stateful=False)
+        shaped = [
+            tf.ensure_shape(found, (None, *each.shape[1:]))
+            for found, each in zip(flat, tf.nest.flatten(like), strict=True)
+        ]
+        return tf.cast(inputs, tf.float32), *tf.nest.pack_sequence_as(like, shaped)
+
+
+class StartEpoch(keras.callbacks.Callback):
+    """Tells a stream the epoch that begins: Keras may begin passes that it does not finish, so counting them is no way.
+
+    Args:
+        batches: of the training; others than a stream know the epoch themselves.
+    """
+
+    def __init__(self, batches: object) -> None:
+        super().__init__()
+        self._batches = batches
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Let the pass of this epoch have its order."""
+        if isinstance(self._batches, Stream):
+            self._batches.start_at(epoch)
