@@ -1,8 +1,9 @@
 """Train a small network on logical CPU devices, as on GPUs; prints the history of its epochs as JSON.
 
-    python -m tests.programs.train_on_two_devices DEVICES FOLDER [EPOCHS]
+    python -m tests.programs.train_on_two_devices DEVICES FOLDER FROM [EPOCHS]
 
-FOLDER holds the state after each epoch. With EPOCHS, the process is killed after so many.
+FOLDER holds features, and the state after each epoch. The features come FROM its `cache`, or are streamed from its
+`exchange`. With EPOCHS, the process is killed after so many.
 """
 
 import json
@@ -17,16 +18,20 @@ import pandas as pd
 import tensorflow as tf
 
 from age_tasks.config import Config, TrainingSettings
+from age_tasks.data.image_folder import ImageFolder
+from age_tasks.store.files import FileStore
 from age_tasks.training import learner as learners
-from age_tasks.training.batches import FeatureBatches
+from age_tasks.training.batches import Batches, Source
 from age_tasks.training.feature_cache import FeatureCache
 from age_tasks.training.fit import fit_learner
+from age_tasks.training.remote_shards import RemoteShards
+from age_tasks.training.streamed_features import StreamedFeatures
 
 IMAGES = {"train": 96, "val": 40}
 SETTINGS = TrainingSettings(epochs=6, batch_size=16, learning_rate=0.02, early_stopping_patience=6, seed=3)
 
 
-def main(devices: int, folder: Path, killed_after: int) -> None:
+def main(devices: int, folder: Path, source: str, killed_after: int) -> None:
     """Split the CPU before TensorFlow starts: that can be done once per process."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
@@ -41,19 +46,25 @@ def main(devices: int, folder: Path, killed_after: int) -> None:
         learners.compile_for(learner, SETTINGS, steps=6, config=Config())
     if killed_after:
         keras.callbacks.Callback.on_epoch_begin = lambda _, epoch, logs=None: epoch >= killed_after and _die()
-    train, val = (batches(split, folder / "cache") for split in IMAGES)
+    train, val = (batches(split, folder / source, source == "exchange") for split in IMAGES)
     history = fit_learner(learner, train, val, SETTINGS, IMAGES["train"], folder / "state")
     print(json.dumps(history[["epoch", "loss", "val_mae"]].to_dict("list")))
 
 
-def batches(split: str, cache: Path) -> FeatureBatches:
-    """Rows of features whose sum is the age, in the cache."""
+def batches(split: str, folder: Path, streamed: bool) -> Batches:
+    """Rows of features whose sum is the age, in the cache or the exchange."""
     rng, count = np.random.default_rng(len(split)), IMAGES[split]
     rows = rng.normal(size=(count, 4)).astype("float16")
     table = pd.DataFrame({"sha256": [f"{split} {n}" for n in range(count)], "real_age": rows.sum(axis=1)})
-    stored = FeatureCache(cache / split)
-    stored.append(table["sha256"].tolist(), rows)
-    return FeatureBatches(stored, table, SETTINGS.batch_size, np.asarray, SETTINGS.seed if split == "train" else None)
+    stored: FeatureCache | StreamedFeatures = FeatureCache(folder / split)
+    if streamed:
+        remote = RemoteShards(FileStore(folder), split)
+        stored = StreamedFeatures(folder / "local", remote, remote.places(besides=()), (4,))
+    if not stored.known():
+        for part in np.array_split(np.arange(count), 5):
+            stored.append(table["sha256"].iloc[part].tolist(), rows[part])
+    source = Source(stored, ImageFolder(str(folder.parent), folder), 8)
+    return source.batches(table, SETTINGS.batch_size, np.asarray, SETTINGS.seed if split == "train" else None)
 
 
 def _die() -> None:
@@ -61,4 +72,4 @@ def _die() -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if sys.argv[3:] else 0)
+    main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]) if sys.argv[4:] else 0)

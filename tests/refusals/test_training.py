@@ -136,6 +136,26 @@ def test_a_training_that_diverged(refused: Walk, fit: Callable[..., object], tmp
     again(lambda: fit(learning_rate=0.01))
 
 
+@walks("training/streamed_features.py", "run the stage again, which computes the features")
+def test_a_shard_that_is_removed_while_a_training_streams_it(refused: Walk, tmp_path: Path):
+    from age_tasks.store.files import FileStore
+    from age_tasks.training.remote_shards import RemoteShards
+    from age_tasks.training.streamed_features import StreamedFeatures
+
+    store = FileStore(tmp_path / "exchange")
+
+    def computed() -> StreamedFeatures:
+        features = StreamedFeatures(tmp_path / "cache", RemoteShards(store, "prefix"), {}, (8,))
+        features.append(["a"], np.zeros((1, 8), "float16"))
+        return features
+
+    features = computed()
+    for key in store.list():
+        store.delete(key)
+    again = refused(lambda: features.rows(["a"]), tmp_path / "exchange", "was removed after the stage began")
+    again(lambda: computed().rows(["a"]))
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
 

@@ -182,6 +182,23 @@ def test_workers_on_several_machines_exchange_what_they_have_computed(
     assert equal(stored_features(place / "another"), alone.features)
 
 
+def test_beyond_the_budget_shares_fill_the_exchange_and_the_trainings_stream_from_it(
+    place: Path, alone: Trained, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AGE_CACHE_REMOTE", str(place / "remote"))
+    monkeypatch.setenv("AGE_SET", json.dumps(SHORT | {"compute.cache_budget_gb": 0}))
+    done = [do_share(capsys, monkeypatch, share, *FEATURES) for share in ("2/2", "1/2")]
+    assert sum(each["computed"] for each in done) == alone.computed
+    assert [each["without_room"] for each in done] == [0, 0]
+    assert trained().computed == 0
+    assert not stored_features(place / "cache")
+    found, wanted = (
+        pd.read_csv(folder / "store" / "runs" / RUN / "baseline" / "out_of_fold.csv") for folder in (place, alone.place)
+    )
+    assert found["sha256"].tolist() == wanted["sha256"].tolist()
+    assert (found["other_age"] - wanted["other_age"]).abs().median() < 3  # they are in other folds
+
+
 def test_a_champion_of_another_network_has_its_features_too(
     place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ):

@@ -1,3 +1,4 @@
+import re
 import shutil
 import uuid
 from pathlib import Path
@@ -17,7 +18,7 @@ from age_tasks.errors import LabelsError
 from age_tasks.store.base import file_sha256
 from age_tasks.training import features
 from age_tasks.training.features import cached_features, prefix_digest
-from age_tasks.training.inference import predict_ages
+from age_tasks.training.inference import ages_and_features, predict_ages
 from age_tasks.training.network import build_model, cut_point, freeze
 
 SIZE = 64
@@ -79,7 +80,45 @@ def test_cached_and_streamed_predictions_agree(model, table, faces: Sample, tmp_
     assert np.abs(cached - streamed).max() < 0.05
 
 
-def test_features_are_streamed_if_the_disk_has_no_room(model, table, faces: Sample, tmp_path, monkeypatch, caplog):
+@pytest.mark.parametrize("mirror", [False, True])
+def test_features_beyond_the_budget_are_streamed_from_the_exchange(
+    model, table, faces: Sample, tmp_path: Path, monkeypatch, caplog, mirror: bool
+):
+    folder = ImageFolder(str(faces.images), tmp_path)
+    config = Config().with_overrides({"augmentation.test_time_augmentation": mirror})
+    cached = predict_ages(model, table, folder, tmp_path / "roomy", config)
+    monkeypatch.setenv("AGE_CACHE_REMOTE", str(tmp_path / "remote"))
+    monkeypatch.setattr(features, "SHARD_ROWS", 16)
+    small = config.with_overrides({"compute.cache_budget_gb": 0})
+    with caplog.at_level("INFO"):
+        streamed = predict_ages(model, table, folder, tmp_path / "full", small)
+        again = predict_ages(model, table, folder, tmp_path / "another", small)
+    assert re.search(r"GB of features are streamed from file:///.*remote in every epoch: 0.0 GB more", caplog.text)
+    assert "the feature cache is full" not in caplog.text
+    assert f"{len(table) * (1 + mirror)} images in the cache, 0 to compute" in caplog.text
+    assert files(tmp_path / "remote")
+    assert not files(tmp_path / "full") | files(tmp_path / "another")
+    assert np.abs(cached - streamed).max() < 0.05
+    assert np.array_equal(streamed, again)
+    pooled = [ages_and_features(model, table, folder, tmp_path / name, small.compute) for name in ("full", "roomy")]
+    assert all(np.abs(one - other).max() < 0.05 for one, other in zip(*pooled, strict=True))
+
+
+def test_images_are_decoded_again_if_the_exchange_has_no_room_either(
+    model, table, faces: Sample, tmp_path: Path, monkeypatch, caplog
+):
+    monkeypatch.setenv("AGE_CACHE_REMOTE", str(tmp_path / "remote"))
+    monkeypatch.setattr(features, "room_in", lambda store: features.SPARE_BYTES)
+    folder, cut = ImageFolder(str(faces.images), tmp_path), cut_point(model)
+    settings = ComputeSettings(cache_budget_gb=0)
+    assert cached_features(model, [cut], table, folder, tmp_path, settings).caches == [None]
+    assert "raise compute.cache_budget_gb, or free space in file:///" in caplog.text
+    monkeypatch.delenv("AGE_CACHE_REMOTE")
+    assert cached_features(model, [cut], table, folder, tmp_path, settings).caches == [None]
+    assert "or set AGE_CACHE_REMOTE" in caplog.text
+
+
+def test_images_are_streamed_if_the_disk_has_no_room(model, table, faces: Sample, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(features, "free_bytes", lambda folder: features.SPARE_BYTES)
     folder = ImageFolder(str(faces.images), tmp_path)
     found = cached_features(model, [cut_point(model)], table, folder, tmp_path, ComputeSettings())

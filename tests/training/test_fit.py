@@ -5,16 +5,20 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
 
 from age_tasks import progress
 from age_tasks.config import Config, TrainingSettings
 from age_tasks.errors import AgeTasksError
-from age_tasks.training.batches import FeatureBatches
+from age_tasks.store.files import FileStore
+from age_tasks.training.batches import Batches, FeatureBatches
 from age_tasks.training.callbacks import BestWeights
 from age_tasks.training.feature_cache import FeatureCache, row_key
 from age_tasks.training.fit import fit_learner
 from age_tasks.training.learner import compile_for, targets_of
+from age_tasks.training.remote_shards import RemoteShards
+from age_tasks.training.rows import Rows
+from age_tasks.training.streamed_features import StreamedFeatures
+from age_tasks.training.streamed_shards import StreamedShards
 
 
 @pytest.fixture
@@ -173,13 +177,11 @@ def test_what_has_more_weight_is_learnt(data, tmp_path: Path, streamed: bool):
     both = pd.concat([table.assign(real_age=20.0, weight=1.9), table.assign(real_age=60.0, weight=0.1)])
     settings, learner = TrainingSettings(epochs=80, learning_rate=0.05, batch_size=16), network()
     compile_for(learner, settings, steps=8, config=Config())
+    train: Batches = FeatureBatches(cache, both, 16, np.asarray, seed=1)
     if streamed:
-        rows = [cache.rows([sha256])[0].astype("float32") for sha256 in both["sha256"]]
-        train = tf.data.Dataset.from_tensor_slices(
-            (np.stack(rows), both["real_age"].to_numpy("float32"), both["weight"].to_numpy("float32"))
-        ).batch(16)
-    else:
-        train = FeatureBatches(cache, both, 16, np.asarray, seed=1)
+        remote = RemoteShards(FileStore(tmp_path / "remote"), "prefix")
+        features = StreamedFeatures(tmp_path / "features", remote, cache.places(), (8,))
+        train = StreamedShards(Rows(both, np.asarray, seed=1), 16, features)
     val = FeatureBatches(cache, table.assign(real_age=20.0), 16, np.asarray)
     history = fit_learner(learner, train, val, settings, len(both), tmp_path / "x")
     assert history["val_mae"].min() < 8

@@ -17,27 +17,30 @@ from age_tasks.training.learner import copy_of
 from age_tasks.training.network import build_model, freeze
 
 
-def trained_on(devices: int, folder: Path, killed_after: int = 0) -> dict[str, list[float]]:
+def trained_on(devices: int, folder: Path, source: str, killed_after: int = 0) -> dict[str, list[float]]:
     """The loss and validation MAE of each epoch of a training that shares each batch between logical devices."""
-    words = [str(devices), str(folder), *([str(killed_after)] if killed_after else [])]
+    folder.mkdir(exist_ok=True)
+    words = [str(devices), str(folder), source, *([str(killed_after)] if killed_after else [])]
     command = [sys.executable, "-m", "tests.programs.train_on_two_devices", *words]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == (-signal.SIGKILL if killed_after else 0), done.stderr[-2000:]
     return {} if killed_after else json.loads(done.stdout.splitlines()[-1])
 
 
-def test_several_devices_learn_what_one_does(tmp_path: Path):
+@pytest.mark.parametrize("source", ["cache", "exchange"])
+def test_several_devices_learn_what_one_does(tmp_path: Path, source: str):
     """A batch is shared out between them, so that a step is the same but for rounding."""
-    one, two = trained_on(1, tmp_path / "one"), trained_on(2, tmp_path / "two")
+    one, two = trained_on(1, tmp_path / "one", source), trained_on(2, tmp_path / "two", source)
     assert one["loss"][-1] < one["loss"][0] / 2
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
     assert two["val_mae"] == pytest.approx(one["val_mae"], rel=1e-3)
 
 
-def test_an_interrupted_training_on_several_devices_goes_on(tmp_path: Path):
-    whole = trained_on(2, tmp_path / "whole")
-    trained_on(2, tmp_path / "killed", killed_after=3)
-    rest = trained_on(2, tmp_path / "killed")
+@pytest.mark.parametrize("source", ["cache", "exchange"])
+def test_an_interrupted_training_on_several_devices_goes_on(tmp_path: Path, source: str):
+    whole = trained_on(2, tmp_path / "whole", source)
+    trained_on(2, tmp_path / "killed", source, killed_after=3)
+    rest = trained_on(2, tmp_path / "killed", source)
     assert rest["epoch"] == whole["epoch"]
     assert rest["loss"] == pytest.approx(whole["loss"], rel=1e-3)
     assert rest["val_mae"] == pytest.approx(whole["val_mae"], rel=1e-3)
