@@ -277,10 +277,14 @@ class FinetuneSettings(TrainingSettings):
 
 
 class ComputeSettings(Settings):
-    """Use of the machine; results change by rounding only."""
+    """Use of the machine; results change by rounding only, or by the order of images where features are streamed."""
 
     cache_budget_gb: float = Field(
-        50.0, ge=0, le=1_000_000, description="disk for cached features; without room, images are streamed"
+        50.0,
+        ge=0,
+        le=1_000_000,
+        description="disk for cached features; those without room are streamed from AGE_CACHE_REMOTE, or computed in "
+        "every epoch",
     )
     xla: Literal["auto", "always", "never"] = Field("auto", description="compile with XLA; auto: on a GPU")
     mixed_precision: Literal["auto", "always", "never"] = Field(

@@ -212,7 +212,8 @@ class Locations(Variables):
 
     cache_remote: Address = _variable(
         "",
-        "a store through which caches of several machines exchange features and what is known of images; empty: none",
+        "a store through which caches of several machines exchange features and what is known of images, and from "
+        "which a training streams features that do not fit into its own cache; empty: none",
     )
 
     def require_labels(self) -> str:
