@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path)
     parser.add_argument("--count", type=int, default=3000)
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--grow", action="store_true")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -83,12 +83,12 @@ def measure(work: str, given: argparse.Namespace) -> None:
     part = given.count // 10
     splits = {"train": table[2 * part :], "val": table[:part], "test": table[part : 2 * part]}
     settings = {"model.backbone": "efficientnet_lite0", "model.image_size": given.size, "finetune.epochs": given.epochs}
-    budget = {} if work in {"compute", "cache"} else {"compute.cache_budget_gb": 0}
-    config = Config().with_overrides(settings | budget)
+    local = work in {"compute", "cache"}
+    config = Config().with_overrides(settings | ({} if local else {"compute.cache_budget_gb": 0}))
     model = build_model(config.model, seed=1)
     freeze(model, config.finetune.last_layers)
     root = Path(os.environ["AGE_CACHE"])
-    cache, folder = root / "local", ImageFolder(str(images), root)
+    cache, folder = root / ("local" if local else work), ImageFolder(str(images), root)
     if work == "compute":
         features_to_train(model, splits, folder, cache, config)
         return

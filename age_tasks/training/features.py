@@ -67,7 +67,8 @@ def cached_features(
 
     Args:
         cuts: tensors of `model`; no layer before them is trained.
-        images: columns `file_name`, `sha256`, `augmentation` (its number, see `data.augmentation`).
+        images: columns `file_name`, `sha256`, `augmentation` (its number, see `data.augmentation`), and `split` where
+            images of several are not read together.
         cache: the root of the local cache.
         share: of which images features are computed; other workers compute those of the others.
 
@@ -87,7 +88,8 @@ def cached_features(
     known = [found if isinstance(found, local) else found.known() for _, found in wanted]
     missing = images[[any(key not in rows for rows in known) for key in images["key"]]]
     if any(isinstance(found, StreamedFeatures) for _, found in wanted):
-        missing = missing.sort_values("key")  # so that each shard is a random sample, also of labels sorted by age
+        # A shard is then a random sample of a split, also of labels sorted by age; validation reads no training's.
+        missing = missing.sort_values([column for column in ("split", "key") if column in missing])
     read_again = None in caches and share == WHOLE  # by the training
     require_unchanged(folder, _sha256s(images if read_again else missing), partial(delete_probes, cache))
     log.info("features: %d images in the cache, %d to compute", len(images) - len(missing), len(missing))

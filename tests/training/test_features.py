@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 import uuid
@@ -102,6 +103,24 @@ def test_features_beyond_the_budget_are_streamed_from_the_exchange(
     assert np.array_equal(streamed, again)
     pooled = [ages_and_features(model, table, folder, tmp_path / name, small.compute) for name in ("full", "roomy")]
     assert all(np.abs(one - other).max() < 0.05 for one, other in zip(*pooled, strict=True))
+
+
+def test_shards_that_are_streamed_are_random_samples_of_a_split(
+    model, table, faces: Sample, tmp_path: Path, monkeypatch
+):
+    """So that validation reads shards of its own, and labels sorted by age are no matter."""
+    remote = tmp_path / "remote"
+    monkeypatch.setenv("AGE_CACHE_REMOTE", str(remote))
+    monkeypatch.setattr(features, "SHARD_ROWS", 8)
+    split = table.head(32).assign(split=["train", "val"] * 16)
+    folder, cut = ImageFolder(str(faces.images), tmp_path), cut_point(model)
+    cached_features(model, [cut], split, folder, tmp_path, ComputeSettings(cache_budget_gb=0))
+    shards = [json.loads(path.read_text()) for path in sorted(remote.rglob("*.json"))]
+    of = dict(zip(split["sha256"], split["split"], strict=True))
+    assert sorted(of[keys[0]] for keys in shards) == ["train", "train", "val", "val"]
+    for keys in shards:
+        assert len({of[key] for key in keys}) == 1
+        assert keys == sorted(keys) != [key for key in split["sha256"] if key in keys]
 
 
 def test_images_are_decoded_again_if_the_exchange_has_no_room_either(
