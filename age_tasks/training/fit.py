@@ -132,7 +132,7 @@ def features_to_train(
 
 
 def images_to_cache(splits: Mapping[str, pd.DataFrame], settings: AugmentationSettings) -> pd.DataFrame:
-    """Every augmentation of every image that a training and its test use: columns file_name, sha256, augmentation, split."""
+    """Every augmentation of every image of a training and its test: columns file_name, sha256, augmentation, split."""
     at_test = 2 if settings.test_time_augmentation else 1
     augmentations = {"train": settings.train_augmentations, "val": at_test, "test": at_test}
     tables = [
