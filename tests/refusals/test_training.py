@@ -136,8 +136,18 @@ def test_a_training_that_diverged(refused: Walk, fit: Callable[..., object], tmp
     again(lambda: fit(learning_rate=0.01))
 
 
-@walks("training/streamed_features.py", "run the stage again, which computes the features")
-def test_a_shard_that_is_removed_while_a_training_streams_it(refused: Walk, tmp_path: Path):
+STREAMED = "training/streamed_features.py"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("was removed after the stage began",
+                     marks=[walks(STREAMED, "was removed after"), walks(STREAMED, "run the stage again, which")]),
+        pytest.param("was damaged, and is removed", marks=walks(STREAMED, "was damaged, and is")),
+    ],
+)  # fmt: skip
+def test_a_shard_that_is_lost_while_a_training_streams_it(refused: Walk, tmp_path: Path, how: str):
     from age_tasks.store.files import FileStore
     from age_tasks.training.remote_shards import RemoteShards
     from age_tasks.training.streamed_features import StreamedFeatures
@@ -150,9 +160,12 @@ def test_a_shard_that_is_removed_while_a_training_streams_it(refused: Walk, tmp_
         return features
 
     features = computed()
-    for key in store.list():
-        store.delete(key)
-    again = refused(lambda: features.rows(["a"]), tmp_path / "exchange", "was removed after the stage began")
+    (lost,) = (key for key in store.list() if key.endswith(".npy"))
+    if "removed after" in how:
+        store.delete(lost)
+    else:
+        store.put(lost, b"no array")
+    again = refused(lambda: features.rows(["a"]), lost, how, "run the stage again")
     again(lambda: computed().rows(["a"]))
 
 
