@@ -43,7 +43,7 @@ def one_row_an_image(accepted: pd.DataFrame, how: RepeatedLabels, weigh: bool = 
     found = accepted.assign(
         real_age=by_name["real_age"].transform(how).round(2),
         **{
-            SPREAD: by_name["real_age"].transform(lambda ages: ages.std(ddof=0)).round(2),
+            SPREAD: by_name["real_age"].transform("std", ddof=0).round(2),
             RATERS: by_name["real_age"].transform("size"),
         },
     )

@@ -7,7 +7,7 @@ image with an assignment keeps it; only new images are assigned, so that each ag
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -55,23 +55,24 @@ def assign(labels: pd.DataFrame, previous: pd.DataFrame, settings: SplitSettings
         LabelsError: too few images for the number of bins.
     """
     labels = with_near_groups(labels)
-    key = labels["sha256"] if "sha256" in labels else labels["file_name"]
     if FIXED_SPLIT in labels:
-        return _fixed_split(key, labels)
-    previous, dropped = _one_split_per_person(key, labels, previous)
-    group_of = _groups(key, labels, previous)
-    group = key.map(group_of)
-    split_of_image = dict(zip(previous["sha256"], previous["split"], strict=True)) | dict.fromkeys(dropped, LEFT_OUT)
-    split_of_group = _previous_splits_of_groups(previous, group_of)
-    found = [split_of_image.get(image) or split_of_group.get(name) for image, name in zip(key, group, strict=True)]
-    split = pd.Series(found, labels.index, dtype="object")
-    candidates = labels.assign(group=group, split=split)[split != LEFT_OUT]
+        return _fixed_split(labels)
+    previous, dropped = _one_split_per_person(labels, previous)
+    images = _number(labels, previous)
+    groups = _groups(images, labels, previous)
+    group = pd.Series(groups[images.of_labels], labels.index)
+    split = group.map(_previous_splits_of_groups(previous, groups[images.of_previous])).astype("object")
+    own = pd.Series(previous["split"].to_numpy(), images.of_previous, dtype="object").reindex(images.of_labels)
+    own = own.set_axis(labels.index)
+    split = own.where(own.notna(), split).mask(_key(labels).isin(dropped), LEFT_OUT)
+    candidates = labels[["real_age"]].assign(group=group, split=split)[split != LEFT_OUT]
     if candidates["split"].notna().all():
         return split
-    first = candidates["split"].isna().all()
-    assign_groups = _initial_split if first and PERSON not in labels else _assign_new_groups
-    assigned = assign_groups(candidates, settings)
-    return split.where(split.notna(), group.map(assigned).astype("object"))
+    if candidates["split"].isna().all() and PERSON not in labels:
+        assigned = _initial_split(candidates, settings)
+    else:
+        assigned = _assign_new_groups(candidates, images.names, groups, settings, carry=PERSON in labels)
+    return split.where(split.notna(), group.map(assigned))
 
 
 def with_near_groups(labels: pd.DataFrame) -> pd.DataFrame:
@@ -101,7 +102,11 @@ def extend_assignments(labels: pd.DataFrame, split: pd.Series, previous: pd.Data
     """
     columns = [*ASSIGNMENT_COLUMNS, *([PERSON] if PERSON in labels else [])]
     assigned = labels.assign(split=split).loc[split != LEFT_OUT, columns]
-    extended = pd.concat([previous, assigned]).drop_duplicates("sha256").sort_values("sha256", ignore_index=True)
+    extended = (
+        pd.concat([previous, assigned])
+        .drop_duplicates("sha256")
+        .sort_values("sha256", ignore_index=True, kind="stable")
+    )
     if PERSON in labels:  # what the labels say today counts
         today = dict(zip(labels["sha256"], labels[PERSON], strict=True))
         extended[PERSON] = extended["sha256"].map(today).fillna(extended[PERSON]).fillna("")
@@ -145,128 +150,192 @@ def summarise(splits: Mapping[str, pd.DataFrame], settings: SplitSettings) -> di
     return summary
 
 
-def _fixed_split(key: pd.Series, labels: pd.DataFrame) -> pd.Series:
+class _Images(NamedTuple):
+    """Numbers of images, from 0 on, in place of their names: strings are compared once.
+
+    Args:
+        names: of each number.
+        of_labels: the number of each row of the labels.
+        of_previous: the number of each row of the previous assignments.
+    """
+
+    names: npt.NDArray[np.object_]
+    of_labels: npt.NDArray[np.int64]
+    of_previous: npt.NDArray[np.int64]
+
+
+_Links = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]  # pairs of numbers of images that belong to one group
+
+
+def _key(labels: pd.DataFrame) -> pd.Series:
+    """What tells images apart: their content, or their name if they were not read."""
+    return labels["sha256"] if "sha256" in labels else labels["file_name"]
+
+
+def _number(labels: pd.DataFrame, previous: pd.DataFrame) -> _Images:
+    keys = [column.to_numpy("object") for column in (_key(labels), previous["sha256"])]
+    numbers, names = pd.factorize(np.concatenate(keys))
+    return _Images(names, numbers[: len(labels)], numbers[len(labels) :])
+
+
+def _fixed_split(labels: pd.DataFrame) -> pd.Series:
     """The split that the labels fix; of a group in several, only the images in the first by `PRECEDENCE` stay."""
     rank = labels[FIXED_SPLIT].map({name: number for number, name in enumerate(PRECEDENCE)})
-    first = rank.groupby(key.map(_groups(key, labels, no_assignments()))).transform("min")
+    images = _number(labels, no_assignments())
+    first = rank.groupby(_groups(images, labels, no_assignments())[images.of_labels]).transform("min")
     return labels[FIXED_SPLIT].where(rank == first, LEFT_OUT)
 
 
-def _one_split_per_person(
-    key: pd.Series, labels: pd.DataFrame, previous: pd.DataFrame
-) -> tuple[pd.DataFrame, set[str]]:
+def _one_split_per_person(labels: pd.DataFrame, previous: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
     """The previous assignments that stay, so that each person is in one split, and the images of the others."""
     if PERSON not in labels:
-        return previous, set()
-    images = pd.Index(pd.concat([key, previous["sha256"]]).unique())
-    number = dict(zip(images, _connected(images, _person_links(key, labels, previous)), strict=True))
+        return previous, previous["sha256"].head(0)
+    images = _number(labels, previous)
+    person = connected_groups(len(images.names), *_person_links(images, labels, previous))
     rank = previous["split"].map({name: number for number, name in enumerate(PRECEDENCE)})
-    stays = rank == rank.groupby(previous["sha256"].map(number)).transform("min")
-    return previous[stays], set(previous.loc[~stays, "sha256"])
+    stays = rank == rank.groupby(person[images.of_previous]).transform("min")
+    return previous[stays], previous.loc[~stays, "sha256"]
 
 
-def _groups(key: pd.Series, labels: pd.DataFrame, previous: pd.DataFrame) -> dict[str, str]:
-    """The group of each image of `labels` and `previous`; a group's name is the first key in it.
-
-    Args:
-        key: of each row of `labels`.
-    """
-    links = [_links_of_equals(key, key)]
+def _groups(images: _Images, labels: pd.DataFrame, previous: pd.DataFrame) -> npt.NDArray[np.int32]:
+    """The number of each image's group."""
+    links = []
     if NEAR_GROUP in labels:
-        links.append(_near_links(key, labels, previous))
+        links += [_links_of_equals(images.of_labels, labels[NEAR_GROUP]), _links_to_gone(images, labels, previous)]
     if PERSON in labels:
-        links.append(_person_links(key, labels, previous))
-    images = pd.Index(sorted({*key, *previous["sha256"]}))
-    number = _connected(images, pd.concat(links))
-    return dict(zip(images, images.to_series().groupby(number).transform("first"), strict=True))
+        links.append(_person_links(images, labels, previous))
+    if not links:
+        return np.arange(len(images.names), dtype=np.int32)
+    one, other = map(np.concatenate, zip(*links, strict=True))
+    return connected_groups(len(images.names), one, other)
 
 
-def _near_links(key: pd.Series, labels: pd.DataFrame, previous: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of images that connect all near duplicates, see `_connected`.
+def _gone(images: _Images) -> npt.NDArray[np.bool_]:
+    """Which rows of the previous assignments are of images that have left the labels."""
+    here = np.zeros(len(images.names), bool)
+    here[images.of_labels] = True
+    return ~here[images.of_previous]
 
-    The labels have their groups. Searched for are only those of images that have left the labels.
-    """
-    among_labels = _links_of_equals(key, labels[NEAR_GROUP])
-    gone = previous[~previous["sha256"].isin(key)]
-    if gone.empty:
-        return among_labels
-    near = find_near_duplicates(gone["dhash"].tolist(), known=labels["dhash"].tolist())
-    images = pd.concat([gone["sha256"], key]).to_numpy()
+
+def _links_to_gone(images: _Images, labels: pd.DataFrame, previous: pd.DataFrame) -> _Links:
+    """Near duplicates among images that have left the labels, and between them and the labels."""
+    gone = _gone(images)
+    numbers = np.concatenate([images.of_previous[gone], images.of_labels])
+    if not gone.any():
+        return numbers[:0], numbers[:0]
+    near = find_near_duplicates(previous.loc[gone, "dhash"].tolist(), known=labels["dhash"].tolist())
     one, other = near.links()
-    return pd.concat([among_labels, pd.DataFrame({"one": images[one], "other": images[other]})])
+    return numbers[one], numbers[other]
 
 
-def _person_links(key: pd.Series, labels: pd.DataFrame, previous: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of images that connect all images of each person, as the labels say today, or said last; see `_connected`.
+def _person_links(images: _Images, labels: pd.DataFrame, previous: pd.DataFrame) -> _Links:
+    """Pairs that connect all images of each person, as the labels say today, or said last.
 
     An image without a person is not linked.
     """
-    images, people = key, labels[PERSON]
+    numbers, people = images.of_labels, labels[PERSON]
     if PERSON in previous:
-        gone = previous[~previous["sha256"].isin(key)]
-        images, people = pd.concat([images, gone["sha256"]]), pd.concat([people, gone[PERSON]])
-    return _links_of_equals(images[people != ""], people[people != ""])
+        gone = _gone(images)
+        numbers = np.concatenate([numbers, images.of_previous[gone]])
+        people = pd.concat([people, previous.loc[gone, PERSON]])
+    known = (people != "").to_numpy()
+    return _links_of_equals(numbers[known], people[known])
 
 
-def _links_of_equals(images: pd.Series, values: pd.Series) -> pd.DataFrame:
-    """Pairs of images that connect those of the same value, see `_connected`."""
-    return pd.DataFrame({"one": images.groupby(values.to_numpy()).transform("first"), "other": images})
-
-
-def _connected(images: pd.Index, links: pd.DataFrame) -> npt.NDArray[np.int32]:
-    """The number of each image's group, see `connected_groups`.
+def _links_of_equals(numbers: npt.NDArray[np.int64], values: pd.Series) -> _Links:
+    """Pairs that connect the images of the same value.
 
     Args:
-        links: columns `one`, `other`: two images of a group.
+        numbers: of the images.
+        values: one of each image.
     """
-    one, other = (images.get_indexer(pd.Index(links[side])) for side in ("one", "other"))
-    return connected_groups(len(images), one, other)
+    value = pd.factorize(values)[0]
+    first = np.unique(value, return_index=True)[1]
+    return numbers[first[value]], numbers
 
 
-def _previous_splits_of_groups(previous: pd.DataFrame, group_of: Mapping[str, str]) -> dict[str, str]:
+def _previous_splits_of_groups(previous: pd.DataFrame, group: npt.NDArray[np.int32]) -> pd.Series:
     """The split that new images of a group must join: that of its previous assignments, or `left out` if they differ.
 
-    Groups without a previous assignment are absent.
+    Args:
+        group: of each row of `previous`.
+
+    Returns:
+        Texts, with the number of the group as index; groups without a previous assignment are absent.
     """
-    splits_of: dict[str, set[str]] = {}
-    for sha256, split in zip(previous["sha256"], previous["split"], strict=True):
-        splits_of.setdefault(group_of[sha256], set()).add(split)
-    return {group: min(splits) if len(splits) == 1 else LEFT_OUT for group, splits in splits_of.items()}
+    number, names = pd.factorize(previous["split"].to_numpy("object"))
+    lowest, highest = (getattr(pd.Series(number).groupby(group), name)() for name in ("min", "max"))
+    splits = np.array([*names, LEFT_OUT], dtype="object")
+    return pd.Series(splits[lowest.where(lowest == highest, len(names))], lowest.index, dtype="object")
 
 
-def _initial_split(labels: pd.DataFrame, settings: SplitSettings) -> dict[str, str]:
-    """The published split, of groups: the first row of each represents it. Each draw cuts its own strata."""
-    firsts = labels.drop_duplicates("group")
+def _initial_split(candidates: pd.DataFrame, settings: SplitSettings) -> pd.Series:
+    """The published split, of groups: the first row of each represents it. Each draw cuts its own strata.
+
+    Returns:
+        Texts, with the number of the group as index.
+    """
+    firsts = candidates.drop_duplicates("group")
     rest, test = _draw(firsts, settings.test_fraction, settings)
     train, val = _draw(rest, settings.val_fraction / (1 - settings.test_fraction), settings)
     parts = zip(SPLITS, (train, val, test), strict=True)
-    return {group: name for name, part in parts for group in part["group"]}
+    return pd.concat([pd.Series(name, part["group"], dtype="object") for name, part in parts])
 
 
-def _assign_new_groups(labels: pd.DataFrame, settings: SplitSettings) -> dict[str, str]:
-    """Each new group, in the order of its shuffle key, to the split that lacks most images in the group's age bin."""
+def _assign_new_groups(
+    candidates: pd.DataFrame,
+    names: npt.NDArray[np.object_],
+    groups: npt.NDArray[np.int32],
+    settings: SplitSettings,
+    carry: bool,
+) -> pd.Series:
+    """Each new group, in the order of its shuffle key, to the split that lacks most images in the group's age bin.
+
+    Args:
+        candidates: columns real_age, group, and split, which is missing of new images.
+        names: of all images.
+        groups: of all images.
+        carry: whether a group's images have several ages, as a person's: what a stratum got too many of, or too few,
+            the next ones make up for.
+
+    Returns:
+        Texts, with the number of the group as index.
+    """
     fractions = {"val": settings.val_fraction, "test": settings.test_fraction}
     fractions = {"train": 1 - sum(fractions.values()), **fractions}
-    size = labels["group"].value_counts()
-    stratum = age_strata(labels["real_age"], settings.bins, settings.n_bins)
-    is_new = labels["split"].isna() & ~labels["group"].duplicated()
-    assigned: dict[str, str] = {}
-    # A person's images have several ages: what a stratum got too many of, or too few, the next ones make up for.
+    size = candidates["group"].value_counts().to_dict()
+    stratum = age_strata(candidates["real_age"], settings.bins, settings.n_bins)
+    new = candidates.loc[candidates["split"].isna() & ~candidates["group"].duplicated(), "group"]
+    key = _shuffle_keys(new.to_numpy(), names, groups, settings.seed)
+    assigned: dict[int, str] = {}
     missing = dict.fromkeys(SPLITS, 0.0)
-    for number, rows in labels.groupby(stratum):
+    for number, rows in candidates.groupby(stratum):
         counts = rows["split"].value_counts()
-        left = missing if PERSON in labels else dict.fromkeys(SPLITS, 0.0)
+        left = missing if carry else dict.fromkeys(SPLITS, 0.0)
         missing = {name: left[name] + part * len(rows) - counts.get(name, 0) for name, part in fractions.items()}
-        new_groups = labels.loc[is_new & (stratum == number), "group"]
-        for group in sorted(new_groups, key=lambda name: _shuffle_key(settings.seed, name)):
+        for group in sorted(new[stratum.loc[new.index] == number], key=key.__getitem__):
             assigned[group] = max(SPLITS, key=missing.__getitem__)
             missing[assigned[group]] -= size[group]
-    return assigned
+    return pd.Series(assigned, dtype="object")
 
 
-def _shuffle_key(seed: int, group: str) -> str:
-    """Sorting by this key shuffles groups, the same way for the same seed."""
-    return hashlib.sha256(f"{seed} {group}".encode()).hexdigest()
+def _shuffle_keys(
+    wanted: npt.NDArray[np.int32], names: npt.NDArray[np.object_], groups: npt.NDArray[np.int32], seed: int
+) -> dict[int, str]:
+    """By these keys of groups they are sorted at random, the same way for the same seed.
+
+    The key is that of the group's first image by name, wherever the images are in the labels.
+
+    Args:
+        wanted: the groups.
+        names: of all images.
+        groups: of all images.
+    """
+    among = np.isin(groups, wanted)
+    firsts: dict[int, str] = {}
+    for group, name in zip(groups[among].tolist(), names[among], strict=True):
+        firsts[group] = min(name, firsts.get(group, name))
+    return {group: hashlib.sha256(f"{seed} {name}".encode()).hexdigest() for group, name in firsts.items()}
 
 
 def _draw(labels: pd.DataFrame, fraction: float, settings: SplitSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
