@@ -4,7 +4,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from age_retraining_plugin.notices import deadline_alert, tell_failure, tell_published, tell_rolled_back
+from age_retraining_plugin.notices import deadline_alert, tell_failure, tell_gate, tell_published, tell_rolled_back
 from age_retraining_plugin.runtimes.outcome import TaskFailedForGood
 from airflow.sdk import DAG
 from airflow.triggers.callback import CallbackTrigger
@@ -22,6 +22,11 @@ def fail(task: str, error: str | None, for_good: bool = False) -> None:
     if error is not None:
         context["exception"] = TaskFailedForGood(error) if for_good else ValueError(error)
     tell_failure(context)
+
+
+def judge(judged: dict[str, Any]) -> None:
+    """What a worker calls when `gate` has succeeded."""
+    tell_gate(_context("gate", {"gate": judged}))
 
 
 def publish(published: dict[str, Any], judged: dict[str, Any]) -> None:

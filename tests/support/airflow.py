@@ -181,6 +181,11 @@ class AirflowProcess:
             raise AssertionError(f"{function}: {answer['error']}\nthe end of its output:\n{self.output()[-4000:]}")
         return answer["result"]
 
+    @property
+    def pid(self) -> int | None:
+        """The process; None before the first call."""
+        return self._process.pid if self._process else None
+
     def output(self) -> str:
         """What it has printed so far: Airflow's logs, and those of the tasks."""
         return self._log.read_text(errors="replace")
