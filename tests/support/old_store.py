@@ -1,8 +1,12 @@
 """A store after years of use: many finished runs, decisions and promotions, written directly as small files."""
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from age_tasks.config import Config
 from age_tasks.pipeline import STAGES, gate_decision
@@ -19,7 +23,9 @@ QUARANTINE = b'"line","file_name","age_text","fault","reason"\n"9","c.jpg","999"
 IMAGES = f"sha256\n{64 * '0'}\n".encode()
 ISSUES = b'{"issues": [], "previous_run": ""}'
 
-FILES = {
+TEST_IMAGES = 1139
+
+FILES: dict[str, dict[str, bytes]] = {
     "validate": {"quarantine.csv": QUARANTINE, "accepted.csv": IMAGES},
     "split": {"assignments.csv": IMAGES},
     "evaluate": {"labels_to_look_at.json": ISSUES},
@@ -54,6 +60,38 @@ def put_runs(folder: Path, runs: int, promoted_every: int = 0) -> None:
             before = _promote(folder, key, number, (began + timedelta(hours=9)), before)
 
 
+def put_trained(folder: Path, run: str, seed: int) -> None:
+    """Write what the page Compare reads of a run: its trainings, and the ages of 1,139 test images, drawn at random."""
+    real = np.random.default_rng(0).integers(1, 90, TEST_IMAGES)
+    ages = pd.DataFrame({"real_age": real, "finetune": real + np.random.default_rng(seed).normal(0, 7, TEST_IMAGES)})
+    names = pd.DataFrame({"sha256": [f"{at:064x}" for at in range(TEST_IMAGES)]}).assign(
+        file_name=lambda all: all.sha256
+    )
+    curve = pd.DataFrame({"epoch": range(1, 13), "val_mae": np.linspace(9, 7, 12)}).to_csv(index=False).encode()
+    files = {
+        "baseline": {"history.csv": curve},
+        "finetune": {"history.csv": curve},
+        "evaluate": FILES["evaluate"]
+        | {
+            "metrics.json": metrics_of(images=TEST_IMAGES).to_bytes(),
+            "predictions.csv": names.join(ages).to_csv(index=False).encode(),
+        },
+    }
+    for stage, outputs in files.items():
+        settings = {"evaluate": Config().section("evaluate")} if stage == "evaluate" else {}
+        record = stage_record(stage, run, outputs=_put_outputs(folder, run, stage, outputs), settings=settings)
+        _put(folder, record_file(run, stage), record.to_bytes())
+
+
+def _put_outputs(folder: Path, run: str, stage: str, files: Mapping[str, bytes]) -> dict[str, FileDigest]:
+    for name, content in files.items():
+        _put(folder, stage_folder(run, stage) + name, content)
+    return {
+        name: FileDigest(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+        for name, content in files.items()
+    }
+
+
 def _put_stage(folder: Path, run: str, stage: str, finished: str, version: str) -> None:
     verdict = "passed: all 7 rules hold" if version else "refused: not significantly better than v1"
     summary: dict[str, object] = {
@@ -66,13 +104,7 @@ def _put_stage(folder: Path, run: str, stage: str, finished: str, version: str) 
         },
         "publish": {"published": bool(version), "version": version} if version else {"published": False},
     }.get(stage, {})
-    files = FILES.get(stage, {})
-    for name, content in files.items():
-        _put(folder, stage_folder(run, stage) + name, content)
-    outputs = {
-        name: FileDigest(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
-        for name, content in files.items()
-    }
+    outputs = _put_outputs(folder, run, stage, FILES.get(stage, {}))
     record = stage_record(stage, run, finished=finished, summary=summary, outputs=outputs)
     _put(folder, record_file(run, stage), record.to_bytes())
     if stage == "gate":
