@@ -26,9 +26,9 @@ $(INSTALLED): requirements.lock
 lock: $(INSTALLED) ## Pin all dependencies with hashes, after a change of pyproject.toml or requirements.txt
 	@$(COMPILE) --extra airflow --extra train --extra dev -c requirements.txt -o requirements.lock > /dev/null
 	@$(COMPILE) --extra airflow --excludes docker/airflow-excludes.txt -c requirements.lock -o docker/airflow.lock > /dev/null
-	@$(COMPILE) --extra train -c requirements.lock -o docker/trainer-cpu.lock > /dev/null
+	@$(COMPILE) --extra train --extra openvino -c requirements.lock -o docker/trainer-cpu.lock > /dev/null
 	@$(COMPILE) --extra gpu -c requirements.lock -o docker/trainer-gpu.lock > /dev/null
-	@$(COMPILE) --extra airflow --extra train -c requirements.lock -o docker/worker-cpu.lock > /dev/null
+	@$(COMPILE) --extra airflow --extra train --extra openvino -c requirements.lock -o docker/worker-cpu.lock > /dev/null
 	@$(COMPILE) --extra airflow --extra gpu -c requirements.lock -o docker/worker-gpu.lock > /dev/null
 	@echo cyclonedx-bom | .venv/bin/uv pip compile - $(HASHES) -c requirements.lock -c requirements.txt -o docker/sbom.lock > /dev/null
 

@@ -291,6 +291,11 @@ class ComputeSettings(Settings):
         "auto",
         description="train in half precision; auto: on a GPU, and on a CPU with bfloat16",
     )
+    prefix_engine: Literal["auto", "tensorflow", "litert", "openvino"] = Field(
+        "auto",
+        description="what computes the layers that are not trained, with the same numbers; auto: on CPUs the fastest "
+        "that is installed",
+    )
 
 
 SLICE = "slice:"  # prefix of the columns of tables that hold the values of a `SliceColumn`

@@ -16,9 +16,10 @@ import tensorflow as tf
 
 from age_tasks.config import config_from_dict
 from age_tasks.data.image_folder import ImageFolder
-from age_tasks.training.features import CPU_BATCH, decoded_images
+from age_tasks.training.features import decoded_images
 from age_tasks.training.hardware import bfloat16, keep_freed_memory, use_bfloat16, use_xla
 from age_tasks.training.network import build_model, cut_point, freeze, pooled, suffix_model
+from age_tasks.training.prefix_engine import FEW, ROWS, FrozenNetwork
 
 SECONDS = 6.0
 BATCH = 32
@@ -36,16 +37,17 @@ def main() -> None:
     prefix, suffix = keras.Model(model.inputs[0], cut), suffix_model(model, at=cut)
     head = suffix_model(model, at=pooled(model))
     batch = next(iter(decoded_images(table.head(BATCH), folder, config.model.image_size).batch(BATCH)))
-    few = batch[:CPU_BATCH]
+    pixels = np.repeat(batch.numpy(), ROWS // BATCH, axis=0)
+    frozen, whole = (FrozenNetwork(each, config.compute, FEW) for each in (prefix, model))
     features = prefix(batch, training=False)
     peak = _peak_flops()
     half = use_bfloat16(config.compute.mixed_precision)
     seconds = {
         "decode": _decode_seconds(table, folder, config.model.image_size),
-        "prefix": BATCH / CPU_BATCH * _seconds(tf.function(lambda: prefix(few, training=False), jit_compile=xla)),
+        "prefix": BATCH / ROWS * _seconds(lambda: frozen(pixels)),
         "suffix_step": _step_seconds(suffix, features, xla, half),
         "head_step": _step_seconds(head, tf.random.normal((BATCH, pooled(model).shape[-1])), xla, half),
-        "whole_forward": _seconds(tf.function(lambda: model(batch, training=False), jit_compile=xla)),
+        "whole_forward": BATCH / ROWS * _seconds(lambda: whole(pixels)),
     }
     work = {"prefix": flops(prefix), "suffix_step": 3 * flops(suffix), "whole_forward": flops(model)}
     print(
@@ -56,6 +58,7 @@ def main() -> None:
                 "peak_gflops": round(peak / 1e9),
                 "gflop_per_image": {name: round(each / 1e9, 3) for name, each in work.items()},
                 "xla": xla,
+                "engine": frozen.engine,
                 "bfloat16": half,
                 "batch": BATCH,
             }

@@ -5,6 +5,8 @@ it can be cached under the two.
 """
 
 import hashlib
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageOps
 
 from age_tasks.data.decoding import load_accepted
+
+Load = Callable[[int], npt.NDArray[np.uint8]]  # of an image, by the side of the result in pixels
 
 PLAIN, MIRROR = 0, 1
 VERSION = "2"  # of the random augmentations; increase it whenever one of them changes
@@ -29,12 +33,29 @@ def load_augmented(path: Path, size: int, number: int, sha256: str) -> npt.NDArr
     Returns:
         uint8 array of shape (size, size, 3), values 0–255.
     """
-    if number == PLAIN:
-        return load_accepted(path, size)
-    if number == MIRROR:
-        return load_accepted(path, size)[:, ::-1]
+    (augmented,) = load_augmentations(path, size, [number], sha256)
+    return augmented
+
+
+def load_augmentations(path: Path, size: int, numbers: Sequence[int], sha256: str) -> npt.NDArray[np.uint8]:
+    """Several augmentations of an image, which is decoded once for all that need the same scale.
+
+    Args:
+        path, size, sha256: as for `load_augmented`.
+        numbers: of the augmentations, at least one.
+
+    Returns:
+        uint8 array of shape (numbers, size, size, 3), values 0–255.
+    """
+    load = cache(partial(load_accepted, path))
+    return np.stack([_augmented(load, size, number, sha256) for number in numbers])
+
+
+def _augmented(load: Load, size: int, number: int, sha256: str) -> npt.NDArray[np.uint8]:
+    if number in (PLAIN, MIRROR):
+        return load(size) if number == PLAIN else load(size)[:, ::-1]
     seed = hashlib.sha256(f"{sha256} {number}".encode()).digest()
-    return _vary(load_accepted(path, size * 5 // 4), size, np.random.default_rng(list(seed)), mirrored=number % 2 == 1)
+    return _vary(load(size * 5 // 4), size, np.random.default_rng(list(seed)), mirrored=number % 2 == 1)
 
 
 def _vary(pixels: npt.NDArray[np.uint8], size: int, rng: np.random.Generator, mirrored: bool) -> npt.NDArray[np.uint8]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from age_tasks.config import ComputeSettings
 from age_tasks.data.decoding import UnreadableImageError, decoding_errors, load_rgb
 from age_tasks.errors import LabelsError, NotFoundError
 from age_tasks.evaluation.conformal import bounds
@@ -20,7 +21,7 @@ from age_tasks.serving.found_images import FoundImage
 from age_tasks.serving.input_checks import warnings_for
 from age_tasks.store.base import Store
 
-BATCH = 32
+BATCH = 64
 COLUMNS = ["file", "age", "low", "high", "warning", "problem"]
 
 
@@ -61,14 +62,16 @@ def predict(
     manifest = fetch_version(store, entry.version, folder)
     # Imports TensorFlow, which takes seconds: a mistyped version is reported before.
     from age_tasks.training.network import load_saved
+    from age_tasks.training.prefix_engine import FrozenNetwork
 
     model = load_saved(folder / "model.keras")
+    network = FrozenNetwork(model, ComputeSettings(), len(images))
     groups = [IntervalGroup.model_validate(group) for group in manifest.interval]
     rows: list[dict[str, Any]] = []
     progress = Progress("images")
     for batch in _batches(images, model.input_shape[1]):
         pixels = [image.pixels for image in batch if image.pixels is not None]
-        ages = model.predict_on_batch(np.stack(pixels).astype("float32")).ravel() if pixels else np.empty(0)
+        ages = network(np.stack(pixels).astype("float32"))[0].ravel() if pixels else np.empty(0)
         intervals = zip(ages, *bounds(ages, groups), strict=True)
         for image in batch:
             row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"file": image.shown, "problem": image.problem}

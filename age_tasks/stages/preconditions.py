@@ -9,6 +9,7 @@ from age_tasks.errors import SettingsError, TooFewNewError
 from age_tasks.registry.promotions import champion, manifest
 from age_tasks.runs.listing import previous_run
 from age_tasks.runs.run import Workspace, record_of
+from age_tasks.training.engines import require_engine
 from age_tasks.training.pretrained import require_weights
 
 log = logging.getLogger(__name__)
@@ -17,13 +18,15 @@ NETWORK = ("backbone", "image_size", "dense_units", "head")  # the settings that
 
 
 def require_usable_settings(run: Workspace, config: Config) -> None:
-    """Check what a training needs beside images: pretrained weights, and a champion of the same network.
+    """Check what a training needs beside images: pretrained weights, the engine, and a champion of the same network.
 
     Raises:
         WeightsError: the pretrained weights are not there and can't be downloaded.
-        SettingsError: the training shall start from the champion, which is another network.
+        SettingsError: the engine that computes frozen layers is not installed, or the training shall start from the
+            champion, which is another network.
     """
     require_weights(config.model)
+    require_engine(config.compute.prefix_engine)
     if config.finetune.start_from == "champion":
         require_network_of_champion(run, config)
 

@@ -1,5 +1,6 @@
 """Batches for training and prediction: features from the cache or streamed from the exchange, or streamed images."""
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -58,6 +59,7 @@ class FeatureBatches(keras.utils.PyDataset):
 
 
 Batches: TypeAlias = FeatureBatches | Stream
+Forward: TypeAlias = Callable[[np.ndarray], Sequence[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,11 @@ class Source:
             return StreamedImages(rows, batch_size, self.folder, self.size)
         return StreamedShards(rows, batch_size, self.features)
 
-    def predict(self, network: keras.Model, table: pd.DataFrame, batch_size: int) -> list[np.ndarray]:
+    def predict(self, network: Forward, table: pd.DataFrame, batch_size: int) -> list[np.ndarray]:
         """The outputs of a network for the rows of a table, in their order, in whatever order they are read.
 
         Args:
-            network: from what the batches hold.
+            network: from a batch of inputs to its outputs.
             table: columns `file_name`, `sha256`, `augmentation`.
 
         Raises:
@@ -97,13 +99,13 @@ class Source:
         """
         batches = self.batches(table.assign(real_age=0.0), batch_size, np.asarray)
         if isinstance(batches, FeatureBatches):
-            return _outputs(network, batches)
+            return _outputs(network, map(batches.__getitem__, range(len(batches))))
         with batches.own_errors():
-            found = _outputs(network, batches.dataset)
+            found = _outputs(network, batches.dataset.as_numpy_iterator())
         back = np.argsort(batches.order)
         return [output[back] for output in found]
 
 
-def _outputs(network: keras.Model, batches: Any) -> list[np.ndarray]:
-    found = network.predict(batches, verbose=0)
-    return list(found) if isinstance(found, list | tuple) else [found]
+def _outputs(network: Forward, batches: Iterable[tuple[Any, ...]]) -> list[np.ndarray]:
+    """Each output of the network for all batches of (inputs, targets)."""
+    return [np.concatenate(parts) for parts in zip(*(network(inputs) for inputs, *_ in batches), strict=True)]

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import keras
@@ -14,7 +15,7 @@ import pandas as pd
 import tensorflow as tf
 
 from age_tasks.config import ComputeSettings
-from age_tasks.data.augmentation import load_augmented
+from age_tasks.data.augmentation import load_augmentations, load_augmented
 from age_tasks.data.image_folder import ImageFolder, require_unchanged
 from age_tasks.data.probes import delete_probes
 from age_tasks.data.remote_cache import remote_cache, room_in
@@ -23,14 +24,13 @@ from age_tasks.progress import Progress
 from age_tasks.store.base import Store
 from age_tasks.store.disk import free_bytes
 from age_tasks.training.feature_cache import SHARD_ROWS, FeatureCache, features_folder, row_key
-from age_tasks.training.hardware import gpus, keep_freed_memory, use_xla
+from age_tasks.training.hardware import keep_freed_memory
+from age_tasks.training.prefix_engine import ROWS, FrozenNetwork
 from age_tasks.training.remote_shards import RemoteShards
 from age_tasks.training.streamed_features import StreamedFeatures
 
 log = logging.getLogger(__name__)
 
-GPU_BATCH = 64
-CPU_BATCH = 8  # its intermediate results stay in the processor's cache: 15 ms an image, against 21 in batches of 32
 SPARE_BYTES = 1_000_000_000  # of the disk, left for other writes: images, checkpoints
 DECODING = "1"  # increase it when `data.decoding.load_rgb` returns other pixels
 
@@ -94,14 +94,16 @@ def cached_features(
     require_unchanged(folder, _sha256s(images if read_again else missing), partial(delete_probes, cache))
     log.info("features: %d images in the cache, %d to compute", len(images) - len(missing), len(missing))
     if len(missing):
-        network = keras.Model(model.inputs, [cut for cut, _ in wanted])
+        prefix = keras.Model(model.inputs, [cut for cut, _ in wanted])
         progress = Progress(share.counted("frozen features"))
-        _compute(network, missing, [found for _, found in wanted], folder, cache, settings, progress)
+        _compute(prefix, missing, [found for _, found in wanted], folder, cache, settings, progress)
     return Features(caches, len(images), len(missing))
 
 
 def decoded_images(images: pd.DataFrame, folder: ImageFolder, size: int) -> tf.data.Dataset:
     """The images one by one, decoded in parallel ahead of their use; JPEG at the smallest scale that suffices.
+
+    Augmentations of an image that follow each other in `images` are made from one decoding.
 
     Args:
         images: columns `file_name`, `sha256`, `augmentation`.
@@ -110,10 +112,21 @@ def decoded_images(images: pd.DataFrame, folder: ImageFolder, size: int) -> tf.d
     Returns:
         float32 tensors of shape (size, size, 3), RGB values 0–255, in the order of `images`.
     """
-    names, sha256s = (images[column].to_numpy(dtype="str") for column in ("file_name", "sha256"))
-    slices = (names, images["augmentation"].to_numpy(dtype="int64"), sha256s)
-    decode = decoder(folder, size)
-    return tf.data.Dataset.from_tensor_slices(slices).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    starts = np.flatnonzero(
+        images["sha256"].ne(images["sha256"].shift()) | images["file_name"].ne(images["file_name"].shift())
+    )
+    numbers = tf.RaggedTensor.from_row_starts(images["augmentation"].to_numpy("int64"), starts)
+    names, sha256s = (images[column].to_numpy(dtype="str")[starts] for column in ("file_name", "sha256"))
+
+    def load(name: bytes, augmentations: np.ndarray, sha256: bytes) -> np.ndarray:
+        return load_augmentations(folder.path(name.decode()), size, augmentations.tolist(), sha256.decode())
+
+    def decode(name: tf.Tensor, augmentations: tf.Tensor, sha256: tf.Tensor) -> tf.Tensor:
+        pixels = tf.numpy_function(load, [name, augmentations, sha256], tf.uint8, stateful=False)
+        return tf.cast(tf.ensure_shape(pixels, (None, size, size, 3)), tf.float32)
+
+    slices = tf.data.Dataset.from_tensor_slices((names, numbers, sha256s))
+    return slices.map(decode, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
 
 
 def decoder(folder: ImageFolder, size: int) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
@@ -190,7 +203,7 @@ def _sha256s(images: pd.DataFrame) -> dict[str, str]:
 
 
 def _compute(
-    network: keras.Model,
+    prefix: keras.Model,
     images: pd.DataFrame,
     caches: Sequence[FeatureCache | StreamedFeatures],
     folder: ImageFolder,
@@ -198,30 +211,22 @@ def _compute(
     settings: ComputeSettings,
     progress: Progress,
 ) -> None:
-    """Run the images through the network and append each of its outputs to its cache, a shard at a time."""
-    forward = tf.function(
-        lambda batch: tf.nest.flatten(network([batch], training=False)),
-        jit_compile=use_xla(settings.xla),
-    )
-    size = GPU_BATCH if gpus() else CPU_BATCH
-    batches = decoded_images(images, folder, network.inputs[0].shape[1]).batch(size).prefetch(4).as_numpy_iterator()
+    """Run the images through the prefix and append each of its outputs to its cache, a shard at a time."""
+    # The augmentations of an image one after the other, since they are decoded together.
+    images = images.iloc[np.argsort(pd.factorize(images["sha256"])[0], kind="stable")]
+    network = FrozenNetwork(prefix, settings, len(images))
+    size = prefix.inputs[0].shape[1]
+    batches = decoded_images(images, folder, size).batch(ROWS).prefetch(2).as_numpy_iterator()
     for start in range(0, len(images), SHARD_ROWS):
         shard = images.iloc[start : start + SHARD_ROWS]
         folder.fetch_all(shard["file_name"])
         outputs: list[list[np.ndarray]] = [[] for _ in caches]  # of each cut, batch by batch
-        for count, batch in _padded(batches, -(-len(shard) // size), size):
-            for collected, output in zip(outputs, forward(batch), strict=True):
-                collected.append(output.numpy()[:count].astype("float16"))
+        for batch in islice(batches, -(-len(shard) // ROWS)):
+            keep_freed_memory()
+            for collected, output in zip(outputs, network(batch), strict=True):
+                collected.append(output.astype("float16"))
             progress(start + sum(map(len, outputs[0])), len(images))
         # Cached features are never checked again.
         require_unchanged(folder, _sha256s(shard), partial(delete_probes, cache))
         for features, collected in zip(caches, outputs, strict=True):
             features.append(shard["key"].tolist(), np.concatenate(collected))
-
-
-def _padded(batches: Iterator[np.ndarray], count: int, size: int) -> Iterator[tuple[int, np.ndarray]]:
-    """The next `count` batches, each with its number of images, padded to one size: one shape is compiled once."""
-    for _ in range(count):
-        batch = next(batches)
-        keep_freed_memory()
-        yield len(batch), np.pad(batch, ((0, size - len(batch)), (0, 0), (0, 0), (0, 0)))

@@ -20,6 +20,11 @@ def gpus() -> list[str]:
     return [device.name for device in tf.config.list_logical_devices("GPU")]
 
 
+def cores() -> int:
+    """The number of cores that this process may use, as TensorFlow counts them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def use_xla(setting: Switch) -> bool:
     """Whether to compile with XLA; `auto`: on a GPU.
 

@@ -11,10 +11,8 @@ from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.shares import WHOLE, Share
 from age_tasks.training.batches import Source
 from age_tasks.training.features import Features, cached_features
-from age_tasks.training.hardware import use_xla
 from age_tasks.training.network import cut_point, pooled, suffix_model
-
-BATCH = 32
+from age_tasks.training.prefix_engine import ROWS, FrozenNetwork
 
 
 def predict_ages(
@@ -34,13 +32,13 @@ def predict_ages(
     """
     (features,) = features_to_predict(model, table, folder, cache, config).caches
     network = suffix_model(model, at=model.inputs[0] if features is None else cut_point(model))
-    network.jit_compile = use_xla(config.compute.xla)
     source = Source(features, folder, model.inputs[0].shape[1])
     images, augmentations = table[["file_name", "sha256"]], _augmentations(config)
+    forward = FrozenNetwork(network, config.compute, len(images) * augmentations)
     ages = np.zeros(len(images), "float32")
     for number in range(augmentations):
-        (predicted,) = source.predict(network, images.assign(augmentation=number), BATCH)
-        ages += predicted.ravel() / augmentations
+        (years,) = source.predict(forward, images.assign(augmentation=number), ROWS)
+        ages += years.ravel() / augmentations
     return ages
 
 
@@ -83,6 +81,6 @@ def ages_and_features(
     (features,) = cached_features(model, [cut], images, folder, cache, settings).caches
     start = model.inputs[0] if features is None else cut
     network = keras.Model(start, [model.outputs[0], pooled(model)])
-    network.jit_compile = use_xla(settings.xla)
-    ages, pooled_features = Source(features, folder, model.inputs[0].shape[1]).predict(network, images, BATCH)
+    forward = FrozenNetwork(network, settings, len(images))
+    ages, pooled_features = Source(features, folder, model.inputs[0].shape[1]).predict(forward, images, ROWS)
     return ages.ravel(), pooled_features

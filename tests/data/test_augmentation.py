@@ -2,8 +2,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from age_tasks.data.augmentation import MIRROR, PLAIN, load_augmented
+from age_tasks.data import augmentation
+from age_tasks.data.augmentation import MIRROR, PLAIN, load_augmentations, load_augmented
 from age_tasks.data.decoding import load_rgb
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.demo.synthetic_faces import draw_face
@@ -22,6 +24,28 @@ def test_the_first_two_augmentations_are_the_image_and_its_mirror(image: Path):
     plain, sha256 = load_rgb(image, 64), file_sha256(image)
     assert np.array_equal(load_augmented(image, 64, PLAIN, sha256), plain)
     assert np.array_equal(load_augmented(image, 64, MIRROR, sha256), plain[:, ::-1])
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+@pytest.mark.parametrize("numbers", [[0], [3], [0, 1, 2, 3, 4, 5, 6, 7], [7, 1, 2, 2, 0]])
+def test_together_they_are_what_they_are_one_by_one(image: Path, kind: str, numbers: list[int]):
+    with Image.open(image) as opened:
+        opened.resize((500, 400)).save(image.with_suffix(f".{kind}"), quality=90)
+    path, sha256 = image.with_suffix(f".{kind}"), file_sha256(image)
+    together = load_augmentations(path, 64, numbers, sha256)
+    assert np.array_equal(together, [load_augmented(path, 64, number, sha256) for number in numbers])
+
+
+def test_together_they_are_made_from_one_decoding_of_each_scale(image: Path, monkeypatch: pytest.MonkeyPatch):
+    sides: list[int] = []
+
+    def counted(path: Path, side: int) -> np.ndarray:
+        sides.append(side)
+        return load_rgb(path, side)
+
+    monkeypatch.setattr(augmentation, "load_accepted", counted)
+    load_augmentations(image, 64, range(8), "ab")
+    assert sides == [64, 80]
 
 
 def test_random_augmentations_differ_but_resemble_the_image(image: Path):

@@ -287,3 +287,47 @@ def test_a_prediction_before_there_is_a_model(refused: Walk, here: Path, finishe
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AGE_STORE", finished.store.url)  # where `run` has trained one
         again()
+
+
+@walks("training/engines.py", "it is not installed here")
+def test_an_engine_that_is_not_installed(refused: Walk, monkeypatch: pytest.MonkeyPatch):
+    from age_tasks.training import engines
+
+    monkeypatch.setattr(engines, "installed_engines", lambda: ("litert",))
+    again = refused(
+        lambda: engines.require_engine("openvino"),
+        "compute.prefix_engine = openvino",
+        "pip install 'age-retraining[openvino]'",
+        "compute.prefix_engine=auto",
+    )
+    again(lambda: engines.require_engine("auto"))
+    monkeypatch.setattr(engines, "installed_engines", lambda: ("openvino", "litert"))
+    again()
+
+
+@walks("training/prefix_engine.py", "set compute.prefix_engine=auto, which computes it by TensorFlow")
+def test_an_engine_that_gives_other_numbers(refused: Walk, monkeypatch: pytest.MonkeyPatch):
+    import keras
+
+    from age_tasks.config import ComputeSettings
+    from age_tasks.training import prefix_engine
+
+    def other_numbers(*_: object) -> prefix_engine.Forward:
+        return lambda batches: [[np.full((2, 1), 77.0)] for _ in batches]
+
+    monkeypatch.setitem(prefix_engine.CONVERTERS, "openvino", (2, other_numbers))
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="ones")], name="small")
+    settings = ComputeSettings(prefix_engine="openvino")
+
+    def compute(settings: ComputeSettings) -> object:
+        (ages,) = prefix_engine.FrozenNetwork(model, settings, prefix_engine.FEW)(np.ones((4, 3), "float32"))
+        assert ages.ravel().tolist() == [3.0] * 4
+        return None
+
+    again = refused(
+        lambda: compute(settings),
+        "compute.prefix_engine = openvino: it can't compute small",
+        "differ from TensorFlow's by 25 of the largest",
+        "at most 0.00049",
+    )
+    again(lambda: compute(ComputeSettings(prefix_engine="auto")))

@@ -11,14 +11,15 @@ import pandas as pd
 import pytest
 
 from age_tasks.config import ComputeSettings, Config, ModelSettings
-from age_tasks.data.augmentation import load_augmented
+from age_tasks.data.augmentation import load_augmentations, load_augmented
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.probes import probe_images, stored_probes
 from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.errors import LabelsError
 from age_tasks.store.base import file_sha256
 from age_tasks.training import features
-from age_tasks.training.features import cached_features, prefix_digest
+from age_tasks.training.feature_cache import row_key
+from age_tasks.training.features import cached_features, decoded_images, prefix_digest
 from age_tasks.training.inference import ages_and_features, predict_ages
 from age_tasks.training.network import build_model, cut_point, freeze
 
@@ -137,6 +138,35 @@ def test_images_are_decoded_again_if_the_exchange_has_no_room_either(
     assert "or set AGE_CACHE_REMOTE" in caplog.text
 
 
+def test_images_are_decoded_in_the_order_of_the_rows(table, faces: Sample, tmp_path: Path):
+    rows = pd.concat([table.head(4).assign(augmentation=number) for number in (0, 1, 2)])
+    rows = rows.iloc[[0, 4, 8, 1, 5, 2, 6, 3, 0, 9]]  # of one image several in turn, and one again later
+    decoded = list(decoded_images(rows, ImageFolder(str(faces.images), tmp_path), SIZE).as_numpy_iterator())
+    wanted = rows[["file_name", "augmentation", "sha256"]].itertuples(index=False)
+    expected = [load_augmented(faces.images / name, SIZE, number, sha256) for name, number, sha256 in wanted]
+    assert np.array_equal(decoded, expected)
+
+
+def test_every_augmentation_has_its_own_features(model, table, faces: Sample, tmp_path: Path):
+    folder, cut, size = ImageFolder(str(faces.images), tmp_path), cut_point(model), len(table)
+    rows = pd.concat([table.assign(augmentation=number) for number in (0, 3, 1)], ignore_index=True)
+    (cache,) = cached_features(model, [cut], rows, folder, tmp_path, ComputeSettings()).caches
+    pixels = np.stack(list(decoded_images(rows, folder, SIZE).as_numpy_iterator()))
+    direct = np.asarray(keras.Model(model.inputs[0], cut)(pixels, training=False))
+    keys = [row_key(sha256, number) for sha256, number in zip(rows["sha256"], rows["augmentation"], strict=True)]
+    assert len(set(keys)) == 3 * size
+    assert np.abs(cache.rows(keys).astype("float32") - direct).max() < 0.02 * np.abs(direct).max()
+
+
+def test_features_of_all_engines_share_a_cache(model, table, faces: Sample, tmp_path: Path):
+    folder, cut = ImageFolder(str(faces.images), tmp_path), cut_point(model)
+    computed = []
+    for count, engine in ((20, "tensorflow"), (30, "litert"), (40, "openvino")):
+        settings = ComputeSettings(prefix_engine=engine)
+        computed.append(cached_features(model, [cut], table.head(count), folder, tmp_path, settings).computed)
+    assert computed == [20, 10, 10]
+
+
 def test_images_are_streamed_if_the_disk_has_no_room(model, table, faces: Sample, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(features, "free_bytes", lambda folder: features.SPARE_BYTES)
     folder = ImageFolder(str(faces.images), tmp_path)
@@ -173,9 +203,9 @@ def test_an_image_replaced_while_it_is_read_is_not_cached(model, table, faces: S
         other = images / f"{uuid.uuid4()}"  # moved into place: others read while this writes
         shutil.copy(images / "00001.jpg", other)
         other.replace(images / "00000.jpg")
-        return load_augmented(*arguments)
+        return load_augmentations(*arguments)
 
-    monkeypatch.setattr(features, "load_augmented", replace_after)
+    monkeypatch.setattr(features, "load_augmentations", replace_after)
     with pytest.raises(LabelsError, match=r"00000\.jpg was replaced"):
         cached_features(model, [cut], table, ImageFolder(str(images), tmp_path), tmp_path, ComputeSettings())
     assert not files(tmp_path)
