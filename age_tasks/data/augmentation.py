@@ -33,8 +33,7 @@ def load_augmented(path: Path, size: int, number: int, sha256: str) -> npt.NDArr
     Returns:
         uint8 array of shape (size, size, 3), values 0–255.
     """
-    (augmented,) = load_augmentations(path, size, [number], sha256)
-    return augmented
+    return _augmented(partial(load_accepted, path), size, number, sha256)
 
 
 def load_augmentations(path: Path, size: int, numbers: Sequence[int], sha256: str) -> npt.NDArray[np.uint8]:

@@ -41,7 +41,8 @@ FURTHER = {
     "Network and augmentations": ("model", "augmentation"),
     "Baseline: more settings": ("baseline",),
     "Fine-tuning: more settings": ("finetune",),
-    "Evaluation, model card and machine": ("evaluate", "card", "compute"),
+    "Evaluation and model card": ("evaluate", "card"),
+    "Machine": ("compute",),
 }
 _WHOLE, _DECIMAL = "^[0-9]+$", r"^([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 # What people type into the trigger form travels by the environment, never as text of a shell line.
