@@ -4,7 +4,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import solve
+from scipy.linalg import cho_factor, cho_solve
+from threadpoolctl import threadpool_limits
+
+from age_tasks.progress import Progress
 
 FOLDS = 5
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # of the ridge penalty, as a fraction of the features' mean square
@@ -18,7 +21,8 @@ def out_of_fold_ages(features: Features, ages: np.ndarray, seed: int) -> np.ndar
     """Predict each image's age by ridge regression on the other folds, with the penalty that has the lowest MAE.
 
     The features are read twice, a chunk at a time, and only their products are kept: memory does not grow with the
-    number of images.
+    number of images. One thread does it: two of OpenBLAS wait for each other in a loop, which on cores that have other
+    work too took twenty times as long.
 
     Args:
         features: gives the features of a slice of rows, as floats of shape (rows, width).
@@ -28,17 +32,8 @@ def out_of_fold_ages(features: Features, ages: np.ndarray, seed: int) -> np.ndar
     Returns:
         Ages in years, shape (images,).
     """
-    fold = np.random.default_rng(seed).permutation(len(ages)) % FOLDS
-    chunks = [slice(start, start + CHUNK) for start in range(0, len(ages), CHUNK)]
-    weights = _weights_by_fold(features, ages, fold, chunks)
-    predicted = np.empty((len(ages), len(STRENGTHS)))
-    for chunk in chunks:
-        x = _with_constant(features(chunk))
-        for number in range(FOLDS):
-            inside = np.flatnonzero(fold[chunk] == number)
-            predicted[chunk.start + inside] = x[inside] @ weights[number]
-    errors = np.abs(predicted - ages[:, None]).mean(axis=0)
-    return np.asarray(predicted[:, errors.argmin()])
+    with threadpool_limits(1, "blas"):
+        return _out_of_fold_ages(features, ages, seed, Progress("rows of the regressions"))
 
 
 def rank_by_label_error(table: pd.DataFrame) -> pd.DataFrame:
@@ -61,8 +56,22 @@ def rank_by_label_error(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def _out_of_fold_ages(features: Features, ages: np.ndarray, seed: int, progress: Progress) -> np.ndarray:
+    fold = np.random.default_rng(seed).permutation(len(ages)) % FOLDS
+    chunks = [slice(start, start + CHUNK) for start in range(0, len(ages), CHUNK)]
+    weights = _weights_by_fold(features, ages, fold, chunks, progress)
+    predicted = np.empty((len(ages), len(STRENGTHS)))
+    for chunk in chunks:
+        x = _with_constant(features(chunk))
+        for number in range(FOLDS):
+            inside = np.flatnonzero(fold[chunk] == number)
+            predicted[chunk.start + inside] = x[inside] @ weights[number]
+    errors = np.abs(predicted - ages[:, None]).mean(axis=0)
+    return np.asarray(predicted[:, errors.argmin()])
+
+
 def _weights_by_fold(
-    features: Features, ages: np.ndarray, fold: np.ndarray, chunks: Sequence[slice]
+    features: Features, ages: np.ndarray, fold: np.ndarray, chunks: Sequence[slice], progress: Progress
 ) -> list[np.ndarray]:
     """For each fold, the weights fitted on all others, shape (width, strengths)."""
     width = features(slice(0, 1)).shape[1] + 1
@@ -71,9 +80,12 @@ def _weights_by_fold(
         x, y = _with_constant(features(chunk)), ages[chunk]
         for number in range(FOLDS):
             inside = fold[chunk] == number
-            gram[number] += x[inside].T @ x[inside]
-            product[number] += x[inside].T @ y[inside]
-    return [_solve(gram.sum(0) - gram[number], product.sum(0) - product[number]) for number in range(FOLDS)]
+            rows = x[inside]
+            gram[number] += rows.T @ rows  # of one array: NumPy then computes half of it
+            product[number] += rows.T @ y[inside]
+        progress(min(chunk.stop, len(ages)), len(ages))
+    whole, whole_product = gram.sum(0), product.sum(0)
+    return [_solve(whole - gram[number], whole_product - product[number]) for number in range(FOLDS)]
 
 
 def _with_constant(features: np.ndarray) -> np.ndarray:
@@ -82,5 +94,11 @@ def _with_constant(features: np.ndarray) -> np.ndarray:
 
 def _solve(gram: np.ndarray, product: np.ndarray) -> np.ndarray:
     """The weights of each strength, shape (width, strengths); the constant is not shrunk."""
-    shrunk = np.diag(np.append(np.ones(len(gram) - 1), 0.0)) * np.trace(gram[:-1, :-1]) / (len(gram) - 1)
-    return np.column_stack([solve(gram + strength * shrunk, product, assume_a="pos") for strength in STRENGTHS])
+    shrunk = np.arange(len(gram) - 1)
+    mean_square = gram[shrunk, shrunk].mean()
+    weights = np.empty((len(gram), len(STRENGTHS)))
+    for column, strength in enumerate(STRENGTHS):
+        penalised = np.array(gram, order="F")  # a copy, in the order that LAPACK factorises in place
+        penalised[shrunk, shrunk] += strength * mean_square
+        weights[:, column] = cho_solve(cho_factor(penalised, overwrite_a=True, check_finite=False), product)
+    return weights
