@@ -1,6 +1,7 @@
 """Export to LiteRT (TFLite), which phones and small servers run without TensorFlow; kept if its ages are the same."""
 
 import logging
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -15,6 +16,8 @@ log = logging.getLogger(__name__)
 
 BOUND = 0.05  # years; other kernels round differently, by some thousandths
 COMPARED = 64  # images; enough to detect a wrong conversion
+BATCH = 32
+FORKS = sys.platform == "linux"
 
 
 def model_signature(size: int) -> dict[str, Any]:
@@ -47,7 +50,7 @@ def export_checked(model: Path, images: Sequence[Path], size: int, out: Path) ->
     pixels = np.stack([load_accepted(path, size) for path in images]).astype("float32")
     result: dict[str, Any] = {"file": None, "largest_difference": None, "bound": BOUND, "images": len(pixels)}
     try:
-        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        with ProcessPoolExecutor(1, get_context(_start_method())) as process:
             keras_ages, litert_ages = process.submit(convert, model, pixels, out).result()
         difference = float(np.abs(keras_ages - litert_ages).max())
         result["largest_difference"] = round(difference, 5)
@@ -83,9 +86,25 @@ def convert(model: Path, pixels: np.ndarray, out: Path) -> tuple[np.ndarray, np.
     from age_tasks.training.network import load_saved
 
     network = load_saved(model)
-    builtin = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
-    network.export(out, format="litert", verbose=False, target_spec=builtin)
-    return network.predict(pixels, verbose=0).ravel(), litert_predict(out, pixels)
+    spec = tf.TensorSpec(network.input_shape, "float32", network.inputs[0].name)
+    ages = tf.function(lambda images: network(images, training=False), input_signature=[spec])
+    holder = tf.Module()
+    holder.held = [variable.value for variable in network.variables]
+    # Not `network.export`: it traces the network seven times and writes its weights twice, for the same file.
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([ages.get_concrete_function()], holder)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    out.write_bytes(converter.convert())
+    batches = np.split(pixels, range(BATCH, len(pixels), BATCH))
+    return np.concatenate([ages(batch).numpy().ravel() for batch in batches]), litert_predict(out, pixels)
+
+
+def _start_method() -> str:
+    """How to start a child process that uses TensorFlow: a fork, which is quick, where it is imported and still unused.
+
+    Once TensorFlow has computed, it has threads, which a fork would lack.
+    """
+    imported = sys.modules.get("tensorflow.python.eager.context")
+    return "fork" if FORKS and imported and imported.context_safe() is None else "spawn"
 
 
 def litert_predict(file: Path, pixels: np.ndarray) -> np.ndarray:

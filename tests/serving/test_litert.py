@@ -1,10 +1,14 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
+from age_tasks.environment import PROJECT
 from age_tasks.serving import litert
 from age_tasks.serving.litert import BOUND, export_checked, litert_predict, model_signature
 
@@ -36,6 +40,25 @@ def test_an_export_with_the_same_ages_is_kept(images: list[Path], tmp_path: Path
     ages = litert_predict(out, np.zeros((2, 32, 32, 3), "float32"))
     assert ages.shape == (2,)
     assert ages[0] == pytest.approx(ages[1])
+
+
+def test_an_export_names_its_input_and_its_signature_as_keras_does(images: list[Path], tmp_path: Path):
+    model, theirs, ours = network(tmp_path / "model.keras"), tmp_path / "theirs.tflite", tmp_path / "ours.tflite"
+    litert.convert(model, np.zeros((3, 32, 32, 3), "float32"), ours)
+    keras.models.load_model(model).export(theirs, format="litert", verbose=False)
+    found = [Interpreter(str(file)) for file in (ours, theirs)]
+    assert found[0].get_signature_list() == found[1].get_signature_list()
+    assert [each.get_input_details()[0]["shape_signature"].tolist() for each in found] == [[-1, 32, 32, 3]] * 2
+    pixels = np.random.default_rng(2).integers(0, 256, (4, 32, 32, 3)).astype("float32")
+    assert litert_predict(ours, pixels) == pytest.approx(litert_predict(theirs, pixels))
+
+
+@pytest.mark.skipif(not litert.FORKS, reason="TensorFlow is imported again where a fork is not safe")
+def test_a_process_that_has_not_used_tensorflow_is_forked_for_the_export(tmp_path: Path):
+    code = "import age_tasks.stages, keras; from age_tasks.serving.litert import _start_method as f; a = f()"
+    code += "; keras.ops.zeros(1) + 1; print(a, f())"
+    found = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["fork", "spawn"]
 
 
 def test_an_export_with_other_ages_is_rejected_with_difference_and_bound(
