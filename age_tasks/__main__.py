@@ -2,7 +2,11 @@
 
 import sys
 
-from age_tasks.cli.app import main
+from age_tasks.cli.forks import forked
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if (code := forked(sys.argv[1:])) is None:
+        from age_tasks.cli.app import main
+
+        code = main()
+    sys.exit(code)

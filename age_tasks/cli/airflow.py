@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from age_tasks.cli.command import AIRFLOW, command
+from age_tasks.cli.forks import start_server
 from age_tasks.environment import PROJECT, InterfaceVariables
 from age_tasks.errors import SettingsError
 from age_tasks.resources import state_folder
@@ -101,14 +102,15 @@ def exec_airflow(arguments: Sequence[str]) -> int:
     from age_tasks.cli.airflow_server import only_one_from_now_on, require_writable
 
     env = environment()
-    home = Path(env["AIRFLOW_HOME"])
+    home, whole_dag = Path(env["AIRFLOW_HOME"]), list(arguments[:2]) == ["dags", "test"]
     require_writable(home)
-    if list(arguments[:2]) == ["dags", "test"] or arguments[:1] in (["standalone"], ["scheduler"]):
+    if whole_dag or arguments[:1] in (["standalone"], ["scheduler"]):
         only_one_from_now_on(home, arguments[: 2 if arguments[0] == "dags" else 1])
+    if whole_dag:
+        env.pop("AGE_DEADLINE_HOURS", None)  # `dags test` of a DAG with a deadline fails at its end
+        env |= start_server()
     if code := prepare(env):
         return code
-    if list(arguments[:2]) == ["dags", "test"]:
-        env.pop("AGE_DEADLINE_HOURS", None)  # `dags test` of a DAG with a deadline fails at its end
     os.execvpe(sys.executable, [sys.executable, "-m", "airflow", *arguments], env)
 
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.model_selection import train_test_split
 
 from age_tasks.config import SplitSettings
 from age_tasks.data.label_columns import FIXED_SPLIT, PERSON
@@ -350,6 +349,8 @@ def _draw(labels: pd.DataFrame, fraction: float, settings: SplitSettings) -> tup
             f"{len(labels)} images are too few to assign {fraction:.0%} of them over {count} age bins "
             f"(at least {math.ceil(count / smaller)} are needed); label more images{fewer}"
         )
+    from sklearn.model_selection import train_test_split  # late: half a second, and other stages need only names
+
     rest, drawn = train_test_split(labels, test_size=fraction, random_state=settings.seed, stratify=strata)
     return rest, drawn
 

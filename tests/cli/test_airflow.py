@@ -9,6 +9,7 @@ import pytest
 
 from age_tasks.cli import airflow
 from age_tasks.cli.app import main
+from age_tasks.cli.forks import ADDRESS
 from age_tasks.environment import PROJECT
 from tests.support.ports import free_ports
 
@@ -20,6 +21,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
     (tmp_path / f"prepared-{airflow.version('apache-airflow')}").touch()
     monkeypatch.setattr(os, "execvpe", lambda _, arguments, env: programs.append((arguments, env)))
+    monkeypatch.setattr(airflow, "start_server", lambda: {ADDRESS: "a socket"})
     return programs
 
 
@@ -44,12 +46,13 @@ def test_all_arguments_are_handed_to_airflow(arguments: list[str], started: list
     assert command[1:] == ["-m", "airflow", *arguments]
 
 
-def test_a_test_of_a_dag_has_no_deadline(started: list, monkeypatch: pytest.MonkeyPatch):
+def test_a_test_of_a_dag_has_no_deadline_and_forks_its_stages(started: list, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AGE_DEADLINE_HOURS", "12")
     main(["airflow", "dags", "test", "age_retraining"])
     main(["airflow", "dags", "list"])
     (_, tested), (_, listed) = started
     assert "AGE_DEADLINE_HOURS" not in tested
+    assert (tested[ADDRESS], listed.get(ADDRESS)) == ("a socket", None)
     assert listed["AGE_DEADLINE_HOURS"] == "12"
 
 
