@@ -146,10 +146,10 @@ def stages_page() -> str:
         "# Stages",
         NOTE,
         "The tasks of the DAG in their order. Outputs are in the store under `runs/<run>/<stage>/`, with the record "
-        "`stage.json`: inputs, settings, versions, machine, seconds, memory. The task `approve`, between `gate` and "
-        "`publish`, asks a person; it is part of Airflow only ([promotion](promotion.md#approval-by-a-person)). With "
-        "`AGE_WORKERS`, the tasks `probe` and `features` do the heavy part of `snapshot` and of the trainings before "
-        "them ([many workers](deployment.md#many-workers)).",
+        "`stage.json`: inputs, settings, versions, machine, seconds and what they went into, memory. The task "
+        "`approve`, between `gate` and `publish`, asks a person; it is part of Airflow only "
+        "([promotion](promotion.md#approval-by-a-person)). With `AGE_WORKERS`, the tasks `probe` and `features` do "
+        "the heavy part of `snapshot` and of the trainings before them ([many workers](deployment.md#many-workers)).",
         stages_table(),
         "## Inputs",
         "A stage is executed again when one of its inputs, its settings or the code that shapes its result has changed "

@@ -168,9 +168,8 @@ def _execute(client: socket.socket) -> NoReturn:
         os.environ.update(request["env"])
         os.chdir(request["folder"])
         threading.Thread(target=_end_with, args=(client,), daemon=True).start()
-        from age_tasks.cli.app import main
-
-        code = main(request["arguments"])
+        command_line = importlib.import_module("age_tasks.cli.app")  # which imports this module
+        code = command_line.main(request["arguments"])
     except BaseException:
         traceback.print_exc()
     finally:

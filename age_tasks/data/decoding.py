@@ -20,6 +20,7 @@ from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, Unidentified
 
 from age_tasks.data.formats import brightness, content, metadata
 from age_tasks.errors import LabelsError
+from age_tasks.stopwatch import timed
 
 # Of an image that is decoded whole, 4 bytes each: 64 million fit a phone's 9,248 x 6,936 and 8,192 x 8,192.
 MAX_PIXELS = 8_192 * 8_192
@@ -81,6 +82,7 @@ def load_rgb(path: Path, size: int) -> npt.NDArray[np.uint8]:
         return np.asarray(rgb)
 
 
+@timed("input")
 def load_accepted(path: Path, size: int) -> npt.NDArray[np.uint8]:
     """As `load_rgb`, of an image that the snapshot could read.
 

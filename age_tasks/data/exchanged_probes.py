@@ -20,6 +20,7 @@ from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.probes import INDEX, READER, Probe, open_index, probe_images
 from age_tasks.data.remote_cache import THREADS
 from age_tasks.errors import NotFoundError
+from age_tasks.stopwatch import timed
 from age_tasks.store.base import Store, from_json
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ Rows = dict[str, Any]
 """The content of an object: `columns` and `rows`."""
 
 
+@timed("input")
 def probe_and_exchange(
     folder: ImageFolder,
     names: Iterable[str],

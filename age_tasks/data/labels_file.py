@@ -8,6 +8,7 @@ import hashlib
 import time
 
 from age_tasks.errors import LabelsError, NotFoundError, StoreError
+from age_tasks.stopwatch import timed
 from age_tasks.store import open_store
 from age_tasks.store.addresses import local_path
 from age_tasks.store.base import Store, from_json, to_json
@@ -30,6 +31,7 @@ def labels_object(location: str) -> tuple[Store, str]:
     return FileStore(path.parent), path.name
 
 
+@timed("input")
 def fetch_labels(location: str) -> bytes:
     """The bytes of the labels file at a path or an `s3://` address; waits while the file is being written.
 

@@ -26,6 +26,7 @@ from age_tasks.config import SettingChange
 from age_tasks.environment import acting_person
 from age_tasks.errors import DamagedError, NotFoundError, SettingsError, StoreError
 from age_tasks.registry.version_facts import VersionFacts, measured
+from age_tasks.stopwatch import timed
 from age_tasks.store.base import Store, file_sha256
 from age_tasks.store.compacted import CompactedFolder, DocumentPack, Reading
 from age_tasks.store.documents import Document, FileDigest
@@ -120,6 +121,7 @@ class Promotion:
         return "rolled back" if self.back else "promoted again"
 
 
+@timed("output")
 def publish_version(store: Store, version: str, files: Mapping[str, Path], facts: Mapping[str, Any]) -> str:
     """Put a version's files and then its manifest; returns the version's address. An existing version is not changed.
 
@@ -156,6 +158,7 @@ def manifest(store: Store, version: str) -> Manifest:
         raise NotFoundError(f"no version {version} in {store.url}; {_OTHER_VERSION}") from None
 
 
+@timed("input")
 def fetch_version(store: Store, version: str, folder: Path) -> Manifest:
     """Fetch a version's files into `folder`; returns its manifest.
 

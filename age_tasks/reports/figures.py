@@ -18,6 +18,7 @@ from matplotlib.typing import RcKeyType
 
 from age_tasks.evaluation.conformal import bounds
 from age_tasks.evaluation.results import Estimate, IntervalGroup, PairedComparison, SliceMetrics
+from age_tasks.stopwatch import timed
 
 HISTOGRAM_REACH = 60  # years; one extreme prediction must not compress the rest
 BASELINE, FINETUNE, NEUTRAL, ACCENT = "#8da0b3", "#1f6f8b", "#5b6770", "#d1495b"
@@ -38,6 +39,7 @@ STYLE: dict[RcKeyType, Any] = {
 }
 
 
+@timed("output")
 @matplotlib.rc_context(STYLE)
 def save(figure: Figure, path: Path) -> None:
     """Write the figure as PNG; makes the folder."""

@@ -16,6 +16,7 @@ from age_tasks.registry.approval import Approval
 from age_tasks.registry.promotions import champion
 from age_tasks.reports.html import png_uri, render
 from age_tasks.runs.run import StoredRun, Workspace, record_of
+from age_tasks.stopwatch import PARTS, timed
 
 FIGURES = ("predicted_against_real", "error_by_age", "error_histogram", "interval_held", "worst_errors")
 CHAMPION_FIGURES = ("against_champion", "age_drift")
@@ -55,6 +56,7 @@ class Outcome:
     export: dict[str, Any] | None = None
 
 
+@timed("output")
 def report_from_run(
     run: Workspace, evaluation: Path, gate: GateResult | None, outcome: Outcome | None = None, runs: str = "../../"
 ) -> str:
@@ -79,6 +81,7 @@ def report_from_run(
         changed=changed_settings_of(run),
         figures=_figures(run, evaluation, facts["metrics"]),
         stages=_lineage(run),
+        parts=PARTS,
         files=_files(run),
         links=_links(run, evaluation, outcome.final, runs),
         settings=_yaml(settings),

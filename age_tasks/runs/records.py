@@ -14,6 +14,8 @@ Summary = dict[str, Any]  # of a stage, for people, logs and XCom: plain JSON ty
 class StageRecord(Document):
     """What a stage did; `stage.json` in its folder, written last.
 
+    `seconds` begins where the stage does; `parts` counts from the start of its process, so that its `start` holds the
+    imports too: seconds of start, input, compute and output (see `stopwatch`). Versions before 0.2 did not count them.
     `inputs` maps each input to its fingerprint, `outputs` each file to its digest; times are ISO in UTC. The record of
     a reused stage names the run that executed it in `reused_from`: its outputs are there.
     """
@@ -27,6 +29,7 @@ class StageRecord(Document):
     started: str
     finished: str
     seconds: float
+    parts: dict[str, float] = Field(default_factory=dict)
     peak_memory_gb: float
     summary: Summary = Field(default_factory=dict)
     fingerprint: str

@@ -12,6 +12,7 @@ from age_tasks.errors import MissingInputError, NotFoundError, SettingsError, St
 from age_tasks.runs.index import announce_start
 from age_tasks.runs.keys import former_run_key, record_file, run_file, safe_run_key, stage_folder
 from age_tasks.runs.records import RunSettings, StageRecord, now
+from age_tasks.stopwatch import timed
 from age_tasks.store import open_store
 from age_tasks.store.base import Store, check_key, file_sha256
 from age_tasks.store.disk import full_disk_named
@@ -142,6 +143,7 @@ class Workspace(StoredRun):
         """A folder for what the stage can resume from if it is interrupted; removed when the stage is done."""
         return self.cache / "unfinished" / self.fingerprint
 
+    @timed("input")
     def input(self, stage: str, name: str) -> Path:
         """A local copy of an earlier stage's output, checked against its recorded sha256.
 

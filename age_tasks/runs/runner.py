@@ -18,6 +18,7 @@ from age_tasks.runs.lock import exclusive
 from age_tasks.runs.provenance import fingerprint_of, machine, peak_memory_bytes, versions
 from age_tasks.runs.records import ResultPointer, StageRecord, Summary, describe, now
 from age_tasks.runs.run import StoredRun, Workspace, record_of
+from age_tasks.stopwatch import Stopwatch, timed
 from age_tasks.store.base import file_sha256
 from age_tasks.store.disk import disk_full, is_full
 from age_tasks.store.documents import FileDigest
@@ -131,7 +132,7 @@ def _task(name: str, needs: Needs, inputs: Mapping[str, str], run: StoredRun, co
 def _execute(task: _Task, load: Callable[[], StageFunction], run: Workspace, config: Config) -> StageRecord:
     """Execute the stage; whether it succeeds or fails, put its outputs into the store, its record last."""
     run.store.delete(record_file(run.key, task.name))
-    started, clock = now(), time.perf_counter()
+    started, clock, watch = now(), time.perf_counter(), Stopwatch()
     summary: Summary = {}
     error: str | None = "interrupted"
     try:
@@ -139,7 +140,9 @@ def _execute(task: _Task, load: Callable[[], StageFunction], run: Workspace, con
             if task.needs.check:
                 task.needs.check(run, config)
             with shared_status(run.store, run.key, task.name):
-                summary = load()(run, config)
+                execute = load()
+                watch.started()
+                summary = execute(run, config)
         error = None
     except BaseException as raised:
         error = describe(raised)
@@ -156,6 +159,7 @@ def _execute(task: _Task, load: Callable[[], StageFunction], run: Workspace, con
             started=started,
             finished=now(),
             seconds=round(time.perf_counter() - clock, 2),
+            parts=watch.seconds(),
             peak_memory_gb=round(peak_memory_bytes() / 1e9, 2),
             summary=summary,
             fingerprint=fingerprint,
@@ -208,6 +212,7 @@ def _reuse(found: StageRecord, run: Workspace) -> StageRecord:
             "started": time_of_reuse,
             "finished": time_of_reuse,
             "seconds": 0.0,
+            "parts": {},
         }
     )
     _put_record(record, run)
@@ -236,6 +241,7 @@ def make_cache(folder: Path) -> None:
         raise SettingsError(f"AGE_CACHE={folder} can't be a folder: {error.strerror}; choose another") from None
 
 
+@timed("output")
 def _put_outputs(run: Workspace, stage: str) -> dict[str, FileDigest]:
     outputs = {}
     for path in sorted(path for path in run.output_dir.rglob("*") if path.is_file()):

@@ -6,10 +6,12 @@ from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.label_columns import as_text
 from age_tasks.data.splits import SPLITS
 from age_tasks.runs.run import Workspace
+from age_tasks.stopwatch import timed
 
 _STATE_OF_PROBLEM = {"": "ok", "no such file in the images folder": "missing"}
 
 
+@timed("input")
 def read_snapshot(run: Workspace) -> pd.DataFrame:
     """The run's `snapshot.csv`; text columns are read as text, whatever they contain.
 
@@ -27,11 +29,13 @@ def read_snapshot(run: Workspace) -> pd.DataFrame:
     return snapshot.astype({"real_age": "float64"})
 
 
+@timed("input")
 def read_accepted(run: Workspace) -> pd.DataFrame:
     """The run's `accepted.csv`."""
     return pd.read_csv(run.input("validate", "accepted.csv"), dtype={"file_name": "str"}, keep_default_na=False)
 
 
+@timed("input")
 def read_splits(run: Workspace) -> dict[str, pd.DataFrame]:
     """The run's `train`, `val` and `test` tables: columns file_name, real_age (years), sha256, and further ones."""
     files = {name: run.input("split", f"{name}.csv") for name in SPLITS}
@@ -40,6 +44,7 @@ def read_splits(run: Workspace) -> dict[str, pd.DataFrame]:
     }
 
 
+@timed("input")
 def with_ages(run: Workspace, model: str, split: str, table: pd.DataFrame) -> pd.DataFrame:
     """`table` with a column named `model`: the ages that the model predicted in the stage that trained it, in years.
 

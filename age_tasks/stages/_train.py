@@ -11,6 +11,7 @@ from age_tasks.reports import figures
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
 from age_tasks.stages._inputs import images_of, read_splits
+from age_tasks.stopwatch import timed
 from age_tasks.training.fit import fit
 from age_tasks.training.inference import predict_ages
 from age_tasks.training.network import with_mirror
@@ -34,9 +35,11 @@ def train_and_save(
     """
     splits, folder, out = read_splits(run), images_of(run), run.output_dir
     trained = fit(model, splits, folder, settings, config, run.cache, run.checkpoint_dir, also_cache)
-    trained.history.to_csv(out / "history.csv", index=False)
-    figures.save(figures.learning_curve(trained.history, title=f"Learning curve: {name}"), out / "learning_curve.png")
-    (with_mirror(model) if config.augmentation.test_time_augmentation else model).save(out / "model.keras")
+    with timed("output"):
+        trained.history.to_csv(out / "history.csv", index=False)
+        curve = figures.learning_curve(trained.history, title=f"Learning curve: {name}")
+        figures.save(curve, out / "learning_curve.png")
+        (with_mirror(model) if config.augmentation.test_time_augmentation else model).save(out / "model.keras")
 
     predictions = {}
     for split in ("val", "test"):

@@ -35,6 +35,7 @@ from age_tasks.reports.safe_csv import as_csv
 from age_tasks.runs.listing import previous_run
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
+from age_tasks.stopwatch import timed
 from age_tasks.store.base import to_json
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,7 @@ def split_file(labels: str, settings: SplitSettings, out: Path) -> Summary:
     return write_splits(split_labels(table[["file_name", "real_age"]], settings), settings, out, {})
 
 
+@timed("output")
 def write_splits(
     splits: Mapping[str, pd.DataFrame], settings: SplitSettings, out: Path, counts: Mapping[str, int]
 ) -> Summary:

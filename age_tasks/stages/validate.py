@@ -48,6 +48,7 @@ from age_tasks.runs.listing import previous_run
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
 from age_tasks.stages._inputs import images_of, read_snapshot
+from age_tasks.stopwatch import timed
 from age_tasks.store.base import to_json
 
 ACCEPTED_COLUMNS = ["line", "file_name", "real_age", "sha256", "dhash", "width", "height", "bytes", NEAR_GROUP]
@@ -167,6 +168,7 @@ def _validate(run: Workspace, expectations: Expectations, config: Config) -> _Va
     )
 
 
+@timed("output")
 def _write_tables(found: _Validation, run: Workspace) -> None:
     optional = [column for column in (*QUALITY, SPREAD, RATERS) if column in found.accepted]
     columns = [*ACCEPTED_COLUMNS, *optional, *further_columns_of(found.accepted.columns)]
@@ -184,6 +186,7 @@ def _write_tables(found: _Validation, run: Workspace) -> None:
     (run.output_dir / "verdict.json").write_bytes(file.to_bytes())
 
 
+@timed("output")
 def _write_pages(found: _Validation, expectations: Expectations, settings: ValidateSettings, run: Workspace) -> None:
     audit, folder = write_audit(found.accepted, run.output_dir / "audit"), images_of(run)
     write_places(folder, found.quarantine["file_name"], run.output_dir)

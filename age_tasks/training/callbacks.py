@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from age_tasks.progress import Progress, tell_epochs
+from age_tasks.stopwatch import timed
 from age_tasks.store.base import atomic_write
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class BestWeights(keras.callbacks.Callback):
         self.best = float("inf")
         self._path, self._monitor = path, monitor
 
+    @timed("output")
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Replace the file if the epoch is the best so far."""
         value = float((logs or {})[self._monitor])
@@ -141,6 +143,7 @@ class TrainingState(keras.callbacks.Callback):
         """Restore the counters, which the callbacks have just reset."""
         self._restore()
 
+    @timed("output")
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Write the weights, then the state that names them."""
         before, weights = self._state.get("weights"), f"epoch{epoch + 1}.weights.h5"

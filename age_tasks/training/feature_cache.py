@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from age_tasks.data.augmentation import MIRROR, PLAIN, VERSION
+from age_tasks.stopwatch import timed
 from age_tasks.store.base import Store, atomic_write
 from age_tasks.training.remote_shards import Place, RemoteShards, delete_shard
 
@@ -184,6 +185,7 @@ class FeatureCache:
         """
         self._adopt(_write_shard(self._folder, keys, features, self._remote))
 
+    @timed("input")
     def rows(self, keys: Iterable[str]) -> np.ndarray:
         """The features of these keys as float16, shape (keys, ...).
 

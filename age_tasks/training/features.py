@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import keras
@@ -21,6 +20,7 @@ from age_tasks.data.probes import delete_probes
 from age_tasks.data.remote_cache import remote_cache, room_in
 from age_tasks.data.shares import WHOLE, Share
 from age_tasks.progress import Progress
+from age_tasks.stopwatch import timed
 from age_tasks.store.base import Store
 from age_tasks.store.disk import free_bytes
 from age_tasks.training.feature_cache import SHARD_ROWS, FeatureCache, features_folder, row_key
@@ -215,13 +215,15 @@ def _compute(
     # The augmentations of an image one after the other, since they are decoded together.
     images = images.iloc[np.argsort(pd.factorize(images["sha256"])[0], kind="stable")]
     network = FrozenNetwork(prefix, settings, len(images))
-    size = prefix.inputs[0].shape[1]
-    batches = decoded_images(images, folder, size).batch(ROWS).prefetch(2).as_numpy_iterator()
+    size, rows = prefix.inputs[0].shape[1], min(ROWS, SHARD_ROWS)
+    batches = decoded_images(images, folder, size).batch(rows).prefetch(2).as_numpy_iterator()
     for start in range(0, len(images), SHARD_ROWS):
         shard = images.iloc[start : start + SHARD_ROWS]
         folder.fetch_all(shard["file_name"])
         outputs: list[list[np.ndarray]] = [[] for _ in caches]  # of each cut, batch by batch
-        for batch in islice(batches, -(-len(shard) // ROWS)):
+        for _ in range(-(-len(shard) // rows)):
+            with timed("input"):  # what the network waits for: images are decoded while it computes
+                batch = next(batches)
             keep_freed_memory()
             for collected, output in zip(outputs, network(batch), strict=True):
                 collected.append(output.astype("float16"))

@@ -8,6 +8,7 @@ import numpy as np
 from age_tasks.backbones import BACKBONES
 from age_tasks.config import ModelSettings
 from age_tasks.errors import WeightsError
+from age_tasks.stopwatch import timed
 from age_tasks.training.efficientnet_lite0 import efficientnet_lite0
 from age_tasks.training.pretrained import not_downloaded, weights_file
 
@@ -108,6 +109,7 @@ def with_mirror(model: keras.Model) -> keras.Model:
     return keras.Model(pixels, keras.layers.Average(name="mean")([model(pixels), model(mirrored)]))
 
 
+@timed("input")
 def load_saved(path: Path) -> keras.Model:
     """Load a saved model in Keras' safe mode, which refuses a file with code, such as a Lambda layer.
 

@@ -23,6 +23,7 @@ from age_tasks.reports.model_report import Outcome, model_card_from_run, report_
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace, open_run, start_run
 from age_tasks.runs.runner import Needs, execute_stage
+from age_tasks.stopwatch import PARTS
 from tests.support.metrics import CHAMPION, METRICS, comparison_of, metrics_of
 from tests.support.page import Page
 
@@ -234,6 +235,9 @@ def test_data_stages_and_settings_are_listed(published: Page):
         assert made_by == "this run"
         assert float(seconds) >= 0
         assert float(memory) > 0
+        start, *others = map(float, published.row(stage, cells=5)[1:])
+        assert start >= 0
+        assert len(others) == len(PARTS) - 1
     assert published.row("snapshot", cells=2)[1] == hashlib.sha256(b"frozen").hexdigest()
     assert "3 pairs of near duplicates" in published.text
     assert "7082 images kept the split of an earlier run" in published.text
@@ -427,6 +431,18 @@ def test_a_reused_stage_names_the_run_that_executed_it_and_its_seconds(run: Work
         run.store.put("runs/monday/baseline/stage.json", record.to_bytes())
     assert page.row("baseline", cells=4)[1:] == ["run sunday, 321.0 s there", "0.0", ""]
     assert "the 1 stage reused from earlier runs took 321 seconds there" in page.text
+
+
+def test_only_stages_whose_parts_were_timed_are_split(run: Workspace, evaluation: Path):
+    """Those of version 0.1, and reused ones, were not."""
+    record = run.record("baseline")
+    run.store.put("runs/monday/baseline/stage.json", record.model_copy(update={"parts": {}}).to_bytes())
+    try:
+        page = Page(report_from_run(run, evaluation, gate=None))
+    finally:
+        run.store.put("runs/monday/baseline/stage.json", record.to_bytes())
+    assert page.row("finetune", cells=5)
+    assert page.row("baseline", cells=5) is None
 
 
 def test_the_card_is_plain_markdown_with_settings_and_versions(card: str):

@@ -35,6 +35,7 @@ def test_every_record_is_read(old: FileStore):
     run = StoredRun("monday", old)
     assert {stage: run.require_record(stage).status for stage in STAGES} == dict.fromkeys(STAGES, "done")
     assert run.require_record("validate").summary["quarantined"] == 17
+    assert run.require_record("validate").parts == {}
     assert run.require_record("finetune").outputs["model.keras"].bytes > 1_000_000
     created, records = runs_in(old)
     assert set(created) == set(records) == {"monday"}

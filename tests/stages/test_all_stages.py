@@ -11,6 +11,7 @@ from age_tasks.environment import Locations
 from age_tasks.pipeline import STAGES
 from age_tasks.reports.run_summary import summary_table
 from age_tasks.runs.run import Workspace, open_run
+from age_tasks.stopwatch import PARTS
 from tests.support.settings import QUICK
 from tests.support.stages import run_stages
 
@@ -21,6 +22,9 @@ def test_every_stage_leaves_a_record(finished: Workspace):
         assert re.fullmatch("[0-9a-f]{64}", record.fingerprint)
         assert record.seconds >= 0
         assert record.peak_memory_gb > 0
+        assert tuple(record.parts) == PARTS
+        # From the start of the stage on, the parts are its seconds, but for what is rounded.
+        assert sum(record.parts.values()) >= record.seconds - 0.05
         assert "keras" in record.versions
 
 
