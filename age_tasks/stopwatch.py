@@ -24,7 +24,7 @@ class Stopwatch:
     def __init__(self) -> None:
         """Let `timed` count for this stage from now on."""
         global _running
-        self.spent: dict[Part, float] = {"input": 0.0, "output": 0.0}
+        self.spent: dict[str, float] = {}
         self.thread = threading.get_ident()
         self._began = time.perf_counter() - (0.0 if _running else _process_age())
         self._started = time.perf_counter()
@@ -33,13 +33,13 @@ class Stopwatch:
     def started(self) -> None:
         """Say that the first work of the stage begins: all it needs is imported."""
         self._started = time.perf_counter()
-        self.spent = dict.fromkeys(self.spent, 0.0)
+        self.spent = {}
 
     def seconds(self) -> dict[str, float]:
         """Seconds of each of `PARTS` until now."""
-        counted = {"start": self._started - self._began, **self.spent}
-        compute = time.perf_counter() - self._began - sum(counted.values())
-        return {part: round((counted | {"compute": compute})[part], 2) for part in PARTS}
+        counted = {**dict.fromkeys(PARTS, 0.0), "start": self._started - self._began, **self.spent}
+        counted["compute"] = time.perf_counter() - self._began - sum(counted.values())
+        return {part: round(seconds, 2) for part, seconds in counted.items()}
 
 
 @contextlib.contextmanager
@@ -58,7 +58,7 @@ def timed(part: Part) -> Iterator[None]:
         yield
     finally:
         inside = sum(watch.spent.values()) - counted
-        watch.spent[part] += time.perf_counter() - began - inside
+        watch.spent[part] = watch.spent.get(part, 0.0) + time.perf_counter() - began - inside
 
 
 def _process_age() -> float:

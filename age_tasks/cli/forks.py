@@ -44,7 +44,7 @@ def start_server(imports: Sequence[str] = IMPORTS) -> dict[str, str]:
     """Start a server that lives as long as this process, whatever program it becomes.
 
     Args:
-        imports: the modules that it imports.
+        imports: the modules that it imports, one at least.
 
     Returns:
         The variables by which commands find it; none where a fork is not safe after such imports.
@@ -111,10 +111,12 @@ def serve(listener: int, alive: int, path: str, imports: Sequence[str]) -> None:
         listener: the descriptor of the socket.
         alive: that of a pipe.
         path: of the socket, whose folder is removed at the end.
-        imports: the modules, imported while no command waits.
+        imports: the modules; the first, which every command needs, is imported before one is taken, the others while
+            none waits.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # as the command line does
-    missing = list(imports)
+    first, *missing = imports
+    importlib.import_module(first)
     with socket.socket(fileno=listener) as server, selectors.DefaultSelector() as selector:
         for each in (listener, alive):
             selector.register(each, selectors.EVENT_READ)
@@ -159,9 +161,9 @@ def _execute(client: socket.socket) -> NoReturn:
         os.setsid()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         length, streams, *_ = socket.recv_fds(client, _FOUR_BYTES, 3)
-        for number, stream in enumerate(streams):
-            os.dup2(stream, number)
-            os.close(stream)
+        for number, descriptor in enumerate(streams):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
         with client.makefile("rb") as sent:
             request = json.loads(sent.read(int.from_bytes(length)))
         os.environ.clear()

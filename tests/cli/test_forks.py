@@ -16,7 +16,8 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not FORKS, reason="stages are forked only where that is safe")
 COMMAND = [sys.executable, "-m", "age_tasks"]
-START = "from age_tasks.cli.forks import *; import sys; print(start_server(())[ADDRESS], flush=True); sys.stdin.read()"
+START = "import sys; from age_tasks.cli.forks import start_server; print(*start_server(['json']).values())"
+START += "; sys.stdout.flush(); sys.stdin.read()"
 
 
 @pytest.fixture
