@@ -197,7 +197,7 @@ PIPELINE: dict[str, Stage] = {
         Needs(
             ("evaluate",),
             ("gate",),
-            code=("evaluation", "stages/gate.py"),
+            code=("evaluation", "registry/challenges.py", "stages/gate.py"),
             extra={"recipe": _gate_of_recipe},
             afterwards=_keep_verdict,
         ),

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from age_tasks.config import GateSettings, SettingChange
+from age_tasks.evaluation.challenges import ERROR_IN_OFFICE, challenge
 from age_tasks.evaluation.results import ChampionComparison, GateResult, Metrics, Rule, SliceMetrics
+from age_tasks.evaluation.selection import selection
 
 FEW_IMAGES = 30  # the MAE of fewer is too uncertain to judge by
 
@@ -79,7 +81,11 @@ def largest_gap(slices: Sequence[SliceMetrics]) -> Gap | None:
 
 
 def champion_rules(comparison: ChampionComparison, settings: GateSettings, recipe: GateSettings) -> list[Rule]:
-    """The rules that compare with the champion; differences are MAE of the candidate less MAE of the champion."""
+    """The rules that compare with the champion; differences are MAE of the candidate less MAE of the champion.
+
+    A comparison that does not know which challenge of the champion it is counts as the first.
+    """
+    asked = comparison.challenge or challenge(comparison, 1)
     rules = [
         _rule(
             "not worse than the champion (upper end of the 95 % interval)",
@@ -90,7 +96,7 @@ def champion_rules(comparison: ChampionComparison, settings: GateSettings, recip
             recipe_bound=recipe.tolerance_years,
         )
     ]
-    if settings.policy == "better" or not comparison.new_images:
+    if _must_be_better(comparison, settings):
         rules += [
             _rule(
                 "better than the champion",
@@ -103,11 +109,13 @@ def champion_rules(comparison: ChampionComparison, settings: GateSettings, recip
                 recipe_bound=-recipe.min_gain_years,
             ),
             _rule(
-                "better beyond chance (upper end of the 95 % interval)",
-                comparison.high,
+                f"better beyond chance (challenge {asked.number} of this champion: upper end of the "
+                f"{asked.level_shown} interval)",
+                asked.upper,
                 "<",
                 0.0,
-                "An equally good model scores better half of the time, by chance.",
+                "An equally good model scores better half of the time, by chance. The more often a champion was "
+                f"challenged, the surer: {ERROR_IN_OFFICE:.0%} of chance are for its whole time in office.",
             ),
         ]
     rules.append(
@@ -147,6 +155,19 @@ def champion_rules(comparison: ChampionComparison, settings: GateSettings, recip
     return rules
 
 
+def _must_be_better(comparison: ChampionComparison, settings: GateSettings) -> bool:
+    return settings.policy == "better" or not comparison.new_images
+
+
+def passing_difference(comparison: ChampionComparison, settings: GateSettings) -> float:
+    """The difference in years below which a candidate passes the rules about the MAE of all ages."""
+    below = [settings.tolerance_years - (comparison.high - comparison.value)]
+    if _must_be_better(comparison, settings):
+        asked = comparison.challenge or challenge(comparison, 1)
+        below += [-settings.min_gain_years, comparison.value - asked.upper]
+    return min(below)
+
+
 def passes(rules: Sequence[Rule]) -> bool:
     """Whether all rules hold that could be measured."""
     return all(rule.passed for rule in rules)
@@ -168,9 +189,30 @@ def in_words(changed: Sequence[SettingChange]) -> str:
     return ", ".join(change.sentence for change in changed)
 
 
-def gate_result(rules: Sequence[Rule], changed: Sequence[SettingChange] = ()) -> GateResult:
-    """The content of `gate.json`."""
-    return GateResult(passed=passes(rules), verdict=verdict(rules, changed), rules=tuple(rules), changed=tuple(changed))
+def gate_result(
+    rules: Sequence[Rule],
+    changed: Sequence[SettingChange] = (),
+    comparison: ChampionComparison | None = None,
+    settings: GateSettings | None = None,
+) -> GateResult:
+    """The content of `gate.json`.
+
+    Args:
+        comparison: with the champion, if there is one, as one of its challenges.
+        settings: of the rules, for the comparison.
+    """
+    passed, asked, chosen = passes(rules), None, None
+    if comparison and settings:
+        asked = comparison.challenge if _must_be_better(comparison, settings) else None
+        chosen = selection(comparison, passing_difference(comparison, settings)) if passed else None
+    return GateResult(
+        passed=passed,
+        verdict=verdict(rules, changed),
+        rules=tuple(rules),
+        changed=tuple(changed),
+        challenge=asked,
+        selection=chosen,
+    )
 
 
 def _rule(

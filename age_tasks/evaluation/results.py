@@ -1,5 +1,6 @@
 """What evaluation and gate hand on: `metrics.json` and `gate.json`. Ages and errors in years."""
 
+import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -103,11 +104,48 @@ class PairedComparison(Estimate):
     bins: tuple[BinDifference, ...]
 
 
+class Challenge(_Part):
+    """Which challenge of its champion a comparison is, from 1 on, and what that asks of it.
+
+    `upper` is the upper end of the interval of the difference at `level` (0–1), in years. It must be below 0.
+    """
+
+    number: int
+    level: float
+    upper: float
+
+    @property
+    def level_shown(self) -> str:
+        """The level in percent, such as `99.82 %`: two digits of what is left to 100."""
+        digits = max(0, 1 - math.floor(math.log10(100 * (1 - self.level))))
+        return f"{round(100 * self.level, digits):.12g} %"
+
+    @property
+    def needed(self) -> str:
+        """What it needed, in words."""
+        return (
+            f"challenge {self.number} of this champion: the upper end of the {self.level_shown} interval must be below 0"
+        )
+
+
+class Selection(_Part):
+    """By how much a promoted candidate's MAE on its test `images` looks too good, in years, since it was chosen by it."""
+
+    optimism: float
+    images: int
+
+    def among(self, images: int) -> float:
+        """The same among so many test images of a later time: what was chance on the first is shared out among all."""
+        return round(self.optimism * min(1.0, self.images / images), 4)
+
+
 class ChampionComparison(PairedComparison):
     """The comparison with the champion `name` (v1, v2, …), and what the gate asks besides.
 
     `seen_in_training` of the test images were in the champion's training; `new_images` of all images are new since
-    then; `drift` is the population stability index of the ages.
+    then; `drift` is the population stability index of the ages. `optimism` is by how much the champion's MAE on these
+    images looks too good, in years, since it was chosen on them; None where that is not known. `challenge` is None
+    before the gate, and in files of versions before 0.2.
     """
 
     version: str
@@ -116,6 +154,8 @@ class ChampionComparison(PairedComparison):
     new_images: int
     drift: float
     slices: tuple[SliceDifference, ...] = ()
+    optimism: float | None = None
+    challenge: Challenge | None = None
 
 
 class IntervalGroup(_Part):
@@ -193,9 +233,15 @@ class Rule(_Part):
 
 
 class GateResult(Document):
-    """`gate.json`: whether all rules hold, in a sentence; each rule; what differs from the recipe's settings."""
+    """`gate.json`: whether all rules hold, in a sentence; each rule; what differs from the recipe's settings.
+
+    `challenge` is None where there was no champion, or an equal model was enough; `selection` where there was no champion,
+    or the candidate was refused. Versions before 0.2 wrote neither.
+    """
 
     passed: bool
     verdict: str
     rules: tuple[Rule, ...]
     changed: tuple[SettingChange, ...] = ()
+    challenge: Challenge | None = None
+    selection: Selection | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from age_tasks.evaluation.challenges import ERROR_IN_OFFICE
 from age_tasks.evaluation.gate import FEW_IMAGES, largest_gap
 from age_tasks.evaluation.results import LABELS_TO_LOOK_AT, GateResult, Metrics
 from age_tasks.pipeline import changed_settings_of
@@ -86,6 +87,7 @@ def report_from_run(
         links=_links(run, evaluation, outcome.final, runs),
         settings=_yaml(settings),
         few_images=FEW_IMAGES,
+        error_in_office=ERROR_IN_OFFICE,
         label_issues=LABELS_TO_LOOK_AT,
     )
 

@@ -33,7 +33,7 @@ from age_tasks.evaluation.metrics import (
     mistaken_for_minors,
     predict_the_median,
 )
-from age_tasks.evaluation.results import LABELS_TO_LOOK_AT, ChampionComparison, Metrics, WeakSegment
+from age_tasks.evaluation.results import LABELS_TO_LOOK_AT, ChampionComparison, Metrics, Selection, WeakSegment
 from age_tasks.evaluation.slices import compare_slices, image_slice_labels, measure_slices, slice_labels
 from age_tasks.evaluation.weak_segments import weak_segments
 from age_tasks.pipeline import champion_to_beat
@@ -231,8 +231,18 @@ def compare_with_champion(
         seen_in_training=int(seen.sum()),
         new_images=int((~all_images["sha256"].isin(before["sha256"])).sum()),
         drift=round(drift, 4),
+        optimism=optimism_of(champion.manifest, len(unseen)),
         slices=compare_slices(unseen, slices.loc[unseen.index], FEW_IMAGES, settings.comparison_samples, settings.seed),
     )
+
+
+def optimism_of(manifest: Manifest, images: int) -> float | None:
+    """By how much the MAE of this version on so many images looks too good, in years, since it was chosen by it.
+
+    None where its gate did not say so: it was the first champion, or a version before 0.2 promoted it.
+    """
+    chosen = (manifest.gate or {}).get("selection")
+    return Selection.model_validate(chosen).among(images) if chosen else None
 
 
 def _draw(run: Workspace, folder: ImageFolder, predictions: pd.DataFrame, ages: pd.DataFrame, metrics: Metrics) -> None:

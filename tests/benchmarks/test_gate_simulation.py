@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,9 +6,12 @@ import pytest
 from age_tasks.config import GateSettings
 from age_tasks.environment import PROJECT
 from age_tasks.evaluation.gate import champion_rules, passes
-from benchmarks.gate_simulation import BLOCK, CHAMPION_MAE, compared, differences
+from benchmarks import gate_years
+from benchmarks.gate_models import CHAMPION_MAE
+from benchmarks.gate_simulation import BLOCK, compared, differences
+from benchmarks.gate_years import simulated
 
-RESULTS = PROJECT / "benchmarks" / "gate_simulation.json"
+RESULTS = json.loads((PROJECT / "benchmarks" / "gate_simulation.json").read_text())
 
 
 @pytest.mark.parametrize("gain", [-0.5, 0.0, 0.5])
@@ -26,11 +28,41 @@ def test_the_gate_promotes_better_models_and_hardly_any_other(gain: float, fewes
     assert fewest <= promoted <= most
 
 
-def test_the_stored_results_meet_the_bounds():
-    rows = json.loads(Path(RESULTS).read_text())
-    assert len(rows) == 12
-    for row in rows:
+def test_twelve_equal_candidates_hardly_replace_a_champion_but_did_when_each_decision_stood_alone(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(gate_years, "BLOCK", 60)
+    monkeypatch.setattr(gate_years, "FIRST_IMAGES", 200)
+    settings = gate_years.SETTINGS.model_copy(update={"tolerance_years": 2.0})
+    monkeypatch.setattr(gate_years, "SETTINGS", settings)
+    alone, counted = (simulated(0.0, 60, seed=5, weeks=12, each_at_95=each) for each in (True, False))
+    assert alone.within(12) >= 0.08
+    assert counted.within(12) <= 0.07
+
+
+def test_the_stored_decisions_meet_the_bounds():
+    assert len(RESULTS["decisions"]) == 12
+    for row in RESULTS["decisions"]:
         if row["policy"] == "better" and row["true_gain_years"] == 0:
             assert row["promoted_share"] <= 0.05
         if row["true_gain_years"] < 0:
             assert row["promoted_share"] <= 0.001
+
+
+def test_the_stored_years_keep_the_promise():
+    shares = {(row["true_gain_years"], row["each_at_95"]): row["replaced_share"] for row in RESULTS["years"]}
+    assert {row["years"] for row in RESULTS["years"]} == {2000}
+    assert shares[-0.5, False] == 0
+    assert shares[0.0, False] <= 0.05 < 0.3 < shares[0.0, True]
+
+
+def test_the_stored_tries_promote_a_better_candidate_soon():
+    first = RESULTS["tries"][0]
+    assert (first["challenge"], first["test_images"]) == (1, 1139)
+    assert first["first_try"] >= 0.9
+    assert first["within_three"] >= 0.99
+
+
+def test_the_correction_takes_most_of_the_optimism_of_equal_models_that_were_promoted():
+    (equal,) = [row for row in RESULTS["years"] if row["true_gain_years"] == 0 and not row["each_at_95"]]
+    assert abs(equal["corrected_optimism_years"]) < equal["optimism_years"] / 2

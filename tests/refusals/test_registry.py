@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from age_tasks.environment import Locations
-from age_tasks.registry import mlflow_mirror, promotions
+from age_tasks.registry import challenges, mlflow_mirror, promotions
+from age_tasks.registry.challenges import ChallengeEntry, challenge_number
 from age_tasks.registry.promotions import (
     INDEX,
     PROMOTIONS,
@@ -146,6 +147,18 @@ def test_a_store_that_lists_late(refused: Walk, three: Store, monkeypatch: pytes
     again(command("history"))
     assert champion(three).name == "v2"
     assert find(history(three), "v2").why == "worse"
+
+
+@walks("registry/challenges.py", "has not listed it within")
+def test_a_store_that_lists_a_challenge_late(refused: Walk, here: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(challenges, "LISTING_PAUSES", (0, 0))
+    store = open_store(Locations.from_env().store)
+    entry = ChallengeEntry(champion="sunday", model="a", test="b", run="monday", at="2026-11-26T10:00:00+00:00")
+    with monkeypatch.context() as patch:
+        patch.setattr(FileStore, "list", lambda self, prefix="", **_: [])
+        again = refused(lambda: str(challenge_number(store, entry)), "registry/challenges/sunday", "run gate again")
+    again()
+    assert challenge_number(store, entry) == 1  # counted once
 
 
 @pytest.fixture

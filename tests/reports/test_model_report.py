@@ -16,7 +16,7 @@ from age_tasks.environment import Locations
 from age_tasks.errors import MissingInputError
 from age_tasks.evaluation.gate import gate_result, judge
 from age_tasks.evaluation.metrics import by_age
-from age_tasks.evaluation.results import GateResult
+from age_tasks.evaluation.results import Challenge, GateResult, Selection
 from age_tasks.registry.approval import Approval
 from age_tasks.reports import figures, model_report
 from age_tasks.reports.model_report import Outcome, model_card_from_run, report_from_run, report_so_far
@@ -144,6 +144,39 @@ def test_the_candidate_is_compared_with_the_champion(run: Workspace, evaluation:
     assert "-0.61 to -0.09, permutation p-value 0.0081" in page.text
     assert "significantly better" in page.text
     assert page.row("better than the champion")[3] == "pass"
+
+
+def test_the_report_says_which_challenge_this_was_and_corrects_for_selection(
+    run: Workspace, evaluation: Path, tmp_path: Path
+):
+    folder = _with_metrics(evaluation, tmp_path, champion=CHAMPION | {"optimism": 0.12})
+    _against_champion(folder, CHAMPION)
+    gate = _gate(9.0, champion=CHAMPION).model_copy(
+        update={
+            "challenge": Challenge(number=7, level=0.99821, upper=-0.034),
+            "selection": Selection(optimism=0.083, images=40),
+        }
+    )
+    page = Page(report_from_run(run, folder, gate, PUBLISHED))
+    assert (
+        "This was challenge 7 of this champion: the upper end of the 99.82 % interval must be below 0. It is -0.03 years."
+    ) in page.text
+    assert "at most 5.0 % of cases in its whole time in office" in page.text
+    assert page.cards[1].endswith("on the same images; 7.53 corrected for its selection")
+    assert "v4's test MAE, corrected for its selection: 7.53 years, measured 7.41." in page.text
+    assert "The candidate's test MAE, corrected for its selection: 7.15 years, measured 7.07." in page.text
+    card = model_card_from_run(run, folder, gate)
+    assert "| fine-tuned, corrected for its selection | 7.15 |" in card
+
+
+def test_a_report_from_files_of_version_0_1_says_nothing_of_challenges(
+    run: Workspace, evaluation: Path, tmp_path: Path
+):
+    folder = _with_metrics(evaluation, tmp_path, champion=CHAMPION)
+    _against_champion(folder, CHAMPION)
+    page = Page(report_from_run(run, folder, _gate(9.0), PUBLISHED))
+    assert "This was challenge" not in page.text
+    assert "corrected for its selection" not in page.text
 
 
 def test_minors_and_adults_mistaken_for_each_other(published: Page):

@@ -7,9 +7,11 @@ import pytest
 
 from age_tasks.evaluation.results import GateResult, Metrics
 from age_tasks.pipeline import STAGES
+from age_tasks.registry.challenges import ChallengeEntry, challenge_number
 from age_tasks.registry.promotions import champion, history, manifest
 from age_tasks.runs.listing import newest_run, runs_in
 from age_tasks.runs.run import StoredRun
+from age_tasks.stages.evaluate import optimism_of
 from age_tasks.store.files import FileStore
 
 WRITTEN = Path(__file__).parent / "written_by_0_1_0"
@@ -52,6 +54,14 @@ def test_metrics_and_the_gate_s_result_are_read(old: FileStore):
     gate = GateResult.parse(old.get(f"{folder}gate/gate.json"), "gate.json")
     assert gate.passed
     assert len(gate.rules) == 4
+    assert (gate.challenge, gate.selection) == (None, None)
+
+
+def test_its_champion_is_challenged_from_1_on(old: FileStore):
+    version = champion(old).version
+    entry = ChallengeEntry(champion=version, model="a", test="b", run="tuesday", at="2026-11-26T10:00:00+00:00")
+    assert optimism_of(manifest(old, version), 1000) is None
+    assert [challenge_number(old, each) for each in (entry, entry.model_copy(update={"model": "c"}))] == [1, 2]
 
 
 def test_the_champion_and_its_manifest_are_read(old: FileStore):

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from age_tasks.config import EvaluateSettings
-from age_tasks.registry.promotions import Promotion
+from age_tasks.registry.promotions import Manifest, Promotion
 from age_tasks.runs.run import Workspace
-from age_tasks.stages.evaluate import Champion, compare_with_champion, with_image_slices
+from age_tasks.stages.evaluate import Champion, compare_with_champion, optimism_of, with_image_slices
 from tests.support.stages import table
 
 
@@ -65,7 +65,8 @@ def champion_trained_on(images: pd.DataFrame, folder: Path) -> Champion:
     """A champion that is known by its files only; it is not scored."""
     images.to_csv(folder / "trained_on.csv", index=False)
     at = "2026-11-26T10:00:00+00:00"
-    return Champion(Promotion("key", "monday-0a1b", 3, at, "ann", "better", "monday", None, False), folder, None)
+    promotion = Promotion("key", "monday-0a1b", 3, at, "ann", "better", "monday", None, False)
+    return Champion(promotion, folder, Manifest(version="monday-0a1b", files={}))
 
 
 @pytest.mark.parametrize(("seen", "compared"), [(0, 100), (70, 30), (71, 100)])
@@ -83,3 +84,18 @@ def test_test_images_that_the_champion_was_trained_on_are_left_out_if_enough_rem
     assert (found.seen_in_training, found.images, found.new_images, found.name) == (seen, compared, 10, "v3")
     assert (found.value, found.candidate_mae, found.champion_mae) == (-1, 1, 2)
     pd.testing.assert_frame_equal(table, unchanged)
+
+
+@pytest.mark.parametrize(
+    ("gate", "images", "optimism"),
+    [
+        (None, 1000, None),
+        ({"passed": True}, 1000, None),  # an earlier version, or the first champion
+        ({"selection": None}, 1000, None),
+        ({"selection": {"optimism": 0.12, "images": 1000}}, 1000, 0.12),
+        ({"selection": {"optimism": 0.12, "images": 1000}}, 2000, 0.06),  # half of today's images chose it
+        ({"selection": {"optimism": 0.12, "images": 1000}}, 500, 0.12),
+    ],
+)
+def test_what_a_champion_owes_to_its_selection_is_known_from_its_gate(gate: dict | None, images: int, optimism: float):
+    assert optimism_of(Manifest(version="monday-0a1b", files={}, gate=gate), images) == optimism
