@@ -112,9 +112,9 @@ def simulated(
         each_at_95: whether every decision is made at 95 %, as in 0.1.0.
     """
     blocks = [_block(gain, [seed, block], first, weeks, each_at_95) for block in range(years // BLOCK)]
-    return Outcome(**{
-        each.name: np.concatenate([getattr(block, each.name) for block in blocks]) for each in fields(Outcome)
-    })
+    return Outcome(
+        **{each.name: np.concatenate([getattr(block, each.name) for block in blocks]) for each in fields(Outcome)}
+    )
 
 
 def _block(gain: float, seed: list[int], first: int, weeks: int, each_at_95: bool) -> Outcome:

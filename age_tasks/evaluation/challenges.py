@@ -1,4 +1,4 @@
-"""How sure the gate has to be at each challenge of a champion, so that its promise holds for the whole time in office."""
+"""How sure the gate has to be at each challenge of a champion, so that its promise holds for all its time in office."""
 
 from age_tasks.evaluation.results import Challenge, PairedComparison
 

@@ -123,13 +123,12 @@ class Challenge(_Part):
     @property
     def needed(self) -> str:
         """What it needed, in words."""
-        return (
-            f"challenge {self.number} of this champion: the upper end of the {self.level_shown} interval must be below 0"
-        )
+        interval = f"the {self.level_shown} interval"
+        return f"challenge {self.number} of this champion: the upper end of {interval} must be below 0"
 
 
 class Selection(_Part):
-    """By how much a promoted candidate's MAE on its test `images` looks too good, in years, since it was chosen by it."""
+    """By how much a promoted candidate's MAE on its test `images` looks too good, in years: it was chosen by it."""
 
     optimism: float
     images: int
@@ -235,8 +234,8 @@ class Rule(_Part):
 class GateResult(Document):
     """`gate.json`: whether all rules hold, in a sentence; each rule; what differs from the recipe's settings.
 
-    `challenge` is None where there was no champion, or an equal model was enough; `selection` where there was no champion,
-    or the candidate was refused. Versions before 0.2 wrote neither.
+    `challenge` is None where there was no champion, or an equal model was enough; `selection` where there was no
+    champion, or the candidate was refused. Versions before 0.2 wrote neither.
     """
 
     passed: bool

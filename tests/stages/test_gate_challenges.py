@@ -94,8 +94,6 @@ def test_where_an_equal_model_is_enough_it_is_counted_all_the_same(locations: Lo
     assert number(judged(locations, "tuesday", "other")) == 2
 
 
-
-
 def test_before_the_first_promotion_there_is_nothing_to_count(locations: Locations):
     record, gate = judged(locations, "monday", "one", champion=None)
     assert (record.summary["champion"], gate.challenge, gate.selection) == (None, None, None)
