@@ -274,6 +274,18 @@ class FinetuneSettings(TrainingSettings):
     start_from: Literal["baseline", "champion"] = Field(
         "baseline", description="initial weights: those of this run's baseline, or of the champion"
     )
+    seeds: int = Field(
+        1, ge=1, le=10, description="trainings that differ in their seed alone: seed, seed + 1, …; 1: one training"
+    )
+    combine: Literal["best", "average"] = Field(
+        "best",
+        description="of several seeds: the one with the lowest validation MAE, or one network that averages the ages "
+        "of all",
+    )
+
+    def each_seed(self) -> list[int]:
+        """The seed of each training, in order; after the largest that NumPy takes, 0 follows."""
+        return [(self.seed + number) % 2**32 for number in range(self.seeds)]
 
 
 class ComputeSettings(Settings):

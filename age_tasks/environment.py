@@ -99,6 +99,7 @@ EVENTS = (
     "gate_refused",
     "rejected",
     "rolled_back",
+    "worse_in_use",
 )
 _ROUTE = f"(email|apprise):(all|({'|'.join(EVENTS)})(,({'|'.join(EVENTS)}))*)"
 _ROUTES = f"^{_ROUTE}( +{_ROUTE})*$|^$"

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from age_tasks.config import Config, SettingChange, changed_settings, config_from_stored
 from age_tasks.registry.approval import approval_answer
-from age_tasks.registry.decisions import Decision, put_decision
+from age_tasks.registry.decisions import Decision, InUse, put_decision
 from age_tasks.registry.labels_acceptance import acceptance_of
 from age_tasks.registry.promotions import Promotion, model_to_beat
 from age_tasks.runs.records import StageRecord, Summary
@@ -95,7 +95,9 @@ def gate_decision(run: str, record: StageRecord) -> Decision:
 
 
 def _keep_verdict(run: StoredRun, record: StageRecord) -> None:
-    put_decision(run.store, gate_decision(run.key, record))
+    in_use = run.require_record("evaluate").summary.get("in_use")
+    decision = gate_decision(run.key, record)
+    put_decision(run.store, decision.model_copy(update={"in_use": InUse.model_validate(in_use) if in_use else None}))
 
 
 def changed_settings_of(run: StoredRun) -> tuple[SettingChange, ...]:
@@ -129,6 +131,7 @@ _TRAINING = (
     "stages/_networks.py",
     "stages/_train.py",
 )
+_FINETUNING = (*_TRAINING, "stages/_seeds.py", "stages/finetune.py")
 _EVALUATION = ("data", *_NETWORK, "evaluation", "reports", "serving", "stages/_inputs.py", "stages/_networks.py")
 
 PIPELINE: dict[str, Stage] = {
@@ -173,7 +176,7 @@ PIPELINE: dict[str, Stage] = {
         tensorflow=True,
     ),
     "finetune": Stage(
-        Needs(("split", "baseline"), ("finetune",), code=(*_TRAINING, "stages/finetune.py")),
+        Needs(("split", "baseline"), ("finetune",), code=_FINETUNING),
         does="trains the last layers of the backbone too, BatchNorm frozen",
         writes=("model.keras", "history.csv", "learning_curve.png", "finetune_test_metrics.json"),
         when_it_fails="out of memory: a smaller `finetune.batch_size`",
@@ -187,8 +190,8 @@ PIPELINE: dict[str, Stage] = {
             code=(*_EVALUATION, "stages/evaluate.py"),
             extra={"champion": _champion_version},
         ),
-        does="measures both models, and the champion, on the same test images",
-        writes=("metrics.json", "predictions.csv", "by_age.csv", "labels_to_look_at.csv"),
+        does="measures both models, and the champion, on the same test images; the champion also on all new images",
+        writes=("metrics.json", "predictions.csv", "by_age.csv", "labels_to_look_at.csv", "error_in_use.csv"),
         when_it_fails="run it again",
         gpu=True,
         tensorflow=True,

@@ -27,6 +27,7 @@ class Status:
         epochs: of the training that is under way, a row per finished epoch with `epoch`, `mae`, `val_mae` (years) and
             `seconds`, among others.
         most_epochs: how many epochs the training may take; 0 where there is none.
+        part: which of several parts the work is in, such as `seed 43 (2 of 3)`; empty where there is one.
     """
 
     what: str = ""
@@ -36,6 +37,7 @@ class Status:
     note: str = ""
     epochs: tuple[Mapping[str, float], ...] = ()
     most_epochs: int = 0
+    part: str = ""
 
     @property
     def seconds_left(self) -> float | None:
@@ -63,6 +65,22 @@ def watched_by(watcher: Watcher) -> Iterator[None]:
 def tell_epochs(rows: Sequence[Mapping[str, float]], most: int) -> None:
     """Say that a training has finished these epochs; see `Status`."""
     _tell(replace(_status, epochs=tuple(rows), most_epochs=most))
+
+
+@contextlib.contextmanager
+def in_part(part: str) -> Iterator[None]:
+    """Say, while the context lasts, which of several parts the work is in; see `Status`."""
+    log.info("%s", part)
+    _tell(Status(part=part))
+    try:
+        yield
+    finally:
+        _tell(Status())
+
+
+def named(what: str) -> str:
+    """`what` with the part of the work that it belongs to, such as `seed 43 (2 of 3), epoch 1`."""
+    return f"{_status.part}, {what}" if _status.part else what
 
 
 def _tell(status: Status) -> None:
@@ -102,7 +120,7 @@ class Progress:
         status = replace(_status, what=self._what, done=done, total=total, per_second=rate, note=note)
         left = "" if status.seconds_left is None else f", {status.seconds_left:.0f} s left"
         more = f", {note}" if note else ""
-        log.info("%s: %d of %d, %.0f per second%s%s", self._what, done, total, rate, left, more)
+        log.info("%s: %d of %d, %.0f per second%s%s", named(self._what), done, total, rate, left, more)
         _tell(status)
 
 

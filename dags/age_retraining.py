@@ -6,7 +6,13 @@ from age_retraining_plugin.approval import APPROVAL_ENV, approval_task
 from age_retraining_plugin.assets import CHAMPION_ALIAS, emit_champion_event
 from age_retraining_plugin.form import FORM_MACROS, retraining_form
 from age_retraining_plugin.labels_trigger import labels_asset, labels_schedule
-from age_retraining_plugin.notices import deadline_alert, tell_failure, tell_gate, tell_published
+from age_retraining_plugin.notices import (
+    deadline_alert,
+    tell_error_in_use,
+    tell_failure,
+    tell_gate,
+    tell_published,
+)
 from age_retraining_plugin.stage_task import RETRIED, shared_work, stage_task, task_table
 from airflow.sdk import DAG, chain
 
@@ -66,7 +72,9 @@ with DAG(
         *shared_work("features", **RETRIED, execution_timeout=timedelta(hours=12)),
         stage_task("baseline", **RETRIED, execution_timeout=timedelta(hours=12)),
         stage_task("finetune", **RETRIED, execution_timeout=timedelta(hours=24)),
-        stage_task("evaluate", **RETRIED, execution_timeout=timedelta(hours=3)),
+        stage_task(
+            "evaluate", on_success_callback=tell_error_in_use, **RETRIED, execution_timeout=timedelta(hours=3)
+        ),
         stage_task("gate", on_success_callback=tell_gate, **RETRIED, execution_timeout=timedelta(minutes=30)),
         approval_task(**RETRIED),
         stage_task(

@@ -157,6 +157,41 @@ class ChampionComparison(PairedComparison):
     challenge: Challenge | None = None
 
 
+class ErrorInUse(_Part):
+    """The MAE of the champion `name` on images of all splits that are new since it was trained.
+
+    `test_mae` is that of its test images when it was published, None if that is lost; `difference` the MAE on the new
+    images less this one. `few` says that the new images are too few to judge by; `worse` that the MAE is higher
+    beyond chance.
+    """
+
+    name: str
+    images: int
+    people: int | None = None
+    mae: Estimate
+    test_mae: Estimate | None
+    difference: Estimate | None
+    few: bool
+    worse: bool
+
+    @property
+    def sentence(self) -> str:
+        """What was found, without a full stop."""
+        images = "the image that is" if self.images == 1 else f"the {self.images} images that are"
+        said = f"on {images} new since {self.name} was trained, its MAE is {_in_years(self.mae)}"
+        if not (self.test_mae and self.difference):
+            return f"{said}; its test MAE when it was published is not known"
+        said += f"; on its test images it was {_in_years(self.test_mae)}"
+        if self.few:
+            return f"{said}; so few images are too few to judge by"
+        judged = "worse" if self.worse else "not worse"
+        return f"{said}: {judged} beyond chance (difference {_in_years(self.difference, '+z')})"
+
+
+def _in_years(number: Estimate, sign: str = "") -> str:
+    return f"{number.value:{sign}.2f} years (95 % interval {number.low:{sign}.2f} to {number.high:{sign}.2f})"
+
+
 class IntervalGroup(_Part):
     """The 90 % interval around the predicted ages between `low` and `high`; None where the group is open."""
 
@@ -181,7 +216,8 @@ class Metrics(Document):
 
     `people` is how many people they show, None where that is not known; intervals then resample people. `slices` are
     those of the setting `evaluate.slices`, by which the gate judges; `image_slices` are by what is measured of the
-    images. `weak_segments` is None where they were not searched for, since there are too few test images.
+    images. `weak_segments` is None where they were not searched for, since there are too few test images. `in_use` is
+    None where no image is new since the champion was trained; versions before 0.2 did not measure it.
     """
 
     images: int
@@ -198,6 +234,7 @@ class Metrics(Document):
     slices: tuple[SliceMetrics, ...] = ()
     image_slices: tuple[SliceMetrics, ...] = ()
     weak_segments: tuple[WeakSegment, ...] | None = None
+    in_use: ErrorInUse | None = None
 
 
 class Rule(_Part):

@@ -12,8 +12,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import ClassVar, Literal
 
+from pydantic import BaseModel, ConfigDict
+
 from age_tasks.config import SettingChange
 from age_tasks.registry.approval import Approval
+from age_tasks.registry.version_facts import MaeInterval
 from age_tasks.store.base import Store
 from age_tasks.store.compacted import CompactedFolder, DocumentPack
 from age_tasks.store.documents import Document
@@ -23,12 +26,27 @@ DECISIONS = "registry/decisions/"
 INDEX = "index/decisions/"
 
 
+class InUse(BaseModel):
+    """The MAE of the champion `name` on `images` new images, and on its test images if that is known; in years.
+
+    `worse` says that it is higher on the new ones beyond chance.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    images: int
+    mae: MaeInterval
+    test_mae: MaeInterval | None = None
+    worse: bool = False
+
+
 class Decision(Document):
     """One decision about the candidate of a run.
 
     `who` is None where nobody answered in time, and for the gate. `verdict` is a sentence; `changed` are settings of
     the gate that differ from the recipe's. `test_mae` is the candidate's in years; `champion` the version, such as
-    `v4`, that it was compared with.
+    `v4`, that it was compared with, and `in_use` its error on images that are new since it was trained.
     """
 
     if_lost: ClassVar[str] = "remove it: the list of decisions then goes without it"
@@ -43,6 +61,7 @@ class Decision(Document):
     test_mae: float | None = None
     champion: str | None = None
     changed: tuple[SettingChange, ...] = ()
+    in_use: InUse | None = None
 
 
 def answer_of(run: str, approval: Approval, at: str) -> Decision:

@@ -77,7 +77,7 @@ def _sentence(status: LiveStatus) -> str:
         parts.append(status.note)
     if (left := _seconds_left(status)) is not None:
         parts.append(f"{'at most ' if status.most_epochs else ''}{duration(left)} left")
-    sentence = ", ".join(parts) or "at work"
+    sentence = ", ".join([*filter(None, [status.part]), *parts]) or "at work"
     return f"{sentence[0].upper()}{sentence[1:]}"
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from age_tasks.registry.promotions import Promotion, history, version_facts
 from age_tasks.registry.version_facts import AgainstChampion, VersionFacts
 from age_tasks.reports.html import render
-from age_tasks.reports.run_list import all_runs
+from age_tasks.reports.run_list import ListedRun, all_runs
 from age_tasks.store.base import Store
 
 WIDTH, HEIGHT = 920, 280  # of the chart, in SVG units
@@ -109,6 +109,8 @@ def models_page(store: Store, search: str = "", page: int = 1, log: int = 1) -> 
         rollbacks=sum(entry.back for entry in promotions),
         chart=chart(drawn),
         newest_only=len(drawn) == MOST_DRAWN,
+        in_use=chart(errors_in_use(runs), least=1),
+        last_in_use=next((run for run in runs if run.in_use), None),
         size=(WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM),
         runs=runs,
         found=found,
@@ -149,9 +151,28 @@ def _compared(name: str, champion: AgainstChampion) -> Version:
     return Version(name, champion.candidate_mae, before + champion.low, before + champion.high, champion.name, before)
 
 
-def chart(found: Sequence[Version]) -> Chart | None:
-    """The test MAE of each version, from left to right; None if there are fewer than two."""
-    if len(found) < 2:
+def errors_in_use(runs: Sequence[ListedRun]) -> list[Version]:
+    """The error in use that each of the newest runs has measured of the champion of its time, the oldest run first.
+
+    `before_mae` is the test MAE of that champion when it was published.
+    """
+    found = [run.in_use for run in reversed(runs) if run.in_use]
+    return [
+        Version(
+            f"{each.name}: {each.images} new images",
+            each.mae.value,
+            each.mae.low,
+            each.mae.high,
+            each.name,
+            each.test_mae.value if each.test_mae else None,
+        )
+        for each in found[-MOST_DRAWN:]
+    ]
+
+
+def chart(found: Sequence[Version], least: int = 2) -> Chart | None:
+    """The MAE of each version, from left to right; None if there are fewer than `least`."""
+    if len(found) < least:
         return None
     years = [each for version in found for each in _years(version)]
     low, high = min(years), max(years)

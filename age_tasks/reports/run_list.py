@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from age_tasks.pipeline import STAGES
-from age_tasks.registry.decisions import Decision, by_run, decisions
+from age_tasks.registry.decisions import Decision, InUse, by_run, decisions
 from age_tasks.registry.promotions import Promotion, history
 from age_tasks.runs.index import RunFacts, StageFacts, run_facts
 from age_tasks.store.base import Store
@@ -53,6 +53,11 @@ class ListedRun:
     def test_mae(self) -> float | None:
         """The candidate's test MAE in years, as the gate saw it last."""
         return next((each.test_mae for each in reversed(self.decisions) if each.test_mae is not None), None)
+
+    @property
+    def in_use(self) -> InUse | None:
+        """The champion's error on images that were new to it, as it was measured last."""
+        return next((each.in_use for each in reversed(self.decisions) if each.in_use), None)
 
     @property
     def refused(self) -> bool:

@@ -34,6 +34,7 @@ class LiveStatus(Document):
     note: str
     epochs: list[dict[str, Any]]
     most_epochs: int
+    part: str = ""
 
 
 def live_status(store: Store, run: str, stage: str) -> LiveStatus | None:
@@ -145,6 +146,7 @@ class _Sharing:
             note=status.note,
             epochs=[_finite(row) for row in status.epochs],
             most_epochs=status.most_epochs,
+            part=status.part,
         )
         self._written = status
         try:

@@ -1,5 +1,7 @@
 """Outputs of earlier stages, read as tables."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from age_tasks.data.image_folder import ImageFolder
@@ -42,6 +44,21 @@ def read_splits(run: Workspace) -> dict[str, pd.DataFrame]:
     return {
         name: pd.read_csv(file, dtype=as_text(file, "file_name"), keep_default_na=False) for name, file in files.items()
     }
+
+
+def scored_by_champion(splits: Mapping[str, pd.DataFrame], trained_on: pd.DataFrame) -> pd.DataFrame:
+    """The images that `evaluate` scores the champion on: the test images, and those of all splits that are new to it.
+
+    Args:
+        splits: as `read_splits` returns them.
+        trained_on: the champion's images, of all its splits: column sha256.
+
+    Returns:
+        Their rows, with the further columns in_split (`train`, `val` or `test`) and new_to_champion.
+    """
+    images = pd.concat([table.assign(in_split=name) for name, table in splits.items()], ignore_index=True)
+    images["new_to_champion"] = ~images["sha256"].isin(trained_on["sha256"])
+    return images[images["new_to_champion"] | (images["in_split"] == "test")]
 
 
 @timed("input")

@@ -5,8 +5,9 @@ from pathlib import Path
 import keras
 
 from age_tasks.config import Config, stored_augmentation
-from age_tasks.registry.promotions import Manifest
-from age_tasks.training.network import build_model, cut_point, freeze, load_network
+from age_tasks.errors import SettingsError
+from age_tasks.registry.promotions import Manifest, Promotion
+from age_tasks.training.network import build_model, cut_point, freeze, load_network, suffixes
 
 
 def baseline_network(config: Config) -> tuple[keras.Model, keras.KerasTensor]:
@@ -36,3 +37,17 @@ def champion_network(folder: Path, manifest: Manifest, config: Config) -> tuple[
     """
     stored = stored_augmentation(manifest.model_dump(include={"augmentation", "views"}))
     return load_network(folder / "model.keras"), config.model_copy(update={"augmentation": stored})
+
+
+def require_single(network: keras.Model, champion: Promotion) -> None:
+    """Check that a training can start from the champion's network.
+
+    Raises:
+        SettingsError: it is the average of several networks, none of which has the champion's errors.
+    """
+    if parts := suffixes(network):
+        raise SettingsError(
+            f"finetune.start_from = champion: the champion {champion.name} is the average of {len(parts)} networks "
+            "(finetune.combine), of which none is the champion; start from the baseline "
+            "(--set finetune.start_from=baseline)"
+        )

@@ -1,9 +1,12 @@
 """Measure both models on the test images, and the champion on the same: MAE, RMSE, bias, CS@5, by age, worst errors.
 
+The champion is also scored on every image that is new since it was trained, of all splits, before anyone learns from it.
+
 Writes `metrics.json`, `by_age.csv`, `predictions.csv`, `labels_to_look_at.csv`, the same as tasks for Label Studio, and
-the plots; `places.csv` where the images are in tar files.
+the plots; `error_in_use.csv` if images are new; `places.csv` where the images are in tar files.
 """
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +26,7 @@ from age_tasks.evaluation.bootstrap import people_of
 from age_tasks.evaluation.comparison import compare, population_stability
 from age_tasks.evaluation.conformal import half_widths, with_coverage
 from age_tasks.evaluation.gate import FEW_IMAGES
+from age_tasks.evaluation.in_use import error_in_use
 from age_tasks.evaluation.label_issues import rank_by_label_error
 from age_tasks.evaluation.metrics import (
     MODELS,
@@ -33,12 +37,21 @@ from age_tasks.evaluation.metrics import (
     mistaken_for_minors,
     predict_the_median,
 )
-from age_tasks.evaluation.results import LABELS_TO_LOOK_AT, ChampionComparison, Metrics, Selection, WeakSegment
+from age_tasks.evaluation.results import (
+    LABELS_TO_LOOK_AT,
+    ChampionComparison,
+    ErrorInUse,
+    Estimate,
+    Metrics,
+    Selection,
+    WeakSegment,
+)
 from age_tasks.evaluation.slices import compare_slices, image_slice_labels, measure_slices, slice_labels
 from age_tasks.evaluation.weak_segments import weak_segments
 from age_tasks.pipeline import champion_to_beat
 from age_tasks.registry.label_confirmations import confirmed_labels, label_key
 from age_tasks.registry.promotions import Manifest, Promotion, fetch_version
+from age_tasks.registry.version_facts import measured
 from age_tasks.reports import figures
 from age_tasks.reports.face_sheets import (
     SEGMENT_FACES,
@@ -56,8 +69,10 @@ from age_tasks.reports.thumbnails import thumbnail
 from age_tasks.runs.listing import previous_run
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
-from age_tasks.stages._inputs import images_of, read_accepted, read_splits, with_ages
+from age_tasks.stages._inputs import images_of, read_accepted, read_splits, scored_by_champion, with_ages
 from age_tasks.store.base import to_json
+
+log = logging.getLogger(__name__)
 
 AGES = "{real:g} → {other:.0f}"  # the caption of a face
 LABEL_ISSUE_PIXELS = 224  # side of an image of the labels to look at
@@ -76,6 +91,13 @@ class Champion:
         """The images behind it: columns sha256, real_age (years), split."""
         return pd.read_csv(self.folder / "trained_on.csv")
 
+    @property
+    def test_mae(self) -> Estimate | None:
+        """Of its test images when it was published, in years; None if that can't be read."""
+        file = self.folder / "metrics.json"
+        found = measured(file.read_bytes() if file.exists() else None).get("mae")
+        return Estimate.model_validate(found.model_dump()) if found else None
+
 
 def execute(run: Workspace, config: Config) -> Summary:
     splits, folder, settings = read_splits(run), images_of(run), config.evaluate
@@ -86,15 +108,18 @@ def execute(run: Workspace, config: Config) -> Summary:
         predictions = with_ages(run, name, "test", predictions)
     predictions = with_image_slices(predictions, read_accepted(run))
     slices = slice_labels(predictions, require_slices(predictions, settings))
-    comparison, models = None, list(MODELS)
+    comparison, in_use, models = None, None, list(MODELS)
     if champion := fetch_champion(run):
-        predictions["champion"] = score_champion(champion, predictions, folder, run, config)
+        scored = scored_by_champion(splits, champion.trained_on)
+        scored["champion"] = score_champion(champion, scored, folder, run, config)
+        predictions["champion"] = predictions["file_name"].map(scored.set_index("file_name")["champion"])
+        in_use = measure_in_use(champion, scored[scored["new_to_champion"]], run.output_dir, settings)
         comparison = compare_with_champion(champion, predictions, all_images, slices, settings)
         models.append("champion")
     validation = with_ages(run, "finetune", "val", splits["val"])
     median_age = float(splits["train"]["real_age"].median())
     weak, of_image = weak_segments(predictions, settings.bootstrap_samples, settings.seed)
-    metrics = measure_all(predictions, validation, median_age, comparison, slices, weak, settings)
+    metrics = measure_all(predictions, validation, median_age, comparison, slices, weak, settings, in_use)
     if weak:
         predictions[WEAK_SEGMENT] = of_image
     ages = by_age(predictions, settings.bin_edges, models)
@@ -118,6 +143,7 @@ def measure_all(
     slices: pd.DataFrame,
     weak: tuple[WeakSegment, ...] | None,
     settings: EvaluateSettings,
+    in_use: ErrorInUse | None = None,
 ) -> Metrics:
     """The content of `metrics.json`.
 
@@ -129,6 +155,7 @@ def measure_all(
         champion: the comparison with the champion, if there is one.
         slices: of the test images, as `slice_labels` returns it.
         weak: as `weak_segments` returns it.
+        in_use: the champion's error on new images, if there are any.
     """
     real, baseline, finetune = (predictions[name].to_numpy() for name in ("real_age", *MODELS))
     edges, samples, seed = settings.bin_edges, settings.bootstrap_samples, settings.seed
@@ -149,6 +176,7 @@ def measure_all(
         slices=measure_slices(predictions, slices, samples, seed),
         image_slices=measure_slices(predictions, image_slice_labels(predictions, settings.slices), samples, seed),
         weak_segments=weak,
+        in_use=in_use,
     )
 
 
@@ -200,6 +228,25 @@ def score_champion(
 
     network, as_trained = champion_network(champion.folder, champion.manifest, config)
     return predict_ages(network, images, folder, run.cache, as_trained).round(3)
+
+
+def measure_in_use(
+    champion: Champion, new: pd.DataFrame, out: Path, settings: EvaluateSettings
+) -> ErrorInUse | None:
+    """The champion's error on the images that are new since it was trained; None if there are none.
+
+    Writes `error_in_use.csv` with a row for each.
+
+    Args:
+        new: as `scored_by_champion` returns them, with the column champion (years).
+    """
+    if new.empty:
+        return None
+    columns = ["file_name", "sha256", "in_split", "real_age", "champion"]
+    (out / "error_in_use.csv").write_text(as_csv(new[columns]))
+    found = error_in_use(new, champion.entry.name, champion.test_mae, settings.bootstrap_samples, settings.seed)
+    log.log(logging.WARNING if found.worse else logging.INFO, "error in use: %s", found.sentence)
+    return found
 
 
 def compare_with_champion(
@@ -356,7 +403,7 @@ def _faces(rows: pd.DataFrame, folder: ImageFolder, other: str, caption: str) ->
 
 
 def _summary(metrics: Metrics) -> Summary:
-    champion = metrics.champion
+    champion, in_use = metrics.champion, metrics.in_use
     return {
         "predict_the_median_mae": metrics.predict_the_median.mae,
         "baseline_mae": metrics.baseline.mae.value,
@@ -364,4 +411,5 @@ def _summary(metrics: Metrics) -> Summary:
         "finetune_cs5": metrics.finetune.cs5.value,
         "test_images": metrics.images,
         **({"champion": champion.name, "champion_mae": champion.champion_mae} if champion else {}),
+        **({"champion_mae_in_use": in_use.mae.value, "in_use": in_use.model_dump(mode="json")} if in_use else {}),
     }

@@ -7,6 +7,8 @@ call the same functions, `features_to_train` and `features_to_predict`, with the
 import logging
 from collections.abc import Iterator
 
+import pandas as pd
+
 from age_tasks.config import Config
 from age_tasks.data.shares import Share
 from age_tasks.pipeline import PIPELINE
@@ -14,8 +16,8 @@ from age_tasks.registry.promotions import champion, fetch_version
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
 from age_tasks.runs.runner import would_be_reused
-from age_tasks.stages._inputs import images_of, read_splits
-from age_tasks.stages._networks import baseline_network, champion_network
+from age_tasks.stages._inputs import images_of, read_splits, scored_by_champion
+from age_tasks.stages._networks import baseline_network, champion_network, require_single
 from age_tasks.training.features import Features
 from age_tasks.training.fit import features_to_train
 from age_tasks.training.inference import features_to_predict
@@ -46,6 +48,7 @@ def features_of_share(run: Workspace, config: Config, share: Share, again: bool 
         MissingInputError: `split` has not finished.
         LabelsError: an image is not what it was in the snapshot.
         WeightsError: a network can't be loaded.
+        SettingsError: the training shall start from a champion that is the average of several networks.
     """
     if not again and would_be_reused({name: PIPELINE[name].needs for name in TRAININGS}, run, config):
         log.info("both trainings are reused from an earlier run: no features are needed")
@@ -60,7 +63,7 @@ def features_of_share(run: Workspace, config: Config, share: Share, again: bool 
 
 
 def _features(run: Workspace, config: Config, share: Share) -> Iterator[Features]:
-    """All that the later stages ask for: of the trainings, and of the champion on the test images."""
+    """All that the later stages ask for: of the trainings, and of the champion on test images and new ones."""
     splits, folder = read_splits(run), images_of(run)
     model, finetune_cut = baseline_network(config)
     yield features_to_train(model, splits, folder, run.cache, config, (finetune_cut,), share)
@@ -68,7 +71,9 @@ def _features(run: Workspace, config: Config, share: Share) -> Iterator[Features
         return
     version = run.scratch / "versions" / entry.version
     network, as_trained = champion_network(version, fetch_version(run.store, entry.version, version), config)
-    yield features_to_predict(network, splits["test"], folder, run.cache, as_trained, share)
+    scored = scored_by_champion(splits, pd.read_csv(version / "trained_on.csv"))
+    yield features_to_predict(network, scored, folder, run.cache, as_trained, share)
     if config.finetune.start_from == "champion":
+        require_single(network, entry)
         freeze(network, config.finetune.last_layers)
         yield features_to_train(network, splits, folder, run.cache, config, share=share)

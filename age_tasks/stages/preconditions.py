@@ -6,7 +6,7 @@ import pandas as pd
 
 from age_tasks.config import Config
 from age_tasks.errors import SettingsError, TooFewNewError
-from age_tasks.registry.promotions import champion, manifest
+from age_tasks.registry.promotions import Promotion, champion, manifest
 from age_tasks.runs.listing import previous_run
 from age_tasks.runs.run import Workspace, record_of
 from age_tasks.training.engines import require_engine
@@ -23,7 +23,7 @@ def require_usable_settings(run: Workspace, config: Config) -> None:
     Raises:
         WeightsError: the pretrained weights are not there and can't be downloaded.
         SettingsError: the engine that computes frozen layers is not installed, or the training shall start from the
-            champion, which is another network.
+            champion, which is another network, or several.
     """
     require_weights(config.model)
     require_engine(config.compute.prefix_engine)
@@ -40,6 +40,7 @@ def require_network_of_champion(run: Workspace, config: Config) -> None:
     start = champion(run.store)
     trained_in = manifest(run.store, start.version).run if start else None
     record = record_of(run.store, trained_in, "baseline") if trained_in else None
+    _require_one_network(run, start, trained_in)
     theirs, ours = record.settings.get("model", {}) if record else {}, config.section("model")
     differing = [name for name in NETWORK if name in theirs and theirs[name] != ours[name]]
     if start and differing:
@@ -47,6 +48,16 @@ def require_network_of_champion(run: Workspace, config: Config) -> None:
         raise SettingsError(
             f"finetune.start_from = champion: the champion {start.name} is another network: {told}; start from the "
             "baseline (--set finetune.start_from=baseline), or train the champion's"
+        )
+
+
+def _require_one_network(run: Workspace, start: Promotion | None, trained_in: str | None) -> None:
+    record = record_of(run.store, trained_in, "finetune") if trained_in else None
+    kept = str(record.summary.get("kept", "")) if record else ""
+    if start and kept.startswith("average"):
+        raise SettingsError(
+            f"finetune.start_from = champion: the champion {start.name} is the {kept} (finetune.combine), and no single "
+            "network to start from; start from the baseline (--set finetune.start_from=baseline)"
         )
 
 

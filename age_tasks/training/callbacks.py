@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from age_tasks.progress import Progress, tell_epochs
+from age_tasks.progress import Progress, named, tell_epochs
 from age_tasks.stopwatch import timed
 from age_tasks.store.base import atomic_write
 
@@ -69,9 +69,8 @@ class History(keras.callbacks.Callback):
         )
         tell_epochs(self.rows, self._epochs)
         log.info(
-            "epoch %d of at most %d: train MAE %.2f, validation MAE %.2f years, %.0f s (at most %.0f s left)",
-            epoch + 1,
-            self._epochs,
+            "%s: train MAE %.2f, validation MAE %.2f years, %.0f s (at most %.0f s left)",
+            named(f"epoch {epoch + 1} of at most {self._epochs}"),
             mae,
             val_mae,
             seconds,

@@ -1,5 +1,6 @@
 """The network: load a pretrained backbone, put the head on, freeze, and cut at the frozen prefix."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -13,6 +14,7 @@ from age_tasks.training.efficientnet_lite0 import efficientnet_lite0
 from age_tasks.training.pretrained import not_downloaded, weights_file
 
 POOL = "pooled"
+SUFFIX = "suffix_"  # of the names of the parts of an averaged network
 YEARS, AGE_DISTRIBUTION, EXPECTED_AGE = "years", "age_shares", "expected_age"  # in saved models
 AGES = np.arange(101, dtype="float32")  # years, one class each
 
@@ -85,8 +87,12 @@ def cut_point(model: keras.Model) -> keras.KerasTensor:
 
 
 def pooled(model: keras.Model) -> keras.KerasTensor:
-    """The average-pooled features of the backbone, the input of the head."""
-    return model.get_layer(POOL).output
+    """The average-pooled features of the backbone, the input of the head; of an averaged network, of its first head."""
+    parts = suffixes(model)
+    if not parts or POOL in {layer.name for layer in model.layers}:
+        return model.get_layer(POOL).output
+    first = parts[0]
+    return keras.Model(first.inputs[0], first.get_layer(POOL).output)(cut_point(model))
 
 
 def suffix_model(model: keras.Model, *, at: keras.KerasTensor) -> keras.Model:
@@ -100,6 +106,28 @@ def learning_model(model: keras.Model, *, at: keras.KerasTensor) -> keras.Model:
     if AGE_DISTRIBUTION not in names:
         return suffix_model(model, at=at)
     return keras.Model(at, {name: model.get_layer(name).output for name in (AGE_DISTRIBUTION, EXPECTED_AGE)})
+
+
+def averaged(models: Sequence[keras.Model]) -> keras.Model:
+    """One network from pixels to the mean of the models' ages, in years (a deep ensemble, Lakshminarayanan et al. 2017).
+
+    It computes the frozen prefix once, and after it the other layers of each model.
+
+    Args:
+        models: fine-tunings of one network, in which the same layers are frozen.
+    """
+    cut = cut_point(models[0])
+    parts = [
+        keras.Model(cut_point(model), model.outputs[0], name=f"{SUFFIX}{number}")
+        for number, model in enumerate(models, 1)
+    ]
+    years = keras.layers.Average(name="mean_of_suffixes")([part(cut) for part in parts])
+    return keras.Model(models[0].inputs[0], years, name=models[0].name)
+
+
+def suffixes(model: keras.Model) -> list[keras.Model]:
+    """The parts whose ages an averaged network averages; none if it is a single network."""
+    return [layer for layer in model.layers if isinstance(layer, keras.Model) and layer.name.startswith(SUFFIX)]
 
 
 def with_mirror(model: keras.Model) -> keras.Model:
@@ -129,7 +157,8 @@ def load_saved(path: Path) -> keras.Model:
 def load_network(path: Path) -> keras.Model:
     """As `load_saved`, without the test-time augmentation that `with_mirror` adds."""
     model = load_saved(path)
-    return next((layer for layer in model.layers if isinstance(layer, keras.Model)), model)
+    parts = suffixes(model)
+    return next((layer for layer in model.layers if isinstance(layer, keras.Model) and layer not in parts), model)
 
 
 def _backbone(settings: ModelSettings, pixels: keras.KerasTensor) -> keras.KerasTensor:

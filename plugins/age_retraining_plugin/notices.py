@@ -19,6 +19,7 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from age_retraining_plugin.addresses import models_page, question_page, report_page, run_page
 from age_retraining_plugin.runtimes.outcome import TaskFailedForGood
 from age_tasks.environment import NoticeVariables
+from age_tasks.evaluation.results import ErrorInUse
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,17 @@ def tell_failure(context: Context) -> None:
     then = "Correct the labels: a run starts by itself." if refused else "Remove the cause, then clear the task."
     text = (f"Run {context['run_id']}: {cause}", f"Nothing is retried; the results of earlier tasks are kept. {then}")
     _send(Notice(event, f"{context['dag'].dag_id}: {what}", text, str(task.log_url)))
+
+
+def tell_error_in_use(context: Context) -> None:
+    """Tell that the champion is worse on new images than on its test images; `on_success_callback` of `evaluate`."""
+    evaluated = context["ti"].xcom_pull(task_ids="evaluate") or {}
+    if "reused_from" in evaluated or not evaluated.get("in_use"):
+        return
+    found = ErrorInUse.model_validate(evaluated["in_use"])
+    if found.worse:
+        lines = (f"Run {context['run_id']}: {found.sentence}.", "The champion stays, unless this run replaces it.")
+        _send(_about_run(context, "worse_in_use", f"{found.name} is worse in use than on its test images", lines))
 
 
 def tell_gate(context: Context) -> None:

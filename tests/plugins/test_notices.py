@@ -24,6 +24,16 @@ JUDGED = {
     },
 }
 
+IN_USE = {
+    "name": "v3",
+    "images": 57,
+    "mae": {"value": 7.9, "low": 6.9, "high": 9.0},
+    "test_mae": {"value": 6.0, "low": 5.6, "high": 6.4},
+    "difference": {"value": 1.9, "low": 0.82, "high": 3.07},
+    "few": False,
+    "worse": True,
+}
+
 
 @pytest.fixture
 def received() -> Iterator[Received]:
@@ -77,6 +87,21 @@ def test_a_result_of_an_earlier_run_is_no_news(received: Received, airflow_proce
     airflow_process.call("notices.publish", TEAM | BOTH | received.variables, published=published, judged=JUDGED)
     assert not received.mails
     assert not received.posts
+
+
+@pytest.mark.parametrize(("changed", "told"), [({}, 1), ({"worse": False}, 0)])
+def test_a_champion_that_is_worse_in_use_is_told_of(
+    changed: dict, told: int, received: Received, airflow_process: AirflowProcess
+):
+    evaluated = {"in_use": IN_USE | changed}
+    airflow_process.call("notices.evaluate", TEAM | received.variables, evaluated=evaluated)
+    assert len(received.mails) == told
+    for mail in received.mails:
+        assert mail.subject == "age_retraining: v3 is worse in use than on its test images"
+        assert "on the 57 images that are new since v3 was trained, its MAE is 7.90 years" in mail.html
+        assert "/plugin/model-report" in mail.html
+    airflow_process.call("notices.evaluate", TEAM | received.variables, evaluated=evaluated | {"reused_from": "one"})
+    assert len(received.mails) == told
 
 
 def test_a_rollback_is_told_with_its_reason(received: Received, airflow_process: AirflowProcess):

@@ -4,7 +4,14 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from age_retraining_plugin.notices import deadline_alert, tell_failure, tell_gate, tell_published, tell_rolled_back
+from age_retraining_plugin.notices import (
+    deadline_alert,
+    tell_error_in_use,
+    tell_failure,
+    tell_gate,
+    tell_published,
+    tell_rolled_back,
+)
 from age_retraining_plugin.runtimes.outcome import TaskFailedForGood
 from airflow.sdk import DAG
 from airflow.triggers.callback import CallbackTrigger
@@ -32,6 +39,11 @@ def judge(judged: dict[str, Any]) -> None:
 def publish(published: dict[str, Any], judged: dict[str, Any]) -> None:
     """What a worker calls when `publish` has succeeded."""
     tell_published(_context("publish", {"publish": published, "gate": judged}))
+
+
+def evaluate(evaluated: dict[str, Any]) -> None:
+    """What a worker calls when `evaluate` has succeeded."""
+    tell_error_in_use(_context("evaluate", {"evaluate": evaluated}))
 
 
 def roll_back(said: str, reason: str) -> None:

@@ -207,6 +207,36 @@ def test_a_champion_that_is_another_network(refused: Walk, run: Workspace, here:
     assert Config().with_overrides({"finetune.start_from": "baseline"}).finetune.start_from == "baseline"
 
 
+@walks("stages/_networks.py", "is the average of {} networks ")
+def test_a_champion_that_averages_several_networks(refused: Walk, run: Workspace, here: Path):
+    from age_tasks.stages.finetune import take_weights
+    from age_tasks.training.network import averaged, freeze
+
+    small = ModelSettings(backbone="efficientnet_lite0", image_size=64, dense_units=4)
+    parts = [build(small) for _ in range(2)]
+    for part in parts:
+        freeze(part, 1)
+    published(run, here, "one", averaged(parts))
+    again = refused(
+        lambda: take_weights(parts[0], champion(run.store), run), "the champion v1", "average of 2 networks",
+        "--set finetune.start_from=baseline",
+    )  # fmt: skip
+    assert Config().with_overrides({"finetune.start_from": "baseline"}).finetune.start_from == "baseline"
+    published(run, here, "two", parts[1])
+    again(lambda: take_weights(parts[0], champion(run.store), run))
+
+
+@walks("stages/preconditions.py", "and no single network to start from")
+def test_a_champion_that_averages_several_networks_is_known_by_its_run(refused: Walk, run: Workspace, here: Path):
+    from age_tasks.stages.preconditions import require_usable_settings
+
+    promoted(run.store, here, "monday")
+    put_record(run.store, "finetune", "monday", summary={"kept": "average of 3 seeds"})
+    warm = Config().with_overrides({"model.backbone": "efficientnet_lite0", "finetune.start_from": "champion"})
+    again = refused(lambda: require_usable_settings(run, warm), "the champion v1", "the average of 3 seeds")
+    again(lambda: require_usable_settings(run, warm.with_overrides({"finetune.start_from": "baseline"})))
+
+
 @walks("stages/preconditions.py", "is another network: {}; start from the baseline")
 def test_a_champion_of_another_network_is_known_by_its_settings(refused: Walk, run: Workspace, here: Path):
     from age_tasks.stages.preconditions import require_usable_settings

@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from age_tasks.maintenance.reindex import reindex
+from age_tasks.registry.decisions import Decision, InUse, put_decision
 from age_tasks.registry.promotions import history, promote, publish_version, rebuild_index, rollback
+from age_tasks.registry.version_facts import MaeInterval
 from age_tasks.reports.models_page import (
     HEIGHT,
     MOST_DRAWN,
@@ -85,6 +87,46 @@ def test_each_version_stands_once_in_the_chart_however_often_it_was_promoted(tmp
     store.delete("registry/versions/tuesday/manifest.json")
     rebuild_index(store)
     assert [version.name for version in versions(store, history(store))] == ["v1", "v3"]
+
+
+def put_error_in_use(store: Store, run: str, champion: str, mae: float, worse: bool) -> None:
+    """The decision of the gate about a run that has measured the champion's error in use."""
+    put_decision(
+        store,
+        Decision(
+            run=run,
+            by="gate",
+            passed=False,
+            verdict="refused",
+            at=f"2026-11-{run[-2:]}T10:00:00+00:00",
+            in_use=InUse(
+                name=champion,
+                images=57,
+                mae=MaeInterval(value=mae, low=mae - 1, high=mae + 1),
+                test_mae=MaeInterval(value=6.0, low=5.6, high=6.4),
+                worse=worse,
+            ),
+        ),
+    )
+
+
+def test_the_error_in_use_of_each_run_is_drawn_beside_the_test_mae(tmp_path: Path):
+    store = FileStore(tmp_path / "store")
+    promoted(store, tmp_path, "monday", "tuesday")
+    assert "Error in use" not in Page(models_page(store)).text
+    put_error_in_use(store, "run-10", "v1", 6.2, worse=False)
+    put_error_in_use(store, "run-12", "v2", 8.9, worse=True)
+    reindex(store)
+    page = Page(models_page(store))
+    drawn = page.soup.select("svg[aria-label^='MAE in years of the champion'] title")
+    assert [title.text for title in drawn] == [
+        "v1 on its test images: 6.00 years",
+        "v1: 57 new images: 6.20 years (95 % interval 5.20 to 7.20)",
+        "v2 on its test images: 6.00 years",
+        "v2: 57 new images: 8.90 years (95 % interval 7.90 to 9.90)",
+    ]
+    assert "Run run-12: on 57 images new since v2 was trained, its MAE was 8.90 years" in page.text
+    assert "It is worse in use beyond chance." in page.text
 
 
 def test_a_long_history_is_shown_in_parts_the_newest_first(tmp_path: Path):

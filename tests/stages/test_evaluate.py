@@ -10,7 +10,15 @@ import pytest
 from age_tasks.config import EvaluateSettings
 from age_tasks.registry.promotions import Manifest, Promotion
 from age_tasks.runs.run import Workspace
-from age_tasks.stages.evaluate import Champion, compare_with_champion, optimism_of, with_image_slices
+from age_tasks.stages._inputs import scored_by_champion
+from age_tasks.stages.evaluate import (
+    Champion,
+    compare_with_champion,
+    measure_in_use,
+    optimism_of,
+    with_image_slices,
+)
+from tests.support.metrics import metrics_of
 from tests.support.stages import table
 
 
@@ -67,6 +75,34 @@ def champion_trained_on(images: pd.DataFrame, folder: Path) -> Champion:
     at = "2026-11-26T10:00:00+00:00"
     promotion = Promotion("key", "monday-0a1b", 3, at, "ann", "better", "monday", None, False)
     return Champion(promotion, folder, Manifest(version="monday-0a1b", files={}))
+
+
+def test_the_champion_is_scored_on_all_images_that_are_new_to_it_and_on_the_test_images():
+    rows = {"train": ["a", "b"], "val": ["c"], "test": ["d", "e"]}
+    splits = {name: pd.DataFrame({"sha256": images, "real_age": 30.0}) for name, images in rows.items()}
+    scored = scored_by_champion(splits, pd.DataFrame({"sha256": ["a", "d", "gone"]}))
+    assert scored[["sha256", "in_split", "new_to_champion"]].to_numpy().tolist() == [
+        ["b", "train", True],
+        ["c", "val", True],
+        ["d", "test", False],
+        ["e", "test", True],
+    ]
+
+
+def test_the_error_in_use_is_measured_beside_the_test_mae_that_was_published(tmp_path: Path):
+    champion = champion_trained_on(pd.DataFrame({"sha256": []}), tmp_path)
+    names = [f"{number:03d}.jpg" for number in range(40)]
+    new = pd.DataFrame({"file_name": names, "sha256": names, "in_split": "train", "real_age": 30.0})
+    new = new.assign(champion=30.0 + np.arange(40) % 3)
+    assert measure_in_use(champion, new.head(0), tmp_path, EvaluateSettings()) is None
+    assert not (tmp_path / "error_in_use.csv").exists()
+    assert measure_in_use(champion, new, tmp_path, EvaluateSettings()).test_mae is None  # lost
+    published = metrics_of()
+    (tmp_path / "metrics.json").write_bytes(published.to_bytes())
+    found = measure_in_use(champion, new, tmp_path, EvaluateSettings())
+    assert (found.name, found.images, found.mae.value, found.worse) == ("v3", 40, 0.975, False)
+    assert found.test_mae == published.finetune.mae
+    assert pd.read_csv(tmp_path / "error_in_use.csv")["champion"].tolist() == new["champion"].tolist()
 
 
 @pytest.mark.parametrize(("seen", "compared"), [(0, 100), (70, 30), (71, 100)])

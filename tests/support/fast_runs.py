@@ -19,6 +19,7 @@ SLOW_MODULES = (
     "refusals/test_training.py",
     "refusals/test_validate.py",
     "serving/test_litert.py",
+    "stages/test__seeds.py",
     "stages/test__train.py",
     "stages/test_finetune.py",
     "stages/test_validate.py",

@@ -9,7 +9,17 @@ from age_tasks.config import ModelSettings
 from age_tasks.environment import PROJECT
 from age_tasks.errors import WeightsError
 from age_tasks.training.features import prefix_digest
-from age_tasks.training.network import build_model, cut_point, freeze, load_network, load_saved, with_mirror
+from age_tasks.training.network import (
+    averaged,
+    build_model,
+    cut_point,
+    freeze,
+    load_network,
+    load_saved,
+    pooled,
+    suffixes,
+    with_mirror,
+)
 from tests.support.hostile import model_with_code
 
 
@@ -79,6 +89,57 @@ def test_test_time_augmentation_averages_an_image_and_its_mirror(resnet: keras.M
     assert np.allclose(loaded.predict(pixels, verbose=0), (plain + mirrored) / 2, atol=1e-3)
     network = load_network(tmp_path / "model.keras")
     assert np.allclose(network.predict(pixels, verbose=0), plain, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def seeds() -> list[keras.Model]:
+    """Two networks with one frozen prefix whose other weights differ, as fine-tunings with two seeds leave them."""
+    networks = []
+    for seed in (1, 2):
+        network = build_model(ModelSettings(backbone="efficientnet_lite0", image_size=64, dense_units=8), seed)
+        freeze(network, 20)
+        for weight in network.trainable_weights:
+            weight.assign(weight * (1 + 0.01 * seed))
+        networks.append(network)
+    return networks
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_an_averaged_network_is_one_file_from_pixels_to_the_mean_age(
+    seeds: list[keras.Model], mirror: bool, tmp_path: Path
+):
+    average = averaged(seeds)
+    (with_mirror(average) if mirror else average).save(tmp_path / "model.keras")
+    pixels = np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
+    single = [each.predict(pixels, verbose=0) for each in seeds]
+    assert np.abs(single[0] - single[1]).min() > 0.01
+    network = load_network(tmp_path / "model.keras")
+    assert network.predict(pixels, verbose=0) == pytest.approx(np.mean(single, axis=0), abs=1e-3)
+    assert len(suffixes(network)) == 2
+    loaded = load_saved(tmp_path / "model.keras").predict(pixels, verbose=0)
+    mirrored = [each.predict(pixels[:, :, ::-1], verbose=0) for each in seeds] if mirror else single
+    assert loaded == pytest.approx(np.mean([*single, *mirrored], axis=0), abs=1e-3)
+
+
+def test_an_averaged_network_computes_the_prefix_of_its_parts_once(seeds: list[keras.Model], tmp_path: Path):
+    averaged(seeds).save(tmp_path / "model.keras")
+    network = load_network(tmp_path / "model.keras")
+    cuts = [cut_point(each) for each in (seeds[0], network)]
+    digests = [prefix_digest(keras.Model(each.inputs, cut)) for each, cut in zip([seeds[0], network], cuts, strict=True)]
+    assert digests[0] == digests[1]
+    prefix = keras.Model(network.inputs, cuts[1]).count_params()
+    behind = sum(each.count_params() - prefix for each in seeds)
+    assert network.count_params() == prefix + behind
+
+
+def test_the_pooled_features_of_an_averaged_network_are_those_of_its_first_part(
+    seeds: list[keras.Model], tmp_path: Path
+):
+    averaged(seeds).save(tmp_path / "model.keras")
+    network = load_network(tmp_path / "model.keras")
+    pixels = np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
+    ours, theirs = (keras.Model(each.inputs, pooled(each)).predict(pixels, verbose=0) for each in (network, seeds[0]))
+    assert ours == pytest.approx(theirs, abs=1e-4)
 
 
 def test_a_weights_file_with_code_is_refused(tmp_path: Path):
