@@ -72,9 +72,7 @@ with DAG(
         *shared_work("features", **RETRIED, execution_timeout=timedelta(hours=12)),
         stage_task("baseline", **RETRIED, execution_timeout=timedelta(hours=12)),
         stage_task("finetune", **RETRIED, execution_timeout=timedelta(hours=24)),
-        stage_task(
-            "evaluate", on_success_callback=tell_error_in_use, **RETRIED, execution_timeout=timedelta(hours=3)
-        ),
+        stage_task("evaluate", on_success_callback=tell_error_in_use, **RETRIED, execution_timeout=timedelta(hours=3)),
         stage_task("gate", on_success_callback=tell_gate, **RETRIED, execution_timeout=timedelta(minutes=30)),
         approval_task(**RETRIED),
         stage_task(

@@ -1,6 +1,6 @@
 """Measure both models on the test images, and the champion on the same: MAE, RMSE, bias, CS@5, by age, worst errors.
 
-The champion is also scored on every image that is new since it was trained, of all splits, before anyone learns from it.
+The champion is also scored on all images that are new since it was trained, before anyone learns from them.
 
 Writes `metrics.json`, `by_age.csv`, `predictions.csv`, `labels_to_look_at.csv`, the same as tasks for Label Studio, and
 the plots; `error_in_use.csv` if images are new; `places.csv` where the images are in tar files.
@@ -230,9 +230,7 @@ def score_champion(
     return predict_ages(network, images, folder, run.cache, as_trained).round(3)
 
 
-def measure_in_use(
-    champion: Champion, new: pd.DataFrame, out: Path, settings: EvaluateSettings
-) -> ErrorInUse | None:
+def measure_in_use(champion: Champion, new: pd.DataFrame, out: Path, settings: EvaluateSettings) -> ErrorInUse | None:
     """The champion's error on the images that are new since it was trained; None if there are none.
 
     Writes `error_in_use.csv` with a row for each.

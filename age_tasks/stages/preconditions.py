@@ -56,8 +56,8 @@ def _require_one_network(run: Workspace, start: Promotion | None, trained_in: st
     kept = str(record.summary.get("kept", "")) if record else ""
     if start and kept.startswith("average"):
         raise SettingsError(
-            f"finetune.start_from = champion: the champion {start.name} is the {kept} (finetune.combine), and no single "
-            "network to start from; start from the baseline (--set finetune.start_from=baseline)"
+            f"finetune.start_from = champion: the champion {start.name} is the {kept} (finetune.combine), and no "
+            "single network to start from; start from the baseline (--set finetune.start_from=baseline)"
         )
 
 

@@ -109,9 +109,10 @@ def learning_model(model: keras.Model, *, at: keras.KerasTensor) -> keras.Model:
 
 
 def averaged(models: Sequence[keras.Model]) -> keras.Model:
-    """One network from pixels to the mean of the models' ages, in years (a deep ensemble, Lakshminarayanan et al. 2017).
+    """One network from pixels to the mean of the models' ages, in years.
 
-    It computes the frozen prefix once, and after it the other layers of each model.
+    It computes the frozen prefix once, and after it the other layers of each model: a deep ensemble (Lakshminarayanan
+    et al. 2017) of the layers that were trained.
 
     Args:
         models: fine-tunings of one network, in which the same layers are frozen.

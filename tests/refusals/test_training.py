@@ -226,7 +226,7 @@ def test_a_champion_that_averages_several_networks(refused: Walk, run: Workspace
     again(lambda: take_weights(parts[0], champion(run.store), run))
 
 
-@walks("stages/preconditions.py", "and no single network to start from")
+@walks("stages/preconditions.py", "single network to start from")
 def test_a_champion_that_averages_several_networks_is_known_by_its_run(refused: Walk, run: Workspace, here: Path):
     from age_tasks.stages.preconditions import require_usable_settings
 

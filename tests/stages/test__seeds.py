@@ -15,8 +15,8 @@ from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.environment import Locations
 from age_tasks.registry.promotions import champion, fetch_version
 from age_tasks.runs.run import Workspace, open_run
-from age_tasks.stages import _seeds
 from age_tasks.stages._inputs import images_of
+from age_tasks.training.fit import fit
 from age_tasks.training.network import load_network, suffixes
 from tests.support.settings import QUICK, overrides, point_at
 from tests.support.stages import run_stages, table
@@ -110,9 +110,7 @@ def test_the_average_of_the_seeds_is_published_with_its_litert_file(average: Wor
     assert average.require_record("publish").summary["export"].startswith("same ages within")
 
 
-def test_the_average_of_the_seeds_predicts(
-    average: Workspace, sample: Sample, capsys: pytest.CaptureFixture[str]
-):
+def test_the_average_of_the_seeds_predicts(average: Workspace, sample: Sample, capsys: pytest.CaptureFixture[str]):
     names = table(average, "finetune", "test_predictions.csv").head(2)
     assert main(["predict", *(str(sample.images / name) for name in names["file_name"])]) == 0
     said = capsys.readouterr().out
@@ -129,9 +127,7 @@ def test_the_average_of_the_seeds_is_a_champion_that_others_are_compared_with(
 
 
 @pytest.mark.parametrize("command", [["features"], ["finetune"]])
-def test_no_training_starts_from_an_average(
-    average: Workspace, command: list[str], capsys: pytest.CaptureFixture[str]
-):
+def test_no_training_starts_from_an_average(average: Workspace, command: list[str], capsys: pytest.CaptureFixture[str]):
     warm = {"finetune.start_from": "champion", "finetune.epochs": 1}
     assert main([*command, "--run", "average", *overrides(warm)]) == 64
     assert "the champion v1 is the average of 2 networks" in capsys.readouterr().err
@@ -147,10 +143,10 @@ def test_an_interrupted_fine_tuning_goes_on_with_the_seed_it_was_at(
             raise KeyboardInterrupt
         return fit(*arguments, **keywords)
 
-    fit = _seeds.fit
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(_seeds, "fit", killed)
-        main(["finetune", "--run", "best", "--again", *settings])
+    with monkeypatch.context() as patch:
+        patch.setattr("age_tasks.stages._seeds.fit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            main(["finetune", "--run", "best", "--again", *settings])
     caplog.clear()
     assert main(["finetune", "--run", "best", "--again", *settings]) == 0
     assert "continuing after epoch 2" in caplog.text

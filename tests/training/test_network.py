@@ -125,7 +125,9 @@ def test_an_averaged_network_computes_the_prefix_of_its_parts_once(seeds: list[k
     averaged(seeds).save(tmp_path / "model.keras")
     network = load_network(tmp_path / "model.keras")
     cuts = [cut_point(each) for each in (seeds[0], network)]
-    digests = [prefix_digest(keras.Model(each.inputs, cut)) for each, cut in zip([seeds[0], network], cuts, strict=True)]
+    digests = [
+        prefix_digest(keras.Model(each.inputs, cut)) for each, cut in zip([seeds[0], network], cuts, strict=True)
+    ]
     assert digests[0] == digests[1]
     prefix = keras.Model(network.inputs, cuts[1]).count_params()
     behind = sum(each.count_params() - prefix for each in seeds)
