@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.airflow import AirflowProcess
+from tests.support.metrics import IN_USE
 from tests.support.notice_servers import Received, apprise_connection, notice_servers, smtp_connection
 from tests.support.ports import free_ports
 
@@ -22,16 +23,6 @@ JUDGED = {
         "low": -1.1,
         "high": -0.4,
     },
-}
-
-IN_USE = {
-    "name": "v3",
-    "images": 57,
-    "mae": {"value": 7.9, "low": 6.9, "high": 9.0},
-    "test_mae": {"value": 6.0, "low": 5.6, "high": 6.4},
-    "difference": {"value": 1.9, "low": 0.82, "high": 3.07},
-    "few": False,
-    "worse": True,
 }
 
 

@@ -24,7 +24,7 @@ from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace, open_run, start_run
 from age_tasks.runs.runner import Needs, execute_stage
 from age_tasks.stopwatch import PARTS
-from tests.support.metrics import CHAMPION, METRICS, comparison_of, metrics_of
+from tests.support.metrics import CHAMPION, IN_USE, METRICS, comparison_of, metrics_of
 from tests.support.page import Page, text_of
 
 PUBLISHED = Outcome(final=True, version="v5", champion="v4")
@@ -176,6 +176,52 @@ def test_a_report_from_files_of_version_0_1_says_nothing_of_challenges(
     page = Page(report_from_run(run, folder, _gate(9.0), PUBLISHED))
     assert "This was challenge" not in page.text
     assert "corrected for its selection" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, "6.40): worse beyond chance (difference +1.90 years (95 % interval +0.82 to +3.07)). The new images"),
+        ({"worse": False}, ": not worse beyond chance"),
+        ({"worse": False, "few": True}, "too few to judge by. From 30 images on, a difference is judged."),
+        ({"people": 12}, "intervals resample their 12 people"),
+    ],
+)
+def test_the_error_in_use_stands_beside_the_test_mae(
+    changed: dict, said: str, run: Workspace, evaluation: Path, tmp_path: Path
+):
+    folder = _with_metrics(evaluation, tmp_path, champion=CHAMPION, in_use=IN_USE | changed)
+    _against_champion(folder, CHAMPION)
+    page = Page(report_from_run(run, folder, gate=None))
+    assert "Error in use: on the 57 images that are new since v3 was trained, its MAE is 7.90 years" in page.text
+    assert said in page.text
+
+
+def test_nothing_is_known_of_the_error_in_use_without_new_images(run: Workspace, evaluation: Path, tmp_path: Path):
+    none = CHAMPION | {"new_images": 0}
+    folder = _with_metrics(evaluation, tmp_path, champion=none)
+    _against_champion(folder, none)
+    assert "nothing is known of its error in use" in Page(report_from_run(run, folder, gate=None)).text
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ("seed 43", "Kept: seed 43, whose validation MAE is the lowest."),
+        ("average of 3 seeds", "Kept: average of 3 seeds."),
+    ],
+)
+def test_several_seeds_are_reported_with_mean_and_spread(kept: str, said: str, run: Workspace, evaluation: Path):
+    record = run.record("finetune")
+    of_seeds = {"seeds": 3, "kept": kept, "val_mae": 5.61, "val_mae_mean": 5.7, "val_mae_sd": 0.08}
+    of_seeds |= {"test_mae": 5.79, "test_mae_mean": 5.83, "test_mae_sd": 0.05}
+    run.store.put("runs/monday/finetune/stage.json", record.model_copy(update={"summary": of_seeds}).to_bytes())
+    try:
+        page = Page(report_from_run(run, evaluation, gate=None))
+    finally:
+        run.store.put("runs/monday/finetune/stage.json", record.to_bytes())
+    assert said in page.text
+    assert "validation MAE is 5.70 ± 0.08 years and the test MAE 5.83 ± 0.05" in page.text
 
 
 def test_minors_and_adults_mistaken_for_each_other(published: Page):

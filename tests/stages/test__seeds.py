@@ -26,11 +26,11 @@ TWO = QUICK | {"finetune.seeds": 2, "finetune.learning_rate": 1e-3}
 
 
 @pytest.fixture(scope="module")
-def place(finished: Workspace, sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the cache of the finished run, and a store in which nothing has been promoted."""
+def place(prepared: Workspace, sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a cache, and a store in which nothing has been promoted."""
     root = tmp_path_factory.mktemp("seeds")
-    shutil.copytree(finished.store.where("runs"), root / "store" / "runs")
-    shutil.copytree(finished.cache, root / "cache")
+    shutil.copytree(prepared.store.where("runs"), root / "store" / "runs")
+    shutil.copytree(prepared.cache, root / "cache")
     with pytest.MonkeyPatch.context() as patch:
         point_at(patch, root, sample.labels)
         yield root

@@ -211,7 +211,8 @@ def test_a_champion_of_another_network_has_its_features_too(
     champion.save(place / "model.keras")
     store, facts = open_store(Locations.from_env().store), {"run": "x", "test_mae": 6.5}
     facts["augmentation"] = {"train_augmentations": 1, "test_time_augmentation": True}
-    publish_version(store, "other", {"model.keras": place / "model.keras"}, facts)
+    (place / "trained_on.csv").write_text("sha256,real_age,split\n")  # every image is new to it
+    publish_version(store, "other", {name: place / name for name in ("model.keras", "trained_on.csv")}, facts)
     promote(store, "other", "gate passed", run="x")
     monkeypatch.setenv("AGE_SET", json.dumps(SHORT | {"finetune.start_from": "champion"}))
     for share in ("1/2", "2/2"):

@@ -49,6 +49,15 @@ CHAMPION = {
         {"low_age": 40, "high_age": 50, "images": 8, "value": 0.3, "low": -0.9, "high": 1.5},
     ],
 }
+IN_USE = {
+    "name": "v3",
+    "images": 57,
+    "mae": {"value": 7.9, "low": 6.9, "high": 9.0},
+    "test_mae": {"value": 6.0, "low": 5.6, "high": 6.4},
+    "difference": {"value": 1.9, "low": 0.82, "high": 3.07},
+    "few": False,
+    "worse": True,
+}
 
 
 def metrics_of(**changed: object) -> Metrics:
