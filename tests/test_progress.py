@@ -6,7 +6,7 @@ import time
 import pytest
 
 from age_tasks import progress
-from age_tasks.progress import Progress, Status, never_silent, tell_epochs, watched_by
+from age_tasks.progress import Progress, Status, in_part, never_silent, tell_epochs, watched_by
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +65,20 @@ def test_who_watches_is_told_what_is_logged():
     assert counted.seconds_left == pytest.approx(40 / counted.per_second)
     assert (trained.epochs, trained.most_epochs) == (({"epoch": 1, "mae": 9.0},), 20)
     assert trained.what == "images read"
+
+
+def test_the_part_that_the_work_is_in_is_logged_and_told(caplog: pytest.LogCaptureFixture):
+    told: list[Status] = []
+    with caplog.at_level("INFO"), watched_by(told.append):
+        with in_part("seed 43 (2 of 3)"):
+            Progress("images", every_seconds=0)(60, 100)
+            tell_epochs([{"epoch": 1}], 20)
+        Progress("images", every_seconds=0)(70, 100)
+    assert [status.part for status in told] == ["seed 43 (2 of 3)"] * 3 + ["", ""]
+    assert told[-1].epochs == ()  # they are of the part that has ended
+    assert caplog.messages[0] == "seed 43 (2 of 3)"
+    assert caplog.messages[1].startswith("seed 43 (2 of 3), images: 60 of 100")
+    assert caplog.messages[2].startswith("images: 70 of 100")
 
 
 def test_a_new_watcher_begins_with_nothing():

@@ -184,12 +184,13 @@ class ErrorInUse(_Part):
         said += f"; on its test images it was {_in_years(self.test_mae)}"
         if self.few:
             return f"{said}; so few images are too few to judge by"
-        judged = "worse" if self.worse else "not worse"
-        return f"{said}: {judged} beyond chance (difference {_in_years(self.difference, '+z')})"
+        judged, apart = "worse" if self.worse else "not worse", self.difference
+        interval = f"95 % interval {apart.low:+z.2f} to {apart.high:+z.2f}"
+        return f"{said}: {judged} beyond chance (difference {apart.value:+z.2f} years, {interval})"
 
 
-def _in_years(number: Estimate, sign: str = "") -> str:
-    return f"{number.value:{sign}.2f} years (95 % interval {number.low:{sign}.2f} to {number.high:{sign}.2f})"
+def _in_years(number: Estimate) -> str:
+    return f"{number.value:.2f} years (95 % interval {number.low:.2f} to {number.high:.2f})"
 
 
 class IntervalGroup(_Part):

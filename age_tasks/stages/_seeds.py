@@ -1,6 +1,5 @@
 """Fine-tuning with several seeds: train each from the same weights, and keep the best one or the average of all."""
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +104,6 @@ def _trainings(start: Callable[[], keras.Model], config: Config, run: Workspace)
             )
         del model, trained
         keras.utils.clear_session()  # or the networks of all seeds stay in memory
-        gc.collect()
 
 
 def _spread(name: str, values: Sequence[float]) -> dict[str, float]:

@@ -53,6 +53,12 @@ def test_a_training_says_its_epoch_and_how_long_it_may_take_at_most(run: StoredR
     assert [(line.name, line.last) for line in found.curve.lines] == [("validation MAE", 10.1), ("train MAE", 9.4)]
 
 
+def test_a_training_with_several_seeds_says_which(run: StoredRun):
+    first = {"what": "epoch 1 of at most 3, images", "done": 50, "total": 100, "per_second": 10.0, "seconds_left": 5.0}
+    put_status(run, **first, most_epochs=3, part="seed 43 (2 of 3)")
+    assert live_section(run, "baseline").sentence.startswith("Seed 43 (2 of 3), epoch 1 of at most 3, images: 50 of")
+
+
 def test_the_first_epoch_gives_an_estimate_too(run: StoredRun):
     first = {"what": "epoch 1 of at most 3, images", "done": 50, "total": 100, "per_second": 10.0, "seconds_left": 5.0}
     put_status(run, **first, most_epochs=3)
