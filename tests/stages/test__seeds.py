@@ -120,6 +120,7 @@ def test_the_average_of_the_seeds_predicts(average: Workspace, sample: Sample, c
 def test_the_average_of_the_seeds_is_a_champion_that_others_are_compared_with(
     average: Workspace, best: Workspace, caplog: Log
 ):
+    caplog.set_level("INFO")
     run_stages("best", "demo", {}, first="evaluate", last="evaluate")
     scored = table(best, "evaluate", "predictions.csv")["champion"]
     assert scored.to_numpy() == pytest.approx(table(average, "evaluate", "predictions.csv")["finetune"], abs=0.01)
@@ -147,6 +148,7 @@ def test_an_interrupted_fine_tuning_goes_on_with_the_seed_it_was_at(
         patch.setattr("age_tasks.stages._seeds.fit", killed)
         with pytest.raises(KeyboardInterrupt):
             main(["finetune", "--run", "best", "--again", *settings])
+    caplog.set_level("INFO")
     caplog.clear()
     assert main(["finetune", "--run", "best", "--again", *settings]) == 0
     assert "continuing after epoch 2" in caplog.text

@@ -8,8 +8,11 @@ import pandas as pd
 import pytest
 
 from age_tasks.config import EvaluateSettings
-from age_tasks.registry.promotions import Manifest, Promotion
-from age_tasks.runs.run import Workspace
+from age_tasks.environment import Locations
+from age_tasks.maintenance.reindex import reindex
+from age_tasks.registry.decisions import decisions
+from age_tasks.registry.promotions import Manifest, Promotion, promote, publish_version
+from age_tasks.runs.run import Workspace, open_run
 from age_tasks.stages._inputs import scored_by_champion
 from age_tasks.stages.evaluate import (
     Champion,
@@ -19,7 +22,7 @@ from age_tasks.stages.evaluate import (
     with_image_slices,
 )
 from tests.support.metrics import metrics_of
-from tests.support.stages import table
+from tests.support.stages import run_stages, table
 
 
 def test_evaluation_measures_the_same_errors_as_training(finished: Workspace):
@@ -103,6 +106,35 @@ def test_the_error_in_use_is_measured_beside_the_test_mae_that_was_published(tmp
     assert (found.name, found.images, found.mae.value, found.worse) == ("v3", 40, 0.975, False)
     assert found.test_mae == published.finetune.mae
     assert pd.read_csv(tmp_path / "error_in_use.csv")["champion"].tolist() == new["champion"].tolist()
+
+
+def test_images_of_all_splits_that_are_new_to_the_champion_give_its_error_in_use(
+    copied: Locations, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO")
+    with open_run("finished", copied) as run:
+        splits = pd.concat([table(run, "split", f"{name}.csv").assign(split=name) for name in ("train", "val", "test")])
+        new = splits.iloc[::2]
+        splits.iloc[1::2].to_csv(tmp_path / "trained_on.csv", index=False)
+        (tmp_path / "metrics.json").write_bytes(metrics_of().to_bytes())
+        files = {name: tmp_path / name for name in ("trained_on.csv", "metrics.json")}
+        files["model.keras"] = run.input("baseline", "model.keras")
+        facts = {"run": "x", "test_mae": 7.065, "augmentation": run.config().augmentation.model_dump()}
+        publish_version(run.store, "older", files, facts)
+        promote(run.store, "older", "for the test", run="x")
+    run_stages("finished", "demo", {}, first="evaluate", last="gate")
+    with open_run("finished", copied) as run:
+        scored = table(run, "evaluate", "error_in_use.csv")
+        assert sorted(scored["sha256"]) == sorted(new["sha256"])
+        assert set(scored["in_split"]) == {"train", "val", "test"}
+        found = run.require_record("evaluate").summary["in_use"]
+        assert found["mae"]["value"] == pytest.approx((scored["champion"] - scored["real_age"]).abs().mean(), abs=1e-3)
+        assert (found["name"], found["images"], found["test_mae"]["value"]) == ("v2", len(new), 7.065)
+        assert "0 to compute" in caplog.text  # the baseline's training has computed the features
+        assert "error in use: on the" in caplog.text
+        reindex(run.store)
+        kept = decisions(run.store)[-1].in_use
+        assert (kept.name, kept.images, kept.mae.value) == ("v2", len(new), found["mae"]["value"])
 
 
 @pytest.mark.parametrize(("seen", "compared"), [(0, 100), (70, 30), (71, 100)])
