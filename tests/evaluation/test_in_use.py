@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from age_tasks.evaluation.in_use import difference_of_independent, error_in_use
@@ -62,6 +62,7 @@ numbers = st.floats(-50, 50, allow_nan=False)
 reaches = st.floats(0, 10)
 
 
+@settings(deadline=None)
 @given(numbers, reaches, reaches, numbers, reaches, reaches)
 def test_the_interval_of_a_difference_is_wider_than_each_and_mirrors_when_swapped(a, a_low, a_high, b, b_low, b_high):
     first, second = Estimate(value=a, low=a - a_low, high=a + a_high), Estimate(value=b, low=b - b_low, high=b + b_high)
