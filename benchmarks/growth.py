@@ -63,7 +63,6 @@ WITH_EVERYTHING = {
     "evaluate.slices": ["sex", "height: 140, 160, 180, 200", "image brightness"],
 }
 PREDICTED, SIDE = 150_000, 32  # images, and their pixels
-TIMES, QUICK_SET = 2, 100_000  # sets up to this are measured so often, and the fastest counts
 NOISE_SECONDS = 0.3  # a stage that grows by less has no exponent
 FACES = 50  # that are drawn; a file has at most 65,000 links on ext4
 IN_A_FOLDER = 10_000
@@ -115,9 +114,7 @@ def _first_run(env: dict[str, str], count: int) -> list[Row]:
         command = [sys.executable, "-m", "age_tasks", stage, "--run", RUN]
         if stage == "snapshot":
             command += ["--recipe", "strong"]
-        times = TIMES if count <= QUICK_SET else 1
-        found = [_measured([*command, *(["--again"] if number else [])], env) for number in range(times)]
-        rows.append({"stage": stage, "images": count, **min(found, key=lambda each: each["seconds"])})
+        rows.append({"stage": stage, "images": count, **_measured(command, env)})
         print(rows[-1], flush=True)
     return rows
 
