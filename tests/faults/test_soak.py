@@ -129,7 +129,7 @@ def counted_requests() -> list[str]:
 def train(environment: dict[str, str]) -> tuple[Held, int]:
     """The stages with TensorFlow, in a process of their own as ever; what it holds at the end, and its requests."""
     os.environ.update(environment)
-    backbones._lite0 = two_layers
+    backbones._lite = two_layers
     asked = counted_requests()
     for stage in TRAINING:
         assert main([stage]) == 0

