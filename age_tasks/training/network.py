@@ -16,6 +16,7 @@ from age_tasks.training.pretrained import not_downloaded, weights_file
 POOL = "pooled"
 SUFFIX = "suffix_"  # of the names of the parts of an averaged network
 YEARS, AGE_DISTRIBUTION, EXPECTED_AGE = "years", "age_shares", "expected_age"  # in saved models
+_IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB values from 0 to 1
 AGES = np.arange(101, dtype="float32")  # years, one class each
 
 
@@ -179,10 +180,9 @@ def _preprocess(pixels: keras.KerasTensor, mode: str) -> keras.KerasTensor:
     if mode == "tf":  # -1 to 1
         return keras.layers.Rescaling(1 / 127.5, -1.0, name="preprocess")(pixels)
     if mode == "torch":  # mean and standard deviation of ImageNet on 0 to 1
-        mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
         return keras.layers.Normalization(
-            mean=[255 * value for value in mean],
-            variance=[(255 * value) ** 2 for value in std],
+            mean=[255 * value for value in _IMAGENET_MEAN],
+            variance=[(255 * value) ** 2 for value in _IMAGENET_DEVIATION],
             name="preprocess",
         )(pixels)
     return pixels
@@ -201,6 +201,7 @@ def _application(name: str, settings: ModelSettings, scaled: keras.KerasTensor) 
     if settings.weights != "imagenet":
         base = constructor(include_top=False, weights=None, input_tensor=scaled)
         _load_file(base, settings)
+        _scale_as_imagenet(base)
         return base.output
     try:
         return constructor(include_top=False, weights="imagenet", input_tensor=scaled).output
@@ -208,11 +209,26 @@ def _application(name: str, settings: ModelSettings, scaled: keras.KerasTensor) 
         raise not_downloaded(settings.backbone, error) from None
 
 
+def _scale_as_imagenet(base: keras.Model) -> None:
+    """Fold into the normalisation what Keras' EfficientNetB0 to B7 have only with `weights="imagenet"`.
+
+    They then divide once more by the square root of ImageNet's deviations, as their weights were trained (TensorFlow's
+    issue 49930), but not with the same weights from a file. No other network has a normalisation with weights.
+    """
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.Normalization) and layer.weights:
+            mean, variance, count = layer.get_weights()
+            if np.allclose(mean, _IMAGENET_MEAN, atol=1e-3):
+                layer.set_weights([mean, variance * _IMAGENET_DEVIATION, count])
+
+
 def _load_file(base: keras.Model, settings: ModelSettings) -> None:
     path = weights_file(settings)
     try:
         base.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
+        reason = str(error).partition("\n")[0].partition(" Example error")[0]  # Keras lists every layer
         raise WeightsError(
-            f"{path} does not fit {settings.backbone} without its top ({error}); give a 'notop' .h5 or .weights.h5 file"
+            f"{path} does not fit {settings.backbone} without its top ({reason}); "
+            "give a 'notop' .h5 or .weights.h5 file"
         ) from None

@@ -145,7 +145,8 @@ def test_a_recipe_that_is_corrected(refused: Walk, tmp_path: Path, content: str,
 
 @walks(CONFIG, "no recipe '{}'; choose {}")
 def test_a_recipe_that_is_not_there(refused: Walk, tmp_path: Path):
-    again = refused(lambda: load_recipe("strongest"), "no recipe 'strongest'", "demo, reference, strong", ".yaml")
+    names = "demo, quick, reference, strong, strong_resnet50"
+    again = refused(lambda: load_recipe("strongest"), "no recipe 'strongest'", names, ".yaml")
     again(lambda: load_recipe("strong"))
 
 

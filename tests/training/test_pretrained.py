@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import h5py
 import keras
+import numpy as np
 import pytest
+from keras.src.legacy.saving import legacy_h5_format
 
 from age_tasks.backbones import BACKBONES, Backbone
 from age_tasks.config import ModelSettings
@@ -139,3 +142,49 @@ def test_the_weights_are_those_that_keras_asks_for(name: str, monkeypatch: pytes
     with pytest.raises(LookupError):
         getattr(keras.applications, backbone.constructor)(include_top=False, input_tensor=keras.Input((96, 96, 3)))
     assert asked == [(backbone.weights_file, backbone.weights_url)]
+
+
+FILES = ("resnet50", "efficientnetb0", "mobilenetv3small", "convnexttiny")
+SIZE = 75  # pixels
+
+
+def notop(file: Path, name: str) -> Path:
+    """A weights file as keras.applications publishes them, in Keras 2's format, of random weights."""
+    keras.utils.set_random_seed(1)
+    constructor = getattr(keras.applications, BACKBONES[name].constructor)
+    network = constructor(include_top=False, weights=None, input_shape=(SIZE, SIZE, 3))
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Normalization) and layer.weights:  # as in EfficientNet's published files
+            layer.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(0)])
+    with h5py.File(file, "w") as content:
+        legacy_h5_format.save_weights_to_hdf5_group(content, network)
+    return file
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_gives_the_network_that_keras_makes_of_the_same_file_when_it_downloads_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = notop(tmp_path / BACKBONES[name].weights_file, name)
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *_, **__: str(file))
+    downloaded, given = (
+        build_model(ModelSettings(backbone=name, weights=weights, image_size=SIZE), seed=1)
+        for weights in ("imagenet", str(file))
+    )
+    pixels = np.random.default_rng(1).uniform(0, 255, (2, SIZE, SIZE, 3)).astype("float32")
+    features = [keras.Model(model.inputs[0], model.get_layer(POOL).output)(pixels) for model in (downloaded, given)]
+    assert np.ptp(features[0]) > 0
+    assert np.allclose(*features, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("file", ["mobilenet.h5", "mobilenet.weights.h5"])
+def test_a_file_of_another_network_is_refused_in_a_line(file: str, tmp_path: Path):
+    path = tmp_path / file
+    if file.endswith(".weights.h5"):
+        keras.applications.MobileNet(include_top=False, weights=None).save_weights(path)
+    else:
+        notop(path, "mobilenet")
+    with pytest.raises(WeightsError, match=r"does not fit resnet50 without its top \(.*\); give a 'notop'") as refusal:
+        build_model(ModelSettings(weights=str(path), image_size=SIZE), seed=1)
+    assert str(path) in str(refusal.value)
+    assert len(str(refusal.value).splitlines()) == 1

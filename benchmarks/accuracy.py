@@ -1,0 +1,83 @@
+"""Test MAE and time of recipes: each in a process of its own, from an empty store and cache, one run a seed.
+
+    python -m benchmarks.accuracy --labels faces/labels.csv --recipe reference --recipe strong --seeds 42 43 44
+
+Adds its rows to `benchmarks/accuracy.json`; a row of the same recipe, settings, data, seed and processor is replaced.
+The seed is that of the trainings; the splits stay the same. Whoever chooses between settings chooses by `val_mae`.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+HERE = Path(__file__).parent
+NAMES = ("recipe", "settings", "data", "seed", "processor")  # what tells a row from the others
+Row = dict[str, Any]  # NAMES, `test_mae` and `val_mae` in years, `seconds` of the whole run
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    options = _options(words)
+    data = options.data or options.labels.absolute().parent.name
+    for recipe in options.recipe:
+        for seed in options.seeds:
+            row = {"recipe": recipe, "settings": options.set, "data": data, "seed": seed, "processor": processor()}
+            row |= measured(recipe, options.labels.absolute(), seed, options.set)
+            print(json.dumps(row), flush=True)
+            known = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
+            options.out.write_text(json.dumps({"rows": with_row(known, row)}, indent=2) + "\n")
+
+
+def _options(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m benchmarks.accuracy", description=__doc__.splitlines()[0])
+    parser.add_argument("--labels", type=Path, required=True, help="a labels.csv beside images/")
+    parser.add_argument("--data", help="name of the data (default: that of the labels' folder)")
+    parser.add_argument("--recipe", action="append", required=True, help="may be repeated")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[42, 43, 44], help="one run each")
+    parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="replace a setting")
+    parser.add_argument("--out", type=Path, default=HERE / "accuracy.json", help="(default: %(default)s)")
+    return parser.parse_args(words)
+
+
+def measured(recipe: str, labels: Path, seed: int, settings: Sequence[str]) -> Row:
+    """The fine-tuned model's `test_mae` and `val_mae` in years, and `seconds` of a first run, all stages."""
+    seeded = [f"baseline.seed={seed}", f"finetune.seed={seed}", "gate.max_test_mae=100"]
+    with TemporaryDirectory() as work:
+        env = os.environ | {
+            "AGE_LABELS": str(labels),
+            "AGE_IMAGES": str(labels.parent / "images"),
+            "AGE_STORE": f"{work}/store",
+            "AGE_CACHE": f"{work}/cache",
+        }
+        command = [sys.executable, "-m", "age_tasks", "run", "--run", "run", "--recipe", recipe]
+        given = [word for each in [*settings, *seeded] for word in ("--set", each)]
+        start = time.perf_counter()
+        subprocess.run([*command, *given], env=env, check=True, stdout=subprocess.DEVNULL)
+        seconds = time.perf_counter() - start
+        metrics = json.loads(Path(work, "store/runs/run/finetune/finetune_test_metrics.json").read_text())
+    return {"test_mae": metrics["test_mae"], "val_mae": metrics["val_mae"], "seconds": round(seconds, 1)}
+
+
+def with_row(known: Sequence[Row], row: Row) -> list[Row]:
+    """The rows with one more, which replaces the one of the same `NAMES`."""
+    others = [each for each in known if any(each[name] != row[name] for name in NAMES)]
+    return sorted([*others, row], key=lambda each: [str(each[name]) for name in NAMES])
+
+
+def processor() -> str:
+    """Such as `2 cores of AMD EPYC`."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return f"{os.cpu_count()} cores of {model or platform.machine()}"
+
+
+if __name__ == "__main__":
+    main()
