@@ -220,6 +220,7 @@ def _scale_as_imagenet(base: keras.Model) -> None:
             mean, variance, count = layer.get_weights()
             if np.allclose(mean, _IMAGENET_MEAN, atol=1e-3):
                 layer.set_weights([mean, variance * _IMAGENET_DEVIATION, count])
+                layer.finalize_state()  # what it computes with
 
 
 def _load_file(base: keras.Model, settings: ModelSettings) -> None:

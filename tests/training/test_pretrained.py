@@ -161,6 +161,7 @@ def notop(file: Path, name: str) -> Path:
     return file
 
 
+@pytest.mark.filterwarnings("ignore:`input_shape` is undefined")
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_gives_the_network_that_keras_makes_of_the_same_file_when_it_downloads_it(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -173,8 +174,9 @@ def test_a_file_gives_the_network_that_keras_makes_of_the_same_file_when_it_down
     )
     pixels = np.random.default_rng(1).uniform(0, 255, (2, SIZE, SIZE, 3)).astype("float32")
     features = [keras.Model(model.inputs[0], model.get_layer(POOL).output)(pixels) for model in (downloaded, given)]
-    assert np.ptp(features[0]) > 0
-    assert np.allclose(*features, rtol=1e-3, atol=1e-5)
+    largest = np.abs(features[0]).max()
+    assert largest > 0
+    assert np.allclose(*features, rtol=0, atol=1e-3 * largest)
 
 
 @pytest.mark.parametrize("file", ["mobilenet.h5", "mobilenet.weights.h5"])
