@@ -84,8 +84,9 @@ images: ## Build the images of the compose stack, for CPUs (BASE=image)
 test-stack: $(INSTALLED) images ## Build the compose stack and live with it: runs, restarts, a second machine (BASE=image)
 	@.venv/bin/python -m pytest -m docker tests/docker/test_stack.py
 
-bench: $(INSTALLED) ## Compare speed with a plain Keras script (LABELS=faces/labels.csv COUNT=1000; an hour or more)
-	@.venv/bin/python -m benchmarks.bench $(if $(LABELS),--labels $(LABELS)) --count $(or $(COUNT),1000) $(BENCH)
+bench: $(INSTALLED) ## Compare speed with a plain Keras script (LABELS=faces/labels.csv COUNT=1000 PEERS=1; an hour or more)
+	@$(if $(PEERS),.venv/bin/python -c "import torch, efficientnet_lite_pytorch" 2> /dev/null || .venv/bin/pip install --quiet -e ".[peers]")
+	@.venv/bin/python -m benchmarks.bench $(if $(LABELS),--labels $(LABELS)) --count $(or $(COUNT),1000) $(if $(PEERS),--peers) $(BENCH)
 
 gate-simulation: $(INSTALLED) ## How often the gate promotes equal, worse and better models (minutes)
 	@.venv/bin/python -m benchmarks.gate_simulation

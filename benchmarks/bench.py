@@ -40,6 +40,8 @@ QUICK = [
     *("finetune.last_layers=46", "finetune.epochs=4", "finetune.ema_momentum=0.95"),
 ]
 BACKBONES = ("efficientnet_lite0", "resnet50")
+USUAL = "plain_keras"
+PEERS = {"efficientnet_lite0": ("bottleneck_keras", "plain_torch"), "resnet50": ("bottleneck_keras",)}
 
 Measured = dict[str, Any]  # of one run: seconds, test_mae, peak_memory_gb, stages, epochs
 
@@ -54,7 +56,7 @@ def main() -> None:
     for backbone in options.backbone or BACKBONES:
         settings = [f"model.backbone={backbone}", *options.set]
         weights = _weights(work, images, settings)
-        bench = Bench(work / backbone, images, [*settings, f"model.weights={weights}"])
+        bench = Bench(backbone, work / backbone, images, [*settings, f"model.weights={weights}"])
         _keep(backbone, measured | {"weights": _kind(weights)} | bench.measure(labels, options))
     print((HERE / "results.md").read_text())
 
@@ -71,6 +73,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--set", action="append", default=[], metavar="SETTING=VALUE", help="replace a setting of the recipe reference"
     )
+    parser.add_argument(
+        "--peers", action="store_true", help="also against PyTorch and bottleneck features; needs the extra `peers`"
+    )
     parser.add_argument("--work", type=Path, default=HERE / "work", help="scratch folder (default: %(default)s)")
     return parser.parse_args()
 
@@ -78,8 +83,8 @@ def _options() -> argparse.Namespace:
 class Bench:
     """All measurements of one backbone, in one folder."""
 
-    def __init__(self, work: Path, images: Path, overrides: list[str]) -> None:
-        self._work, self._images, self._overrides = work, images, overrides
+    def __init__(self, backbone: str, work: Path, images: Path, overrides: list[str]) -> None:
+        self._backbone, self._work, self._images, self._overrides = backbone, work, images, overrides
 
     def measure(self, labels: pd.DataFrame, options: argparse.Namespace) -> dict[str, Any]:
         table = labels.head(options.count)
@@ -92,6 +97,7 @@ class Bench:
         plain_mae, our_mae = ([round(each["test_mae"], 3) for each in side] for side in zip(*pairs, strict=True))
         seconds = {name: [pair[side]["seconds"] for pair in pairs] for side, name in enumerate(("plain", "ours"))}
         plain_seconds = median(seconds["plain"])
+        peers = {peer: self._peer(peer, f"of {options.count}", 42) for peer in _peers(options, self._backbone)}
         return {
             "images": options.count,
             "first_run_ratio": round(median(plain["seconds"] / ours["seconds"] for plain, ours in pairs), 2),
@@ -121,6 +127,16 @@ class Bench:
             "epochs_plain": plain["epochs"],
             "epochs_ours": ours["epochs"],
             "epochs_quick": quick["epochs"],
+            "peers": {
+                peer: measured
+                | {
+                    "first_run_ratio": round(measured["seconds"] / ours["seconds"], 2),
+                    "incremental_ratio": round(measured["seconds"] / incremental["seconds"], 2),
+                    "warm_start_ratio": round(measured["seconds"] / warm["seconds"], 2),
+                    "time_to_equal_mae_ratio": _time_to_equal(measured, quick),
+                }
+                for peer, measured in peers.items()
+            },
             "rates": self._rates(table),
         }
 
@@ -138,7 +154,7 @@ class Bench:
 
     def _side_by_side(self, name: str, table: pd.DataFrame, seed: int) -> tuple[Measured, Measured]:
         ours = self._ours(name, table, seed)
-        return self._plain(name, seed), ours
+        return self._peer(USUAL, name, seed), ours
 
     def _ours(
         self, name: str, table: pd.DataFrame, seed: int, more: list[str] | None = None, recipe: str = "reference"
@@ -174,18 +190,19 @@ class Bench:
         rates: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return rates
 
-    def _plain(self, name: str, seed: int) -> Measured:
+    def _peer(self, peer: str, name: str, seed: int) -> Measured:
+        """The training of a peer on the splits of our run `name`."""
         place = self._work / name
         config = load_recipe("reference").with_overrides(parse_overrides([*self._overrides, *_seeded(seed)]))
         (place / "config.json").write_text(json.dumps(config.to_dict()))
         store = Locations.from_env({"AGE_STORE": str(place / "store")}).store
         splits = place / "store" / "runs" / (newest_run(open_store(store), ["split"]) or "") / "split"
-        _say(f"plain: {name}")
-        arguments = ["--splits", splits, "--images", self._images, "--config", "config.json", "--out", "plain.json"]
-        command = [sys.executable, "-m", "benchmarks.plain", *map(str, arguments)]
+        _say(f"{peer}: {name}")
+        arguments = ["--splits", splits, "--images", self._images, "--config", "config.json", "--out", f"{peer}.json"]
+        command = [sys.executable, "-m", f"benchmarks.peers.{peer}", *map(str, arguments)]
         start, env = time.perf_counter(), os.environ | {"PYTHONPATH": str(HERE.parent)}
         subprocess.run(command, cwd=place, env=env, check=True, stdout=subprocess.DEVNULL)
-        measured: Measured = json.loads((place / "plain.json").read_text())
+        measured: Measured = json.loads((place / f"{peer}.json").read_text())
         return measured | {"seconds": round(time.perf_counter() - start, 1)}
 
 
@@ -241,6 +258,10 @@ def _time_to_equal(plain: Measured, ours: Measured) -> float | None:
     lowest = min(plain["epochs"], key=lambda epoch: epoch["val_mae"])
     reached = [epoch["seconds"] for epoch in ours["epochs"] if epoch["val_mae"] <= lowest["val_mae"]]
     return round(lowest["seconds"] / min(reached), 2) if reached else None
+
+
+def _peers(options: argparse.Namespace, backbone: str) -> tuple[str, ...]:
+    return PEERS.get(backbone, ()) if options.peers else ()
 
 
 def _counts(options: argparse.Namespace) -> list[int]:

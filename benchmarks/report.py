@@ -9,6 +9,19 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from age_tasks.reports.figures import ACCENT, BASELINE, FINETUNE, STYLE
 
+PEERS = {
+    "bottleneck_keras": "Keras, bottleneck features by hand",
+    "plain_torch": "PyTorch, every image through the whole network",
+}
+PEER_COLUMNS = (
+    ("seconds", "seconds"),
+    ("first run / ours", "first_run_ratio"),
+    ("5 % new labels / ours", "incremental_ratio"),
+    ("the same, warm start", "warm_start_ratio"),
+    ("time to its best validation MAE / ours", "time_to_equal_mae_ratio"),
+    ("test MAE (years)", "test_mae"),
+    ("peak memory (GB)", "peak_memory_gb"),
+)
 ROWS = (
     ("first run, usual / ours", "first_run_ratio"),
     ("seconds of a first run, by seed", "seconds_by_seed"),
@@ -57,6 +70,7 @@ def _page(results: dict[str, Any]) -> str:
             times = {side: f"{at[side]:.0f}" for side in ("plain", "ours", "incremental")}
             cells = [count, times["plain"], times["ours"], ratios["ours"], times["incremental"], ratios["incremental"]]
             lines.append(_row([*cells, f"{at['peak_memory_gb']:.2f}"]))
+        lines += _peers(found.get("peers", {}))
         rates = found["rates"]
         lines += ["", f"Batches of {rates['batch']}; {_how(rates)}.", ""]
         lines += [_row(["part", "images/s", f"fraction of {rates['peak_gflops']} GFLOP/s"]), _row(["---"] * 3)]
@@ -64,6 +78,16 @@ def _page(results: dict[str, Any]) -> str:
             share = rates["share_of_peak"].get(part)
             lines.append(_row([part.replace("_", " "), str(rate), "" if share is None else f"{share:.0%}"]))
     return "\n".join(lines) + "\n"
+
+
+def _peers(peers: dict[str, dict[str, Any]]) -> list[str]:
+    """A table of what the other implementations took, each on the splits of the first run."""
+    if not peers:
+        return []
+    lines = ["", _row(["", *(label for label, _ in PEER_COLUMNS)]), _row(["---"] * (1 + len(PEER_COLUMNS)))]
+    for name, peer in peers.items():
+        lines.append(_row([PEERS[name], *(_text(peer[key]) for _, key in PEER_COLUMNS)]))
+    return lines
 
 
 def _draw(results: dict[str, Any], path: Path) -> None:

@@ -143,7 +143,12 @@ def test_image_tags_are_the_version_of_the_package():
 
 def test_requirements_txt_lists_what_pyproject_toml_asks_for():
     project = PYPROJECT["project"]
-    extras = [each for name, group in project["optional-dependencies"].items() if name != "gpu" for each in group]
+    extras = [
+        each
+        for name, group in project["optional-dependencies"].items()
+        if name not in ("gpu", "peers")
+        for each in group
+    ]
     allowed = {canonicalize_name(each.name): each for each in map(Requirement, [*project["dependencies"], *extras])}
     lines = (PROJECT / "requirements.txt").read_text().splitlines()
     listed = [Requirement(line) for line in lines if line and not line.startswith("#")]
