@@ -50,6 +50,7 @@ from age_tasks.store import open_store
 
 mpl.use("agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter
 
 HERE = Path(__file__).parent
 Row = dict[str, Any]
@@ -331,13 +332,19 @@ def _page(rows: pd.DataFrame, exponents: dict[str, float | None]) -> str:
 
 
 def _plot(rows: pd.DataFrame) -> None:
+    """Draw what was measured at several numbers of images."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for axis, column, title in zip(axes, ("seconds", "peak_gb"), ("Seconds", "Peak memory (GB)"), strict=True):
         for stage, group in rows.groupby("stage", sort=False):
-            axis.loglog(group["images"], group[column], marker="o", label=stage)
+            if len(group) > 1:
+                axis.loglog(group["images"], group[column], marker="o", label=stage)
         axis.set(xlabel="images", title=title)
+        axis.xaxis.set_major_formatter("{x:,.0f}")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.grid(alpha=0.3)
-    axes[0].legend()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
     figure.savefig(HERE.parent / "docs" / "growth.png", dpi=110)
 
 
