@@ -152,10 +152,19 @@ def stored_probes(cache: Path) -> list[tuple[str, str, str]]:
 
 
 def delete_probes(cache: Path, names: Iterable[str]) -> None:
-    """Delete files from the index, and overwrite their data in the pages of the database that become free."""
+    """Delete files from the index, so that they are read again."""
     with closing(open_index(cache)) as index, index:
-        index.execute("PRAGMA secure_delete = ON")
         index.executemany("DELETE FROM probes WHERE name = ?", [(name,) for name in names])
+
+
+def erase_probes(cache: Path, names: Iterable[str]) -> None:
+    """Delete files from the index, and leave nothing of them in the file of the database, which is written anew.
+
+    Overwriting deleted rows would not do: where pages were split, they also hold copies of rows that have moved.
+    """
+    delete_probes(cache, names)
+    with closing(open_index(cache)) as index:
+        index.execute("VACUUM")
 
 
 def open_index(cache: Path) -> sqlite3.Connection:

@@ -17,7 +17,7 @@ NEIGHBOURS = 301  # images nearest in age, behind the typical error
 Features = Callable[[slice], np.ndarray]
 
 
-def out_of_fold_ages(features: Features, ages: np.ndarray, seed: int) -> np.ndarray:
+def out_of_fold_ages(features: Features, ages: np.ndarray, seed: int, order: np.ndarray | None = None) -> np.ndarray:
     """Predict each image's age by ridge regression on the other folds, with the penalty that has the lowest MAE.
 
     The features are read twice, a chunk at a time, and only their products are kept: memory does not grow with the
@@ -25,15 +25,20 @@ def out_of_fold_ages(features: Features, ages: np.ndarray, seed: int) -> np.ndar
     work too took twenty times as long.
 
     Args:
-        features: gives the features of a slice of rows, as floats of shape (rows, width).
+        features: gives the features of a slice of rows in `order`, as floats of shape (rows, width).
         ages: in years, shape (images,).
         seed: of the random assignment to folds.
+        order: in which order features are read soonest: the numbers of all images; None: in that of the ages.
 
     Returns:
         Ages in years, shape (images,).
     """
+    fold = np.random.default_rng(seed).permutation(len(ages)) % FOLDS
+    order = np.arange(len(ages)) if order is None else order
+    predicted = np.empty(len(ages))
     with threadpool_limits(1, "blas"):
-        return _out_of_fold_ages(features, ages, seed, Progress("rows of the regressions"))
+        predicted[order] = _out_of_fold_ages(features, ages[order], fold[order], Progress("rows of the regressions"))
+    return predicted
 
 
 def rank_by_label_error(table: pd.DataFrame) -> pd.DataFrame:
@@ -56,8 +61,7 @@ def rank_by_label_error(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _out_of_fold_ages(features: Features, ages: np.ndarray, seed: int, progress: Progress) -> np.ndarray:
-    fold = np.random.default_rng(seed).permutation(len(ages)) % FOLDS
+def _out_of_fold_ages(features: Features, ages: np.ndarray, fold: np.ndarray, progress: Progress) -> np.ndarray:
     chunks = [slice(start, start + CHUNK) for start in range(0, len(ages), CHUNK)]
     weights = _weights_by_fold(features, ages, fold, chunks, progress)
     predicted = np.empty((len(ages), len(STRENGTHS)))

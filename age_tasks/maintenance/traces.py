@@ -13,7 +13,7 @@ import pandas as pd
 from age_tasks.data.exchanged_probes import erase_rows, rows_of, sent_files, sent_probes
 from age_tasks.data.image_folder import same_file
 from age_tasks.data.image_shards import indexed_names
-from age_tasks.data.probes import delete_probes, stored_probes
+from age_tasks.data.probes import erase_probes, stored_probes
 from age_tasks.errors import SettingsError
 from age_tasks.maintenance.erased_content import ErasedImage, json_without, page_without, table_without
 from age_tasks.pipeline import STAGES
@@ -118,7 +118,7 @@ def traces_in_cache(image: ErasedImage, cache: Path) -> Iterator[tuple[str, Call
     if versions.exists():
         yield f"{versions}: reports of versions; fetched again when needed", partial(shutil.rmtree, versions)
     if any(name in image.names for name, _, _ in stored_probes(cache)):
-        yield f"{cache}: its sha256, size and hash", partial(delete_probes, cache, image.names)
+        yield f"{cache}: its sha256, size and hash", partial(erase_probes, cache, image.names)
 
 
 def traces_in_remote_cache(image: ErasedImage, remote: Store) -> Iterator[tuple[str, Callable[[], object]]]:

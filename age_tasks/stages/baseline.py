@@ -5,6 +5,7 @@ Writes `model.keras` (raw pixels to years), `history.csv`, `learning_curve.png`,
 """
 
 import keras
+import numpy as np
 import pandas as pd
 
 from age_tasks.config import Config
@@ -34,11 +35,13 @@ def write_out_of_fold_ages(model: keras.Model, config: Config, run: Workspace) -
     (features,) = cached_features(model, [pooled(model)], images, folder, run.cache, config.compute).caches
     if features is None:
         return
+    sha256s, order = table["sha256"].to_numpy(), np.arange(len(table))
     if isinstance(features, StreamedFeatures):  # it reads a shard as a whole
-        table = table.iloc[features.reading_order(table["sha256"].tolist())]
+        order = np.array(features.reading_order(sha256s.tolist()))
     ages = out_of_fold_ages(
-        lambda rows: features.rows(table["sha256"].iloc[rows].tolist()),
+        lambda rows: features.rows(sha256s[order[rows]].tolist()),
         table["real_age"].to_numpy(),
         config.baseline.seed,
+        order,
     )
-    table.assign(other_age=ages.round(2)).sort_index().to_csv(run.output_dir / "out_of_fold.csv", index=False)
+    table.assign(other_age=ages.round(2)).to_csv(run.output_dir / "out_of_fold.csv", index=False)

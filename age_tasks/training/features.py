@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -96,7 +96,7 @@ def cached_features(
     if len(missing):
         prefix = keras.Model(model.inputs, [cut for cut, _ in wanted])
         progress = Progress(share.counted("frozen features"))
-        _compute(prefix, missing, [found for _, found in wanted], folder, cache, settings, progress)
+        _compute(prefix, missing, [found for _, found in wanted], known, folder, cache, settings, progress)
     return Features(caches, len(images), len(missing))
 
 
@@ -206,12 +206,17 @@ def _compute(
     prefix: keras.Model,
     images: pd.DataFrame,
     caches: Sequence[FeatureCache | StreamedFeatures],
+    known: Sequence[Container[str]],
     folder: ImageFolder,
     cache: Path,
     settings: ComputeSettings,
     progress: Progress,
 ) -> None:
-    """Run the images through the prefix and append each of its outputs to its cache, a shard at a time."""
+    """Run the images through the prefix and append each of its outputs to its cache, a shard at a time.
+
+    Args:
+        known: of each cache the keys that it has: a worker that was killed may have added rows to some of the caches.
+    """
     # The augmentations of an image one after the other, since they are decoded together.
     images = images.iloc[np.argsort(pd.factorize(images["sha256"])[0], kind="stable")]
     network = FrozenNetwork(prefix, settings, len(images))
@@ -230,5 +235,7 @@ def _compute(
             progress(start + sum(map(len, outputs[0])), len(images))
         # Cached features are never checked again.
         require_unchanged(folder, _sha256s(shard), partial(delete_probes, cache))
-        for features, collected in zip(caches, outputs, strict=True):
-            features.append(shard["key"].tolist(), np.concatenate(collected))
+        for features, had, collected in zip(caches, known, outputs, strict=True):
+            new, rows_of_shard = [key not in had for key in shard["key"]], np.concatenate(collected)
+            if any(new):
+                features.append(shard["key"][new].tolist(), rows_of_shard if all(new) else rows_of_shard[new])

@@ -114,7 +114,7 @@ def test_nothing_starts_beside_a_test_of_a_dag(
     """The lock is that of the program which takes this process' place: here a shell, in place of Airflow."""
     script = "from age_tasks.cli import airflow as a; from age_tasks.cli.app import main; import os, sys\n"
     script += "a.prepare = lambda _: 0; execute = os.execvpe\n"
-    script += "os.execvpe = lambda *_: execute('sh', ['sh', '-c', 'echo ready; sleep 100'], os.environ)\n"
+    script += "os.execvpe = lambda *_: execute('sh', ['sh', '-c', 'echo ready; exec sleep 100'], os.environ)\n"
     command = [sys.executable, "-c", f"{script}main(['airflow', 'dags', 'test', 'age_retraining'])"]
     with subprocess.Popen(command, env=here, cwd=PROJECT, stdout=subprocess.PIPE, start_new_session=True) as tested:
         try:

@@ -10,7 +10,16 @@ from PIL import Image
 
 from age_tasks.data.decoding import MAX_BYTES
 from age_tasks.data.image_folder import ImageFolder, require_unchanged
-from age_tasks.data.probes import FORMER_INDEX, INDEX, delete_probes, probe_file, probe_images, stored_probes
+from age_tasks.data.probes import (
+    FORMER_INDEX,
+    INDEX,
+    delete_probes,
+    erase_probes,
+    open_index,
+    probe_file,
+    probe_images,
+    stored_probes,
+)
 from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.errors import LabelsError, StoreError
 
@@ -238,10 +247,24 @@ def test_a_damaged_index_of_version_0_1_is_removed(tmp_path: Path):
     assert not (tmp_path / FORMER_INDEX).exists()
 
 
-def test_deleted_probes_leave_nothing_in_the_file(sample: Sample, tmp_path: Path):
+def test_erased_probes_leave_nothing_in_the_pages_of_the_file_either(tmp_path: Path):
+    """Where a page is split, copies of rows stay behind; whether one does depends on how long the rows are."""
+    erased = [f"erased{number:03d}.jpg" for number in range(40)]
+    kept = [f"kept{number:03d}.jpg" for number in range(120)]
+    for length in range(1, 41):
+        cache, rows = tmp_path / str(length), sorted([*erased, *kept], key=lambda name: name[-7:])
+        with closing(open_index(cache)) as index, index:
+            values = [("f" * length, name, "x" * 30, "5" * 64) for name in rows]
+            index.executemany("INSERT INTO probes (folder, name, state, sha256) VALUES (?, ?, ?, ?)", values)
+        erase_probes(cache, erased)
+        assert b"erased" not in (cache / INDEX).read_bytes()
+        assert len(stored_probes(cache)) == len(kept)
+
+
+def test_erased_probes_leave_nothing_in_the_file(sample: Sample, tmp_path: Path):
     folder = ImageFolder(str(sample.images), tmp_path)
     probes, _ = probe_images(folder, ["00000.jpg", "00001.jpg"], tmp_path)
-    delete_probes(tmp_path, ["00000.jpg"])
+    erase_probes(tmp_path, ["00000.jpg"])
     assert [name for name, _, _ in stored_probes(tmp_path)] == ["00001.jpg"]
     content = (tmp_path / INDEX).read_bytes()
     assert probes["00000.jpg"].sha256.encode() not in content

@@ -370,6 +370,6 @@ def test_what_caches_exchange_is_erased_too(
     assert f"{copied}/remote/probes/version/x.json: its sha256, size and hash" in said
     assert files_with(worst.sha256, copied / "remote") == files_with(worst.file_name, copied / "remote") == []
     assert [*sent_files(remote)] == [("b.jpg", other, "")]
-    assert RemoteShards(remote, "prefix").shards_of(besides=()).keys() == {other, "1" * 64}
+    assert RemoteShards(remote, "prefix").places(besides=()).keys() == {other, "1" * 64}
     assert main(["forget", "b.jpg", "--delete"]) == 0  # nothing but the exchange knows it
     assert remote.list("probes/") == []

@@ -18,10 +18,10 @@ from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.errors import LabelsError
 from age_tasks.store.base import file_sha256
 from age_tasks.training import features
-from age_tasks.training.feature_cache import row_key
+from age_tasks.training.feature_cache import row_key, stored_shards
 from age_tasks.training.features import cached_features, decoded_images, prefix_digest
 from age_tasks.training.inference import ages_and_features, predict_ages
-from age_tasks.training.network import build_model, cut_point, freeze
+from age_tasks.training.network import build_model, cut_point, freeze, pooled
 
 SIZE = 64
 
@@ -60,6 +60,14 @@ def test_features_are_computed_once(model, table, faces: Sample, tmp_path: Path,
     pixels = np.stack([_pixels(folder, name) for name in table["file_name"]])
     direct = np.asarray(keras.Model(model.inputs[0], cut)(pixels, training=False))
     assert np.abs(grown.rows(table["sha256"]).astype("float32") - direct).max() < 0.02 * np.abs(direct).max()
+
+
+def test_rows_that_one_of_two_caches_has_are_not_stored_there_again(model, table, faces: Sample, tmp_path: Path):
+    """As after a worker that was killed between the two."""
+    folder, cuts = ImageFolder(str(faces.images), tmp_path), [cut_point(model), pooled(model)]
+    cached_features(model, cuts[:1], table.head(20), folder, tmp_path, ComputeSettings())
+    assert cached_features(model, cuts, table.head(30), folder, tmp_path, ComputeSettings()).computed == 30
+    assert sorted(len(shard.keys) for shard in stored_shards(tmp_path)) == [10, 20, 30]
 
 
 def _pixels(folder: ImageFolder, name: str) -> np.ndarray:

@@ -152,8 +152,7 @@ def test_shards_that_are_here_all_the_same_are_read_here(table, tmp_path: Path, 
 def test_predictions_are_in_the_order_of_the_table(table, tmp_path: Path):
     shuffled = table.sample(frac=1, random_state=3).assign(file_name="", augmentation=1)
     source = Source(filled(FileStore(tmp_path / "remote"), tmp_path / "l"), ImageFolder(str(tmp_path), tmp_path), 8)
-    features = keras.Input((3,))
-    (found,) = source.predict(keras.Model(features, keras.layers.Lambda(lambda x: x * 2)(features)), shuffled, 10)
+    (found,) = source.predict(lambda rows: [2 * rows], shuffled, 10)
     assert found[:, 0].tolist() == (2 * shuffled["real_age"]).tolist()
     assert set(found[:, 1]) == {2}
 
