@@ -151,7 +151,7 @@ class FeatureCache:
             self._adopt(index)
         self._elsewhere = remote.places(besides={shard.index.stem for shard in self._shards}) if remote else {}
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: object) -> bool:
         """Whether the row can be read here."""
         return key in self._rows
 
