@@ -10,6 +10,7 @@ SMALL = ["model.image_size=32", "baseline.epochs=1", "finetune.epochs=1", "finet
 ROW = {"recipe": "quick", "settings": [], "data": "faces", "seed": 42, "processor": "p", "test_mae": 6.5, "seconds": 9}
 
 
+@pytest.mark.slow
 def test_a_recipe_is_run_and_its_row_joins_those_of_others(tmp_path: Path):
     labels, out = draw_sample(tmp_path / "faces", 120, seed=1).labels, tmp_path / "accuracy.json"
     out.write_text(json.dumps({"rows": [ROW]}))

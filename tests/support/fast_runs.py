@@ -21,6 +21,7 @@ SLOW_MODULES = (
     "serving/test_litert.py",
     "stages/test__seeds.py",
     "stages/test__train.py",
+    "stages/test_features.py",
     "stages/test_finetune.py",
     "stages/test_validate.py",
     "store/test_s3_errors.py",
