@@ -12,9 +12,8 @@ Part = Literal["input", "output"]
 PARTS = ("start", "input", "compute", "output")
 
 _IMPORTED = time.perf_counter()
-_START_TIME = (
-    19  # its place in /proc/self/stat behind the name of the program, in clock ticks since the machine started
-)
+# The place of the start in /proc/self/stat behind the name of the program, in clock ticks since the machine started.
+_START_TIME = 19
 _running: "Stopwatch | None" = None
 
 

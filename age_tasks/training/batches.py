@@ -59,7 +59,7 @@ class FeatureBatches(keras.utils.PyDataset):
 
 
 Batches: TypeAlias = FeatureBatches | Stream
-Forward: TypeAlias = Callable[[np.ndarray], Sequence[np.ndarray]]
+Network: TypeAlias = Callable[[np.ndarray], Sequence[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Source:
             return StreamedImages(rows, batch_size, self.folder, self.size)
         return StreamedShards(rows, batch_size, self.features)
 
-    def predict(self, network: Forward, table: pd.DataFrame, batch_size: int) -> list[np.ndarray]:
+    def predict(self, network: Network, table: pd.DataFrame, batch_size: int) -> list[np.ndarray]:
         """The outputs of a network for the rows of a table, in their order, in whatever order they are read.
 
         Args:
@@ -106,6 +106,6 @@ class Source:
         return [output[back] for output in found]
 
 
-def _outputs(network: Forward, batches: Iterable[tuple[Any, ...]]) -> list[np.ndarray]:
+def _outputs(network: Network, batches: Iterable[tuple[Any, ...]]) -> list[np.ndarray]:
     """Each output of the network for all batches of (inputs, targets)."""
     return [np.concatenate(parts) for parts in zip(*(network(inputs) for inputs, *_ in batches), strict=True)]
