@@ -9,7 +9,6 @@ The seed is that of the trainings; the splits stay the same. Whoever chooses bet
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+from age_tasks.runs.provenance import machine
 
 HERE = Path(__file__).parent
 NAMES = ("recipe", "settings", "data", "seed", "processor")  # what tells a row from the others
@@ -28,7 +29,7 @@ def main(words: Sequence[str] | None = None) -> None:
     data = options.data or options.labels.absolute().parent.name
     for recipe in options.recipe:
         for seed in options.seeds:
-            row = {"recipe": recipe, "settings": options.set, "data": data, "seed": seed, "processor": processor()}
+            row = {"recipe": recipe, "settings": options.set, "data": data, "seed": seed, "processor": machine()}
             row |= measured(recipe, options.labels.absolute(), seed, options.set)
             print(json.dumps(row), flush=True)
             known = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
@@ -69,14 +70,6 @@ def with_row(known: Sequence[Row], row: Row) -> list[Row]:
     """The rows with one more, which replaces the one of the same `NAMES`."""
     others = [each for each in known if any(each[name] != row[name] for name in NAMES)]
     return sorted([*others, row], key=lambda each: [str(each[name]) for name in NAMES])
-
-
-def processor() -> str:
-    """Such as `2 cores of AMD EPYC`."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return f"{os.cpu_count()} cores of {model or platform.machine()}"
 
 
 if __name__ == "__main__":

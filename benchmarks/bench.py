@@ -9,7 +9,6 @@ machine. With several seeds they are medians, so that one stall of the machine h
 import argparse
 import json
 import os
-import platform
 import shlex
 import shutil
 import subprocess
@@ -25,6 +24,7 @@ from age_tasks.config import load_recipe, parse_overrides
 from age_tasks.demo.synthetic_faces import draw_sample
 from age_tasks.environment import Locations
 from age_tasks.runs.listing import newest_run
+from age_tasks.runs.provenance import machine
 from age_tasks.runs.records import StageRecord
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.store import open_store
@@ -52,7 +52,7 @@ def main() -> None:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     labels, images = _faces(options, work)
-    measured = {"machine": _machine(), "command": _command(options)}
+    measured = {"machine": f"{machine()}, no GPU used", "command": _command(options)}
     for backbone in options.backbone or BACKBONES:
         settings = [f"model.backbone={backbone}", *options.set]
         weights = _weights(work, images, settings)
@@ -287,16 +287,6 @@ def _faces(options: argparse.Namespace, work: Path) -> tuple[pd.DataFrame, Path]
     if len(table) < options.count:
         raise SystemExit(f"{labels} has {len(table)} rows, --count asks for {options.count}")
     return table, images.absolute()
-
-
-def _machine() -> str:
-    model = next((line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")), "")
-    return f"{os.cpu_count()} cores {model or platform.machine()}, {platform.system()}, no GPU used"
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def _command(options: argparse.Namespace) -> str:

@@ -42,6 +42,7 @@ from age_tasks.demo.synthetic_faces import draw_sample
 from age_tasks.environment import Locations
 from age_tasks.pipeline import PIPELINE
 from age_tasks.registry.promotions import promote, publish_version
+from age_tasks.runs.provenance import machine
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.runs.runner import execute_stage
 from age_tasks.stages._inputs import read_splits
@@ -99,7 +100,7 @@ def _write(new: list[Row]) -> None:
     rows = [*new, *(row for row in before if (row["stage"], row["images"]) not in measured)]
     order = {name: at for at, name in enumerate((*STAGES, *map(_with_champion, CHAMPION_STAGES), "predict"))}
     rows.sort(key=lambda row: (order[row["stage"]], row["images"]))
-    found = {"processor": _processor(), "rows": rows, "exponents": _exponents(pd.DataFrame(rows))}
+    found = {"processor": machine(), "rows": rows, "exponents": _exponents(pd.DataFrame(rows))}
     file.write_text(json.dumps(found, indent=2) + "\n")
     (HERE / "growth.md").write_text(_page(pd.DataFrame(rows), found["exponents"]))
     _plot(pd.DataFrame(rows))
@@ -346,11 +347,6 @@ def _plot(rows: pd.DataFrame) -> None:
         axis.grid(alpha=0.3)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
     figure.savefig(HERE.parent / "docs" / "growth.png", dpi=110)
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def _options() -> argparse.Namespace:

@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import resource
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from age_tasks.config import Config, config_from_dict
+from age_tasks.runs.provenance import peak_memory_bytes
 
 BEST = "best.weights"  # in the working directory
 
@@ -52,10 +51,9 @@ class Task:
         Args:
             ages: predicted for the test images, in years.
         """
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         result = {
             "seconds": round(time.perf_counter() - self.started, 1),
-            "peak_memory_gb": round(peak / 1e9, 2),
+            "peak_memory_gb": round(peak_memory_bytes() / 1e9, 2),
             "test_mae": float(np.abs(ages - self.ages("test")).mean()),
             "epochs": self.epochs,
         }
