@@ -1,12 +1,12 @@
 """Batches for training and prediction: features from the cache or streamed from the exchange, or streamed images."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.training.feature_cache import FeatureCache
@@ -17,8 +17,8 @@ from age_tasks.training.streamed_shards import StreamedShards
 from age_tasks.training.streams import Stream
 
 
-class FeatureBatches(keras.utils.PyDataset):
-    """Batches of (features, targets) from the cache, read in the background; seed and epoch determine their order.
+class FeatureBatches(Stream):
+    """Batches of (features, targets) from the cache; seed and epoch determine their order.
 
     With weights, batches of (features, targets, weights).
 
@@ -35,30 +35,29 @@ class FeatureBatches(keras.utils.PyDataset):
         seed: int | None = None,
         augmentations: int = 1,
     ) -> None:
-        super().__init__(workers=1, max_queue_size=8)
-        self._cache, self._batch_size = cache, batch_size
-        self._rows = Rows(table, targets, seed, augmentations)
-        self.start_at(0)
+        super().__init__(Rows(table, targets, seed, augmentations), batch_size)
+        self._cache = cache
 
-    def start_at(self, epoch: int) -> None:
-        """Take the order and the augmentations of this epoch, counted from 0."""
-        self._epoch = epoch
-        self._order, self._drawn = self._rows.epoch(epoch)
+    @property
+    def order(self) -> np.ndarray:
+        """See `Stream`."""
+        return np.arange(len(self._rows))
 
-    def __len__(self) -> int:
-        return -(-len(self._rows) // self._batch_size)
+    def _batches(self) -> tf.data.Dataset:
+        like = self._batch(np.arange(1), *self._rows.epoch(0)[1:])
+        signature = tf.nest.map_structure(lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), like)
+        return tf.data.Dataset.from_generator(self._read, output_signature=signature)
 
-    def __getitem__(self, batch: int) -> tuple[Any, ...]:
-        chosen = self._order[batch * self._batch_size : (batch + 1) * self._batch_size]
-        rows = self._cache.rows(self._rows.keys(chosen, self._drawn))
+    def _read(self) -> Iterator[tuple[Any, ...]]:
+        order, drawn = self._rows.epoch(self._epoch)
+        for batch in range(self.count):
+            yield self._batch(order[batch * self._batch_size : (batch + 1) * self._batch_size], drawn)
+
+    def _batch(self, chosen: np.ndarray, drawn: np.ndarray) -> tuple[Any, ...]:
+        rows = self._cache.rows(self._rows.keys(chosen, drawn))
         return rows.astype("float32"), *self._rows.answers(chosen)
 
-    def on_epoch_end(self) -> None:
-        """Go on to the next epoch's order."""
-        self.start_at(self._epoch + 1)
 
-
-Batches: TypeAlias = FeatureBatches | Stream
 Network: TypeAlias = Callable[[np.ndarray], Sequence[np.ndarray]]
 
 
@@ -78,7 +77,7 @@ class Source:
 
     def batches(
         self, table: pd.DataFrame, batch_size: int, targets: Targets, seed: int | None = None, augmentations: int = 1
-    ) -> Batches:
+    ) -> Stream:
         """Batches of the rows of `table`, which has a column `file_name` too; further arguments as for `Rows`."""
         if isinstance(self.features, FeatureCache):
             return FeatureBatches(self.features, table, batch_size, targets, seed, augmentations)
@@ -98,8 +97,6 @@ class Source:
             AgeTasksError: a row can't be read.
         """
         batches = self.batches(table.assign(real_age=0.0), batch_size, np.asarray)
-        if isinstance(batches, FeatureBatches):
-            return _outputs(network, map(batches.__getitem__, range(len(batches))))
         with batches.own_errors():
             found = _outputs(network, batches.dataset.as_numpy_iterator())
         back = np.argsort(batches.order)

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 Logs = Mapping[str, float]
 
-_FORMAT = 3  # of state.json; a state of another format is discarded
+_FORMAT = 4  # of state.json; a state of another format is discarded
 _STATE_ATTRIBUTES = ("wait", "best", "cooldown_counter", "stopped_epoch", "_ema_weights_in_model", "rows")
 
 

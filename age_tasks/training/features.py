@@ -24,7 +24,7 @@ from age_tasks.stopwatch import timed
 from age_tasks.store.base import Store
 from age_tasks.store.disk import free_bytes
 from age_tasks.training.feature_cache import SHARD_ROWS, FeatureCache, features_folder, row_key
-from age_tasks.training.hardware import keep_freed_memory
+from age_tasks.training.hardware import cores, keep_freed_memory, untuned
 from age_tasks.training.prefix_engine import ROWS, FrozenNetwork
 from age_tasks.training.remote_shards import RemoteShards
 from age_tasks.training.streamed_features import StreamedFeatures
@@ -126,7 +126,7 @@ def decoded_images(images: pd.DataFrame, folder: ImageFolder, size: int) -> tf.d
         return tf.cast(tf.ensure_shape(pixels, (None, size, size, 3)), tf.float32)
 
     slices = tf.data.Dataset.from_tensor_slices((names, numbers, sha256s))
-    return slices.map(decode, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    return slices.map(decode, num_parallel_calls=cores()).unbatch()
 
 
 def decoder(folder: ImageFolder, size: int) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
@@ -221,7 +221,7 @@ def _compute(
     images = images.iloc[np.argsort(pd.factorize(images["sha256"])[0], kind="stable")]
     network = FrozenNetwork(prefix, settings, len(images))
     size, rows = prefix.inputs[0].shape[1], min(ROWS, SHARD_ROWS)
-    batches = decoded_images(images, folder, size).batch(rows).prefetch(2).as_numpy_iterator()
+    batches = untuned(decoded_images(images, folder, size).batch(rows).prefetch(2)).as_numpy_iterator()
     for start in range(0, len(images), SHARD_ROWS):
         shard = images.iloc[start : start + SHARD_ROWS]
         folder.fetch_all(shard["file_name"])

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -19,9 +18,10 @@ from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.shares import WHOLE, Share
 from age_tasks.errors import AgeTasksError
 from age_tasks.store.disk import require_room
-from age_tasks.training.batches import Batches, Source
+from age_tasks.training.batches import Source
 from age_tasks.training.callbacks import BestWeights, History, TrainingState
 from age_tasks.training.features import Features, cached_features
+from age_tasks.training.folding import give_back
 from age_tasks.training.hardware import KeepFreedMemory, bfloat16, use_bfloat16
 from age_tasks.training.learner import compile_for, learner_of, targets_of
 from age_tasks.training.network import AGE_DISTRIBUTION, EXPECTED_AGE, cut_point, learning_model
@@ -106,7 +106,7 @@ def fit(
     with bfloat16(use_bfloat16(config.compute.mixed_precision)):
         history = fit_learner(learner, train, val, settings, len(splits["train"]), checkpoint_dir)
     if learner is not network:
-        network.set_weights(learner.get_weights())
+        give_back(learner, network)
     return Trained(model, history, len(splits["train"]))
 
 
@@ -144,7 +144,7 @@ def images_to_cache(splits: Mapping[str, pd.DataFrame], settings: AugmentationSe
 
 
 def fit_learner(
-    learner: keras.Model, train: Batches, val: Batches, settings: TrainingSettings, images: int, checkpoint_dir: Path
+    learner: keras.Model, train: Stream, val: Stream, settings: TrainingSettings, images: int, checkpoint_dir: Path
 ) -> pd.DataFrame:
     """Fit a compiled model; it ends with the weights of the epoch of lowest validation MAE.
 
@@ -171,10 +171,10 @@ def fit_learner(
     with _state_read(checkpoint_dir):
         done = state.load(learner)
     if done < settings.epochs and not state.stopped:
-        with contextlib.ExitStack() as stack:
+        with train.own_errors(), val.own_errors():
             learner.fit(
-                _for_keras(train, done, stack),
-                validation_data=_for_keras(val, 0, stack),
+                train.dataset,
+                validation_data=val.dataset,
                 initial_epoch=done,
                 epochs=settings.epochs,
                 shuffle=False,  # the batches shuffle, by seed
@@ -189,15 +189,6 @@ def fit_learner(
     with _state_read(checkpoint_dir):
         learner.load_weights(str(best))
     return pd.DataFrame(history.rows)
-
-
-def _for_keras(batches: Batches, epoch: int, stack: contextlib.ExitStack) -> Any:
-    """What Keras takes for batches, from this epoch on; until the stack is left, their errors are our own."""
-    if isinstance(batches, Stream):
-        stack.enter_context(batches.own_errors())
-        return batches.dataset
-    batches.start_at(epoch)
-    return batches
 
 
 @contextlib.contextmanager

@@ -74,6 +74,17 @@ def _cpu_has_bfloat16() -> bool:
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
 
 
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The dataset without TensorFlow's tuning of buffers and parallel calls, whose numbers must be given then.
+
+    An iterator that ends waits for its tuner, which sleeps 10, 20, 40 ms and so on, up to a minute: epochs of 13 s took
+    20, also with the `keras.utils.PyDataset` that Keras wraps itself.
+    """
+    fixed = tf.data.Options()
+    fixed.autotune.enabled = False
+    return dataset.with_options(fixed)
+
+
 class KeepFreedMemory(keras.callbacks.Callback):
     """Calls `keep_freed_memory` in every step: the iterators of each epoch undo it."""
 

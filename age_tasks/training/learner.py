@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from age_tasks.config import Config, TrainingSettings
+from age_tasks.training.folding import folded
 from age_tasks.training.hardware import Switch, gpus, use_float16, use_xla
 from age_tasks.training.network import AGE_DISTRIBUTION, AGES, EXPECTED_AGE, YEARS
 from age_tasks.training.rows import Targets
@@ -17,10 +18,12 @@ _ALWAYS_FLOAT32 = {YEARS, AGE_DISTRIBUTION, EXPECTED_AGE}  # an age in half prec
 def learner_of(model: keras.Model, mixed_precision: Switch) -> tuple[keras.Model, tf.distribute.Strategy]:
     """The model to train in place of `model`, and the strategy to train it in.
 
-    It is `model` itself, or, for mixed precision or several GPUs, a copy with the same weights; copy its trained
-    weights back with `model.set_weights(learner.get_weights())`.
+    It is `model` itself, or a copy with the same weights: for mixed precision or several GPUs, and on a CPU where one
+    trains sooner. Copy back what it has learnt with `give_back`.
     """
     strategy = tf.distribute.MirroredStrategy(gpus()) if len(gpus()) > 1 else tf.distribute.get_strategy()
+    if not gpus():
+        return folded(model), strategy
     mixed = use_float16(mixed_precision)
     if not mixed and strategy.num_replicas_in_sync == 1:
         return model, strategy

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.training.features import decoder
+from age_tasks.training.hardware import cores
 from age_tasks.training.rows import Rows
 from age_tasks.training.streams import Stream
 
@@ -36,13 +37,14 @@ class StreamedImages(Stream):
         """See `Stream`."""
         return np.arange(len(self._rows))
 
-    def _inputs(self) -> tf.data.Dataset:
+    def _batches(self) -> tf.data.Dataset:
         decode = decoder(self._folder, self._size)
-        return tf.data.Dataset.from_generator(self._fetched, output_signature=_ROW).map(
+        rows = tf.data.Dataset.from_generator(self._fetched, output_signature=_ROW).map(
             lambda name, augmentation, sha256, number: (decode(name, augmentation, sha256), number),
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=cores(),
             deterministic=True,
         )
+        return self._answered(rows)
 
     def _fetched(self) -> Iterator[tuple[str, int, str, int]]:
         """The rows, each when its file is at hand: a bounded number of others is being fetched meanwhile."""

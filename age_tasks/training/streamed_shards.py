@@ -41,12 +41,13 @@ class StreamedShards(Stream):
         """See `Stream`."""
         return np.array(self._features.reading_order(self._keys(self._rows.epoch(0)[1])))
 
-    def _inputs(self) -> tf.data.Dataset:
+    def _batches(self) -> tf.data.Dataset:
         shards = tf.data.Dataset.from_generator(self._shards, output_signature=_SHARD)
         # Read ahead before the interleave, not by it: of its own it would keep three times as many shards.
         read = shards.map(self._read, num_parallel_calls=self._at_once, deterministic=True)
         in_turn = 1 if self._rows.seed is None else self._at_once
-        return read.interleave(lambda *rows: tf.data.Dataset.from_tensor_slices(rows), cycle_length=in_turn)
+        rows = read.interleave(lambda *rows: tf.data.Dataset.from_tensor_slices(rows), cycle_length=in_turn)
+        return self._answered(rows)
 
     def _shards(self) -> Iterator[tuple[str, list[str], np.ndarray]]:
         """The shards of an epoch: of each its name, and of the rows that it has to give keys and numbers."""

@@ -1,4 +1,4 @@
-"""Batches of what is read anew in every epoch, by tf.data."""
+"""Batches of what is read in every epoch, by tf.data, while the network computes."""
 
 import contextlib
 from abc import ABC, abstractmethod
@@ -10,7 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from age_tasks.errors import AgeTasksError
+from age_tasks.training.hardware import untuned
 from age_tasks.training.rows import Rows
+
+AHEAD = 8  # batches that are read before the network takes them
 
 
 class Stream(ABC):
@@ -31,20 +34,24 @@ class Stream(ABC):
         self._epoch = epoch
 
     @property
+    def count(self) -> int:
+        """The number of batches in a pass."""
+        return -(-len(self._rows) // self._batch_size)
+
+    @property
     @abstractmethod
     def order(self) -> np.ndarray:
         """The rows of the table in the order in which they come, if they are not shuffled; int64 of shape (rows,)."""
 
     @abstractmethod
-    def _inputs(self) -> tf.data.Dataset:
-        """Of each row its inputs and its number in the table."""
+    def _batches(self) -> tf.data.Dataset:
+        """The batches, as they are read."""
 
     @property
     def dataset(self) -> tf.data.Dataset:
         """The batches, for Keras."""
-        batches = self._inputs().batch(self._batch_size).map(self._with_answers)
-        count = -(-len(self._rows) // self._batch_size)
-        return batches.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
+        counted = self._batches().apply(tf.data.experimental.assert_cardinality(self.count))
+        return untuned(counted.prefetch(AHEAD))
 
     @contextlib.contextmanager
     def own_errors(self) -> Iterator[None]:
@@ -69,6 +76,10 @@ class Stream(ABC):
             self._failure = error
             raise
 
+    def _answered(self, rows: tf.data.Dataset) -> tf.data.Dataset:
+        """Batches of rows, of each of which come its inputs and its number in the table."""
+        return rows.batch(self._batch_size).map(self._with_answers)
+
     def _with_answers(self, inputs: tf.Tensor, chosen: tf.Tensor) -> tuple[Any, ...]:
         like = self._rows.answers(np.arange(0))
 
@@ -87,14 +98,13 @@ class StartEpoch(keras.callbacks.Callback):
     """Tells a stream the epoch that begins: Keras may begin passes that it does not finish, so counting them is no way.
 
     Args:
-        batches: of the training; others than a stream know the epoch themselves.
+        batches: of the training.
     """
 
-    def __init__(self, batches: object) -> None:
+    def __init__(self, batches: Stream) -> None:
         super().__init__()
         self._batches = batches
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Let the pass of this epoch have its order."""
-        if isinstance(self._batches, Stream):
-            self._batches.start_at(epoch)
+        self._batches.start_at(epoch)

@@ -21,11 +21,12 @@ from age_tasks.config import Config, TrainingSettings
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.store.files import FileStore
 from age_tasks.training import learner as learners
-from age_tasks.training.batches import Batches, Source
+from age_tasks.training.batches import Source
 from age_tasks.training.feature_cache import FeatureCache
 from age_tasks.training.fit import fit_learner
 from age_tasks.training.remote_shards import RemoteShards
 from age_tasks.training.streamed_features import StreamedFeatures
+from age_tasks.training.streams import Stream
 
 IMAGES = {"train": 96, "val": 40}
 SETTINGS = TrainingSettings(epochs=6, batch_size=16, learning_rate=0.02, early_stopping_patience=6, seed=3)
@@ -51,7 +52,7 @@ def main(devices: int, folder: Path, source: str, killed_after: int) -> None:
     print(json.dumps(history[["epoch", "loss", "val_mae"]].to_dict("list")))
 
 
-def batches(split: str, folder: Path, streamed: bool) -> Batches:
+def batches(split: str, folder: Path, streamed: bool) -> Stream:
     """Rows of features whose sum is the age, in the cache or the exchange."""
     rng, count = np.random.default_rng(len(split)), IMAGES[split]
     rows = rng.normal(size=(count, 4)).astype("float16")

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from age_tasks import progress
 from age_tasks.config import Config, TrainingSettings
 from age_tasks.errors import AgeTasksError
 from age_tasks.store.files import FileStore
-from age_tasks.training.batches import Batches, FeatureBatches
+from age_tasks.training.batches import FeatureBatches
 from age_tasks.training.callbacks import BestWeights
 from age_tasks.training.feature_cache import FeatureCache, row_key
 from age_tasks.training.fit import fit_learner
@@ -19,6 +20,7 @@ from age_tasks.training.remote_shards import RemoteShards
 from age_tasks.training.rows import Rows
 from age_tasks.training.streamed_features import StreamedFeatures
 from age_tasks.training.streamed_shards import StreamedShards
+from age_tasks.training.streams import Stream
 
 
 @pytest.fixture
@@ -41,13 +43,20 @@ def network() -> keras.Model:
     return keras.Model(features, keras.layers.Dense(1, bias_initializer=keras.initializers.Constant(40))(some))
 
 
+def first(batches: Stream) -> tuple[Any, ...]:
+    """The first batch: inputs, targets and, where rows have them, weights."""
+    batch: tuple[Any, ...] = next(batches.dataset.as_numpy_iterator())
+    return batch
+
+
 class CutOff(FeatureBatches):
     """Batches that fail in the third epoch, as a killed process does."""
 
-    def __getitem__(self, batch: int):
-        if self._epoch == 2 and batch == 1:
-            raise RuntimeError("killed")
-        return super().__getitem__(batch)
+    def _read(self):
+        for number, batch in enumerate(super()._read()):
+            if self._epoch == 2 and number == 1:
+                raise RuntimeError("killed")
+            yield batch
 
 
 @pytest.mark.parametrize(
@@ -86,7 +95,7 @@ def test_the_weights_of_the_best_epoch_are_kept(data, tmp_path: Path):
     compile_for(learner, settings, steps=8, config=Config())
     train, val = (FeatureBatches(cache, table, 8, np.asarray, seed=seed) for seed in (1, None))
     history = fit_learner(learner, train, val, settings, len(table), tmp_path / "x")
-    kept = np.abs(learner.predict(val, verbose=0).ravel() - table["real_age"]).mean()
+    kept = np.abs(learner.predict(val.dataset, verbose=0).ravel() - table["real_age"]).mean()
     assert kept == pytest.approx(history["val_mae"].min(), rel=1e-3)
 
 
@@ -137,7 +146,7 @@ def test_order_and_augmentations_depend_on_seed_and_epoch_only(data):
     def first_batch(seed: int, epoch: int) -> np.ndarray:
         batches = FeatureBatches(cache, table, 8, np.asarray, seed=seed, augmentations=2)
         batches.start_at(epoch)
-        return batches[0][0]
+        return first(batches)[0]
 
     assert np.array_equal(first_batch(1, 2), first_batch(1, 2))
     assert not np.array_equal(first_batch(1, 2), first_batch(1, 3))
@@ -177,7 +186,7 @@ def test_what_has_more_weight_is_learnt(data, tmp_path: Path, streamed: bool):
     both = pd.concat([table.assign(real_age=20.0, weight=1.9), table.assign(real_age=60.0, weight=0.1)])
     settings, learner = TrainingSettings(epochs=80, learning_rate=0.05, batch_size=16), network()
     compile_for(learner, settings, steps=8, config=Config())
-    train: Batches = FeatureBatches(cache, both, 16, np.asarray, seed=1)
+    train: Stream = FeatureBatches(cache, both, 16, np.asarray, seed=1)
     if streamed:
         remote = RemoteShards(FileStore(tmp_path / "remote"), "prefix")
         features = StreamedFeatures(tmp_path / "features", remote, cache.places(), (8,))
@@ -190,8 +199,8 @@ def test_what_has_more_weight_is_learnt(data, tmp_path: Path, streamed: bool):
 def test_batches_of_weighted_rows_have_weights_for_each_target(data):
     cache, table = data
     weighted = table.assign(weight=np.arange(len(table), dtype="float32"))
-    _, ages, weights = FeatureBatches(cache, weighted, 8, np.asarray)[0]
+    _, ages, weights = first(FeatureBatches(cache, weighted, 8, np.asarray))
     assert (ages.tolist(), weights.tolist()) == (table["real_age"][:8].tolist(), list(range(8)))
-    _, targets, weights = FeatureBatches(cache, weighted, 8, lambda years: {"a": years, "b": years})[0]
+    _, targets, weights = first(FeatureBatches(cache, weighted, 8, lambda years: {"a": years, "b": years}))
     assert targets.keys() == weights.keys()
-    assert len(FeatureBatches(cache, table, 8, np.asarray)[0]) == 2
+    assert len(first(FeatureBatches(cache, table, 8, np.asarray))) == 2
