@@ -4,6 +4,9 @@
 
 Adds its rows to `benchmarks/accuracy.json`; a row of the same recipe, settings, data, seed and processor is replaced.
 The seed is that of the trainings; the splits stay the same. Whoever chooses between settings chooses by `val_mae`.
+
+A run of several seeds (`--set finetune.seeds=3`) adds a row for each of them too, whose seconds are those of the run
+without the epochs of the other seeds.
 """
 
 import argparse
@@ -12,14 +15,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
+
 from age_tasks.runs.provenance import machine
 
 HERE = Path(__file__).parent
+SEVERAL = ("finetune.seeds=", "finetune.combine=")
 NAMES = ("recipe", "settings", "data", "seed", "processor")  # what tells a row from the others
 Row = dict[str, Any]  # NAMES, `test_mae` and `val_mae` in years, `seconds` of the whole run
 
@@ -29,11 +35,12 @@ def main(words: Sequence[str] | None = None) -> None:
     data = options.data or options.labels.absolute().parent.name
     for recipe in options.recipe:
         for seed in options.seeds:
-            row = {"recipe": recipe, "settings": options.set, "data": data, "seed": seed, "processor": machine()}
-            row |= measured(recipe, options.labels.absolute(), seed, options.set)
-            print(json.dumps(row), flush=True)
-            known = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
-            options.out.write_text(json.dumps({"rows": with_row(known, row)}, indent=2) + "\n")
+            named = {"recipe": recipe, "settings": options.set, "data": data, "processor": machine()}
+            for found in measured(recipe, options.labels.absolute(), seed, options.set):
+                row = named | found
+                print(json.dumps(row), flush=True)
+                known = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
+                options.out.write_text(json.dumps({"rows": with_row(known, row)}, indent=2) + "\n")
 
 
 def _options(words: Sequence[str] | None) -> argparse.Namespace:
@@ -47,8 +54,11 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def measured(recipe: str, labels: Path, seed: int, settings: Sequence[str]) -> Row:
-    """The fine-tuned model's `test_mae` and `val_mae` in years, and `seconds` of a first run, all stages."""
+def measured(recipe: str, labels: Path, seed: int, settings: Sequence[str]) -> list[Row]:
+    """The fine-tuned model's `test_mae` and `val_mae` in years, and `seconds` of a first run, all stages.
+
+    Of a run of several seeds first those of each seed, without the settings `SEVERAL`.
+    """
     seeded = [f"baseline.seed={seed}", f"finetune.seed={seed}", "gate.max_test_mae=100"]
     with TemporaryDirectory() as work:
         env = os.environ | {
@@ -62,8 +72,23 @@ def measured(recipe: str, labels: Path, seed: int, settings: Sequence[str]) -> R
         start = time.perf_counter()
         subprocess.run([*command, *given], env=env, check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - start
-        metrics = json.loads(Path(work, "store/runs/run/finetune/finetune_test_metrics.json").read_text())
-    return {"test_mae": metrics["test_mae"], "val_mae": metrics["val_mae"], "seconds": round(seconds, 1)}
+        folder = Path(work, "store/runs/run/finetune")
+        metrics = json.loads((folder / "finetune_test_metrics.json").read_text())
+        epochs = pd.read_csv(folder / "seed_histories.csv") if "each_seed" in metrics else None
+    whole = {"seed": seed, **_errors(metrics), "seconds": round(seconds, 1)}
+    if epochs is None:
+        return [whole]
+    single = {"settings": [each for each in settings if not each.startswith(SEVERAL)]}
+    of_others = epochs["seconds"].sum() - epochs.groupby("seed")["seconds"].sum()
+    each_seed = [
+        single | {"seed": each["seed"], **_errors(each), "seconds": round(seconds - of_others[each["seed"]], 1)}
+        for each in metrics["each_seed"]
+    ]
+    return [*each_seed, whole]
+
+
+def _errors(metrics: Mapping[str, Any]) -> Row:
+    return {name: metrics[name] for name in ("test_mae", "val_mae")}
 
 
 def with_row(known: Sequence[Row], row: Row) -> list[Row]:

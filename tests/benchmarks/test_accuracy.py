@@ -24,6 +24,20 @@ def test_a_recipe_is_run_and_its_row_joins_those_of_others(tmp_path: Path):
     assert measured["seconds"] > 0
 
 
+@pytest.mark.slow
+def test_a_run_of_two_seeds_gives_a_row_for_each_and_one_for_their_average(tmp_path: Path):
+    labels, out = draw_sample(tmp_path / "faces", 120, seed=1).labels, tmp_path / "accuracy.json"
+    several = ["finetune.seeds=2", "finetune.combine=average"]
+    words = [word for each in [*SMALL, "validate.min_rows=50", *several] for word in ("--set", each)]
+    main(["--labels", str(labels), "--recipe", "demo", "--seeds", "7", "--out", str(out), *words])
+    rows = json.loads(out.read_text())["rows"]
+    average = [row for row in rows if set(several) <= set(row["settings"])]
+    single = [row for row in rows if row not in average]
+    assert [row["seed"] for row in average] == [7]
+    assert sorted(row["seed"] for row in single) == [7, 8]
+    assert all(0 < row["seconds"] < average[0]["seconds"] for row in single)
+
+
 @pytest.mark.parametrize(
     ("change", "rows"),
     [({}, 1), ({"seed": 43}, 2), ({"processor": "q"}, 2), ({"settings": ["finetune.epochs=3"]}, 2)],
