@@ -22,7 +22,7 @@ from age_tasks.runs.run import open_run
 
 HERE = Path(__file__).parent
 STAGES = ("snapshot", "validate", "split", "baseline", "finetune")
-# Half of strong's epochs and layers, to take half an hour, and a shorter EMA, since few images make few steps.
+# Half of strong's layers and less than half its learning rate, and a shorter EMA, since few images make few steps.
 IDEAS = {
     "the recipe `reference`": ["model.backbone=efficientnet_lite0"],
     "a head trained to convergence": [

@@ -6,6 +6,7 @@ two passes over each feature map. And the gradient of a depthwise kernel that is
 three columns at a time: oneDNN has fast code for that, and takes three times as long for five at once.
 """
 
+from collections import Counter
 from typing import Any
 
 import keras
@@ -51,19 +52,30 @@ def give_back(learner: keras.Model, model: keras.Model) -> None:
 
 def _foldable(model: keras.Model) -> dict[str, keras.layers.BatchNormalization]:
     """By the name of a convolution the BatchNorm that can be folded into it."""
+    nodes = [node for depth in model._nodes_by_depth.values() for node in depth]  # a layer's own may be of other models
+    calls = Counter(node.operation.name for node in nodes)
     takers: dict[int, list[keras.layers.Layer]] = {}  # of each tensor
-    for layer in model.layers:
-        for node in layer._inbound_nodes:
-            for tensor in node.input_tensors:
-                takers.setdefault(id(tensor), []).append(layer)
+    for node in nodes:
+        for tensor in node.input_tensors:
+            takers.setdefault(id(tensor), []).append(node.operation)
     found = {}
-    for layer in model.layers:
-        plain = type(layer) in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D) and len(layer._inbound_nodes) == 1
-        if plain and layer.activation is keras.activations.linear and layer.data_format == "channels_last":
-            after = takers.get(id(layer.output), [])
-            if len(after) == 1 and type(after[0]) is keras.layers.BatchNormalization and not after[0].trainable:
-                found[layer.name] = after[0]
+    for node in nodes:
+        layer, after = node.operation, takers.get(id(node.outputs[0]), [])
+        alone = len(after) == 1 and calls[layer.name] == calls[after[0].name] == 1
+        if alone and _plain(layer) and _frozen_normalisation(after[0]):
+            found[layer.name] = after[0]
     return found
+
+
+def _plain(layer: keras.layers.Layer) -> bool:
+    """Whether it is a convolution without an activation of its own."""
+    if type(layer) not in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D):
+        return False
+    return layer.activation is keras.activations.linear and layer.data_format == "channels_last"
+
+
+def _frozen_normalisation(layer: keras.layers.Layer) -> bool:
+    return type(layer) is keras.layers.BatchNormalization and not layer.trainable
 
 
 class _Passed(keras.layers.Layer):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from age_tasks.config import ModelSettings
 from age_tasks.training.folding import depthwise_in_columns, folded, give_back
-from age_tasks.training.network import build_model, freeze
+from age_tasks.training.network import build_model, cut_point, freeze, learning_model
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +87,10 @@ def test_the_last_layers_of_a_backbone_are_folded(backbone: str, tmp_path, rng, 
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.set_weights([rng.uniform(0.8, 1.2, weight.shape) for weight in layer.weights])
     freeze(model, 40)
-    copy, images = folded(model), rng.uniform(0, 255, (2, 64, 64, 3))
-    assert layers_of(copy).count("_Passed") == layers_of(model).count("BatchNormalization") > 0
-    np.testing.assert_allclose(copy(images), model(images), rtol=1e-3)
+    learner = learning_model(model, at=cut_point(model))  # its layers are parts of two models
+    copy, features = folded(learner), rng.uniform(0, 1, (2, *learner.input_shape[1:]))
+    assert layers_of(copy).count("_Passed") == layers_of(learner).count("BatchNormalization") > 0
+    np.testing.assert_allclose(copy(features), learner(features), rtol=1e-3)
 
 
 @settings(max_examples=25, deadline=None)
