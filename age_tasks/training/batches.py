@@ -38,11 +38,6 @@ class FeatureBatches(Stream):
         super().__init__(Rows(table, targets, seed, augmentations), batch_size)
         self._cache = cache
 
-    @property
-    def order(self) -> np.ndarray:
-        """See `Stream`."""
-        return np.arange(len(self._rows))
-
     def _batches(self) -> tf.data.Dataset:
         like = self._batch(np.arange(1), *self._rows.epoch(0)[1:])
         signature = tf.nest.map_structure(lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), like)

@@ -7,6 +7,7 @@ three columns at a time: oneDNN has fast code for that, and takes three times as
 """
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 import keras
@@ -37,11 +38,19 @@ def folded(model: keras.Model) -> keras.Model:
         return copy
 
     copy = keras.models.clone_model(model, clone_function=layer_of)
-    for layer, original in zip(copy.layers, model.layers, strict=True):
-        if layer.name not in normalisations:
-            layer.set_weights(original.get_weights())
-            layer.trainable = original.trainable
+    take_weights(copy, model, but=normalisations)
     return copy
+
+
+def take_weights(copy: keras.Model, model: keras.Model, but: Collection[str] = ()) -> None:
+    """Give each layer of a copy, but those of these names, the weights of the model's, trainable or not as there."""
+    for layer, original in zip(copy.layers, model.layers, strict=True):
+        if layer.name in but:
+            continue
+        layer.set_weights(original.get_weights())
+        layer.trainable = original.trainable
+        if isinstance(layer, keras.layers.Normalization) and layer.weights:
+            layer.finalize_state()  # what it computes with
 
 
 def give_back(learner: keras.Model, model: keras.Model) -> None:

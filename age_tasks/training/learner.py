@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from age_tasks.config import Config, TrainingSettings
-from age_tasks.training.folding import folded
+from age_tasks.training.folding import folded, take_weights
 from age_tasks.training.hardware import Switch, gpus, use_float16, use_xla
 from age_tasks.training.network import AGE_DISTRIBUTION, AGES, EXPECTED_AGE, YEARS
 from age_tasks.training.rows import Targets
@@ -39,9 +39,7 @@ def copy_of(model: keras.Model, policy: str) -> keras.Model:
         return type(layer).from_config(layer.get_config() | {"dtype": dtype})
 
     copy = keras.models.clone_model(model, clone_function=layer_of)
-    copy.set_weights(model.get_weights())
-    for layer, original in zip(copy.layers, model.layers, strict=True):
-        layer.trainable = original.trainable
+    take_weights(copy, model)
     return copy
 
 

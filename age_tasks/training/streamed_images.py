@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import tensorflow as tf
 
 from age_tasks.data.image_folder import ImageFolder
@@ -31,11 +30,6 @@ class StreamedImages(Stream):
     def __init__(self, rows: Rows, batch_size: int, folder: ImageFolder, size: int) -> None:
         super().__init__(rows, batch_size)
         self._folder, self._size = folder, size
-
-    @property
-    def order(self) -> np.ndarray:
-        """See `Stream`."""
-        return np.arange(len(self._rows))
 
     def _batches(self) -> tf.data.Dataset:
         decode = decoder(self._folder, self._size)

@@ -39,9 +39,9 @@ class Stream(ABC):
         return -(-len(self._rows) // self._batch_size)
 
     @property
-    @abstractmethod
     def order(self) -> np.ndarray:
         """The rows of the table in the order in which they come, if they are not shuffled; int64 of shape (rows,)."""
+        return np.arange(len(self._rows))
 
     @abstractmethod
     def _batches(self) -> tf.data.Dataset:

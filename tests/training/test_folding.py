@@ -93,6 +93,16 @@ def test_the_last_layers_of_a_backbone_are_folded(backbone: str, tmp_path, rng, 
     np.testing.assert_allclose(copy(features), learner(features), rtol=1e-3)
 
 
+def test_a_network_from_pixels_keeps_the_normalisation_that_it_was_given(rng):
+    pixels = keras.Input((8, 8, 3))
+    scaled = keras.layers.Normalization()
+    x = normalised(keras.layers.Conv2D(4, 1)(scaled(pixels)), rng)
+    scaled.set_weights([np.array([90.0, 100, 110]), np.array([9.0, 16, 25]), np.array(0)])
+    scaled.finalize_state()
+    model, images = keras.Model(pixels, x), rng.uniform(0, 255, (2, 8, 8, 3))
+    np.testing.assert_allclose(folded(model)(images), model(images), rtol=1e-3, atol=1e-3)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     size=st.tuples(st.integers(7, 12), st.integers(7, 12)),
