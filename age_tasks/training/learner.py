@@ -34,7 +34,9 @@ def learner_of(model: keras.Model, mixed_precision: Switch) -> tuple[keras.Model
 def copy_of(model: keras.Model, policy: str) -> keras.Model:
     """A copy with its own weights that computes by the dtype policy; layers whose output is an age stay float32."""
 
-    def layer_of(layer: keras.layers.Layer) -> keras.layers.Layer:
+    def layer_of(layer: keras.Operation) -> keras.Operation:
+        if not isinstance(layer, keras.layers.Layer):  # such as a bare sum, which has no dtype of its own
+            return type(layer).from_config(layer.get_config())
         dtype = "float32" if layer.name in _ALWAYS_FLOAT32 else policy
         return type(layer).from_config(layer.get_config() | {"dtype": dtype})
 

@@ -57,6 +57,13 @@ def test_a_mixed_precision_copy_predicts_the_same_ages():
     assert np.allclose(model.predict(pixels, verbose=0), copy.predict(pixels, verbose=0), atol=0.05)
 
 
+def test_a_bare_operation_is_copied_too():
+    features = keras.Input((4,))
+    model = keras.Model(features, keras.layers.Dense(1, name="years")(features + keras.layers.Dense(4)(features)))
+    batch = np.ones((2, 4), "float32")
+    assert np.allclose(copy_of(model, "mixed_float16")(batch), model(batch), atol=0.05)
+
+
 def test_the_automatic_choices_on_a_cpu(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(hardware, "_cpu_has_bfloat16", lambda: True)
     assert [use_xla(setting) for setting in ("auto", "always", "never")] == [False, True, False]
