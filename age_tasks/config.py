@@ -231,7 +231,11 @@ class AugmentationSettings(Settings):
     """Augmentations of an image: the image, its mirror, and variants by crop, rotation, brightness and colour."""
 
     train_augmentations: int = Field(
-        1, ge=1, le=16, description="cached augmentations of each training image; each epoch draws one at random"
+        1,
+        ge=1,
+        le=16,
+        description="cached augmentations of each training image; each epoch draws one at random, where a head alone "
+        "learns only of the image and its mirror",
     )
     test_time_augmentation: bool = Field(False, description="average the predictions for an image and its mirror")
 

@@ -25,7 +25,7 @@ from age_tasks.data import probes
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.shares import Share
 from age_tasks.store.base import file_sha256
-from age_tasks.training.features import cached_features
+from age_tasks.training.features import Cut, cached_features
 
 SIZE = 32  # pixels; decoding is not what is measured
 Work = Callable[[Share, Path, pd.DataFrame, Path, float], None]
@@ -53,7 +53,7 @@ def compute(share: Share, cache: Path, table: pd.DataFrame, images: Path, pause:
     pooled = keras.layers.GlobalAveragePooling2D()(Pause(pause)(pixels))
     model = keras.Model(pixels, pooled)
     folder = ImageFolder(str(images), cache)
-    cached_features(model, [model.outputs[0]], table, folder, cache, ComputeSettings(), share)
+    cached_features(model, [Cut(model.outputs[0], table)], folder, cache, ComputeSettings(), share)
 
 
 def probe(share: Share, cache: Path, table: pd.DataFrame, images: Path, pause: float) -> None:

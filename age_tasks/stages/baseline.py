@@ -15,7 +15,7 @@ from age_tasks.runs.run import Workspace
 from age_tasks.stages._inputs import images_of, read_splits
 from age_tasks.stages._networks import baseline_network
 from age_tasks.stages._train import train_and_save
-from age_tasks.training.features import cached_features
+from age_tasks.training.features import Cut, cached_features
 from age_tasks.training.network import pooled
 from age_tasks.training.streamed_features import StreamedFeatures
 
@@ -32,7 +32,7 @@ def write_out_of_fold_ages(model: keras.Model, config: Config, run: Workspace) -
     """Write the ages by which `evaluate` finds label issues; nothing if there is no room for the features."""
     table = pd.concat(read_splits(run).values(), ignore_index=True)[["file_name", "sha256", "real_age"]]
     images, folder = table.assign(augmentation=0), images_of(run)
-    (features,) = cached_features(model, [pooled(model)], images, folder, run.cache, config.compute).caches
+    (features,) = cached_features(model, [Cut(pooled(model), images)], folder, run.cache, config.compute).caches
     if features is None:
         return
     sha256s, order = table["sha256"].to_numpy(), np.arange(len(table))

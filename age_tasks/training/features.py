@@ -3,13 +3,15 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Container, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
 
@@ -36,6 +38,26 @@ DECODING = "1"  # increase it when `data.decoding.load_rgb` returns other pixels
 
 
 @dataclass(frozen=True)
+class Cut:
+    """A place in a network, and the images whose features are wanted there.
+
+    Args:
+        tensor: of the network; no layer before it is trained.
+        images: columns `file_name`, `sha256`, `augmentation` (its number, see `data.augmentation`), and `split` where
+            images of several are not read together.
+    """
+
+    tensor: keras.KerasTensor
+    images: pd.DataFrame
+
+    def keyed(self) -> "Cut":
+        """The same without repetitions, with the key of each row of features as a column `key`."""
+        numbers = zip(self.images["sha256"], self.images["augmentation"], strict=True)
+        keys = [row_key(sha256, number) for sha256, number in numbers]
+        return Cut(self.tensor, self.images.assign(key=keys).drop_duplicates("key"))
+
+
+@dataclass(frozen=True)
 class Features:
     """What is stored of the features of some images, after the missing ones were computed.
 
@@ -53,50 +75,47 @@ class Features:
 
 def cached_features(
     model: keras.Model,
-    cuts: Sequence[keras.KerasTensor],
-    images: pd.DataFrame,
+    cuts: Sequence[Cut],
     folder: ImageFolder,
     cache: Path,
     settings: ComputeSettings,
     share: Share = WHOLE,
 ) -> Features:
-    """The features of all images at each cut; those not in the cache are computed, and each image is read once.
+    """The features of the images of each cut; those not in the cache are computed.
+
+    An image of several cuts goes through the network once, and only as far as the last cut that lacks it.
 
     Whether the features fit is decided for all images, also where only those of a share are computed: so all shares,
     and the training after them, decide the same.
 
     Args:
-        cuts: tensors of `model`; no layer before them is trained.
-        images: columns `file_name`, `sha256`, `augmentation` (its number, see `data.augmentation`), and `split` where
-            images of several are not read together.
+        cuts: of `model`.
         cache: the root of the local cache.
         share: of which images features are computed; other workers compute those of the others.
 
     Raises:
         LabelsError: an image that has to be read is not what it was in the snapshot.
     """
-    numbers = zip(images["sha256"], images["augmentation"], strict=True)
-    images = images.assign(key=[row_key(sha256, number) for sha256, number in numbers]).drop_duplicates("key")
-    caches = _caches_with_room(model, cuts, images["key"].tolist(), features_folder(cache), settings)
+    cuts = [cut.keyed() for cut in cuts]
+    caches = _caches_with_room(model, cuts, features_folder(cache), settings)
     wanted = [(cut, found) for cut, found in zip(cuts, caches, strict=True) if found is not None]
     if share == WHOLE:
-        for _, found in wanted:
+        for cut, found in wanted:
             if isinstance(found, FeatureCache):
-                found.fetch(images["key"])
-    images = images[[share.holds(sha256) for sha256 in images["sha256"]]]
-    local = FeatureCache if share == WHOLE else ()  # of these, only what is here counts
-    known = [found if isinstance(found, local) else found.known() for _, found in wanted]
-    missing = images[[any(key not in rows for rows in known) for key in images["key"]]]
-    if any(isinstance(found, StreamedFeatures) for _, found in wanted):
-        # A shard is then a random sample of a split, also of labels sorted by age; validation reads no training's.
-        missing = missing.sort_values([column for column in ("split", "key") if column in missing])
+                found.fetch(cut.images["key"])
+    images = pd.concat([cut.images for cut in cuts]).drop_duplicates("key")
+    images = images.loc[[share.holds(sha256) for sha256 in images["sha256"]]]
+    lacking = _lacking(wanted, images["key"], whole=share == WHOLE)
+    missing = images.loc[lacking.any(axis=1)]
     read_again = None in caches and share == WHOLE  # by the training
     require_unchanged(folder, _sha256s(images if read_again else missing), partial(delete_probes, cache))
     log.info("features: %d images in the cache, %d to compute", len(images) - len(missing), len(missing))
-    if len(missing):
-        prefix = keras.Model(model.inputs, [cut for cut, _ in wanted])
-        progress = Progress(share.counted("frozen features"))
-        _compute(prefix, missing, [found for _, found in wanted], known, folder, cache, settings, progress)
+    progress, done = Progress(share.counted("frozen features")), 0
+    for of_cuts in np.unique(lacking[lacking.any(axis=1)], axis=0)[::-1]:  # those that all cuts lack first
+        part = images.loc[(lacking == of_cuts).all(axis=1)]
+        into = [each for each, lacks in zip(wanted, of_cuts, strict=True) if lacks]
+        _compute(model, into, part, folder, cache, settings, partial(_further, progress, done, len(missing)))
+        done += len(part)
     return Features(caches, len(images), len(missing))
 
 
@@ -154,10 +173,24 @@ def prefix_digest(prefix: keras.Model) -> str:
     return digest.hexdigest()[:32]
 
 
+def _lacking(
+    cuts: Sequence[tuple[Cut, FeatureCache | StreamedFeatures]], keys: pd.Series, whole: bool
+) -> npt.NDArray[np.bool_]:
+    """Of each key, whether its features are wanted at each cut and are not stored; shape (keys, cuts).
+
+    Args:
+        whole: whether only what is in the local cache counts as stored there.
+    """
+    lacking = np.zeros((len(keys), len(cuts)), bool)
+    for number, (cut, found) in enumerate(cuts):
+        known = found if whole and isinstance(found, FeatureCache) else found.known()
+        lacking[:, number] = keys.isin([key for key in cut.images["key"] if key not in known])
+    return lacking
+
+
 def _caches_with_room(
     model: keras.Model,
-    cuts: Sequence[keras.KerasTensor],
-    keys: Sequence[str],
+    cuts: Sequence[Cut],
     root: Path,
     settings: ComputeSettings,
 ) -> list[FeatureCache | StreamedFeatures | None]:
@@ -167,7 +200,8 @@ def _caches_with_room(
     caches, remote = list[FeatureCache | StreamedFeatures | None](), remote_cache()
     there = room_in(remote) - SPARE_BYTES if remote else 0.0
     for cut in cuts:
-        digest, row = prefix_digest(keras.Model(model.inputs, cut)), 2 * int(np.prod(cut.shape[1:]))  # bytes of float16
+        keys, shape = cut.images["key"].tolist(), tuple(cut.tensor.shape[1:])
+        digest, row = prefix_digest(keras.Model(model.inputs, cut.tensor)), 2 * math.prod(shape)  # bytes of float16
         shards = RemoteShards(remote, digest) if remote else None
         found = FeatureCache(root / digest, shards)
         needed, lacking = (sum(key not in rows for key in keys) * row for rows in (found, found.known()))
@@ -182,11 +216,16 @@ def _caches_with_room(
             there -= lacking
             total = len(keys) * row / 1e9
             log.info("%.1f GB of features are streamed from %s in every epoch: %s", total, shards.store.url, lack)
-            caches.append(StreamedFeatures(root / digest, shards, found.places(), tuple(cut.shape[1:])))
+            caches.append(StreamedFeatures(root / digest, shards, found.places(), shape))
         else:
             log.warning("the feature cache is full: %s; %s", lack, _way_out(remote, there))
             caches.append(None)
     return caches
+
+
+def _further(progress: Progress, before: int, total: int, done: int) -> None:
+    """Say that of all images those of earlier networks and `done` of the present one are finished."""
+    progress(before + done, total)
 
 
 def _way_out(remote: Store | None, there: float) -> str:
@@ -203,39 +242,36 @@ def _sha256s(images: pd.DataFrame) -> dict[str, str]:
 
 
 def _compute(
-    prefix: keras.Model,
+    model: keras.Model,
+    cuts: Sequence[tuple[Cut, FeatureCache | StreamedFeatures]],
     images: pd.DataFrame,
-    caches: Sequence[FeatureCache | StreamedFeatures],
-    known: Sequence[Container[str]],
     folder: ImageFolder,
     cache: Path,
     settings: ComputeSettings,
-    progress: Progress,
+    progress: Callable[[int], None],
 ) -> None:
-    """Run the images through the prefix and append each of its outputs to its cache, a shard at a time.
-
-    Args:
-        known: of each cache the keys that it has: a worker that was killed may have added rows to some of the caches.
-    """
+    """Run the images through the network up to the last cut and append the features of each, a shard at a time."""
+    if any(isinstance(found, StreamedFeatures) for _, found in cuts):
+        # A shard is then a random sample of a split, also of labels sorted by age; validation reads no training's.
+        images = images.sort_values([column for column in ("split", "key") if column in images])
     # The augmentations of an image one after the other, since they are decoded together.
     images = images.iloc[np.argsort(pd.factorize(images["sha256"])[0], kind="stable")]
+    prefix = keras.Model(model.inputs, [cut.tensor for cut, _ in cuts])
     network = FrozenNetwork(prefix, settings, len(images))
     size, rows = prefix.inputs[0].shape[1], min(ROWS, SHARD_ROWS)
     batches = untuned(decoded_images(images, folder, size).batch(rows).prefetch(2)).as_numpy_iterator()
     for start in range(0, len(images), SHARD_ROWS):
         shard = images.iloc[start : start + SHARD_ROWS]
         folder.fetch_all(shard["file_name"])
-        outputs: list[list[np.ndarray]] = [[] for _ in caches]  # of each cut, batch by batch
+        outputs: list[list[np.ndarray]] = [[] for _ in cuts]  # of each cut, batch by batch
         for _ in range(-(-len(shard) // rows)):
             with timed("input"):  # what the network waits for: images are decoded while it computes
                 batch = next(batches)
             keep_freed_memory()
             for collected, output in zip(outputs, network(batch), strict=True):
                 collected.append(output.astype("float16"))
-            progress(start + sum(map(len, outputs[0])), len(images))
+            progress(start + sum(map(len, outputs[0])))
         # Cached features are never checked again.
         require_unchanged(folder, _sha256s(shard), partial(delete_probes, cache))
-        for features, had, collected in zip(caches, known, outputs, strict=True):
-            new, rows_of_shard = [key not in had for key in shard["key"]], np.concatenate(collected)
-            if any(new):
-                features.append(shard["key"][new].tolist(), rows_of_shard if all(new) else rows_of_shard[new])
+        for (_, found), collected in zip(cuts, outputs, strict=True):
+            found.append(shard["key"].tolist(), np.concatenate(collected))

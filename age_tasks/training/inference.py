@@ -10,7 +10,7 @@ from age_tasks.config import ComputeSettings, Config
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.shares import WHOLE, Share
 from age_tasks.training.batches import Source
-from age_tasks.training.features import Features, cached_features
+from age_tasks.training.features import Cut, Features, cached_features
 from age_tasks.training.network import cut_point, pooled, suffix_model
 from age_tasks.training.prefix_engine import ROWS, FrozenNetwork
 
@@ -54,7 +54,7 @@ def features_to_predict(
     """
     images = table[["file_name", "sha256"]]
     wanted = pd.concat([images.assign(augmentation=number) for number in range(_augmentations(config))])
-    return cached_features(model, [cut_point(model)], wanted, folder, cache, config.compute, share)
+    return cached_features(model, [Cut(cut_point(model), wanted)], folder, cache, config.compute, share)
 
 
 def _augmentations(config: Config) -> int:
@@ -78,7 +78,7 @@ def ages_and_features(
         LabelsError: an image is not what it was when it was read before.
     """
     cut, images = cut_point(model), table[["file_name", "sha256"]].assign(augmentation=0)
-    (features,) = cached_features(model, [cut], images, folder, cache, settings).caches
+    (features,) = cached_features(model, [Cut(cut, images)], folder, cache, settings).caches
     start = model.inputs[0] if features is None else cut
     network = keras.Model(start, [model.outputs[0], pooled(model)])
     forward = FrozenNetwork(network, settings, len(images))

@@ -23,7 +23,7 @@ from age_tasks.runs.keys import record_file
 from age_tasks.runs.listing import newest_run
 from age_tasks.store.base import Store, file_sha256
 from age_tasks.training.feature_cache import FeatureCache
-from age_tasks.training.features import cached_features
+from age_tasks.training.features import Cut, cached_features
 from age_tasks.training.network import build_model, cut_point, freeze, pooled
 from tests.faults.killed_processes import (
     SMALL,
@@ -227,8 +227,8 @@ def compute_features(sample: Sample, cache: Path) -> None:
     freeze(model, 30)
     labels = pd.read_csv(sample.labels)
     images = labels.assign(sha256=[file_sha256(sample.images / name) for name in labels["file_name"]], augmentation=0)
-    folder, cuts = ImageFolder(str(sample.images), cache), [cut_point(model), pooled(model)]
-    cached_features(model, cuts, images, folder, cache, ComputeSettings())
+    cuts = [Cut(tensor, images) for tensor in (cut_point(model), pooled(model))]
+    cached_features(model, cuts, ImageFolder(str(sample.images), cache), cache, ComputeSettings())
 
 
 def features(cache: Path, keys: list[str]) -> dict[str, np.ndarray]:

@@ -76,9 +76,9 @@ def trained() -> Trained:
     """Execute both trainings here."""
     computed, compute = [], module._compute
 
-    def count(network: keras.Model, images: pd.DataFrame, *others: Any) -> None:
+    def count(network: keras.Model, cuts: list[Any], images: pd.DataFrame, *others: Any) -> None:
         computed.append(len(images))
-        compute(network, images, *others)
+        compute(network, cuts, images, *others)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_compute", count)
@@ -123,11 +123,12 @@ def test_workers_at_once_and_one_of_them_killed(place: Path, alone: Trained):
 def test_augmentations_and_mirrors_are_those_of_the_trainings(
     place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ):
-    settings = {"augmentation.train_augmentations": 2, "augmentation.test_time_augmentation": True}
+    settings = {"augmentation.train_augmentations": 3, "augmentation.test_time_augmentation": True}
     monkeypatch.setenv("AGE_SET", json.dumps(SHORT | settings | {"finetune.last_layers": 12}))
     for share in ("2/2", "1/2"):
         do_share(capsys, monkeypatch, share, *FEATURES)
-    assert any(" " in key for rows in stored_features(place / "cache").values() for key in rows)
+    drawn = [{key.partition(" ")[2] for key in rows} for rows in stored_features(place / "cache").values()]
+    assert sorted(map(len, drawn)) == [2, 3]  # the baseline's head needs the images and their mirrors only
     assert trained().computed == 0
 
 

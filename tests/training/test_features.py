@@ -19,9 +19,10 @@ from age_tasks.errors import LabelsError
 from age_tasks.store.base import file_sha256
 from age_tasks.training import features
 from age_tasks.training.feature_cache import row_key, stored_shards
-from age_tasks.training.features import cached_features, decoded_images, prefix_digest
+from age_tasks.training.features import Cut, cached_features, decoded_images, prefix_digest
 from age_tasks.training.inference import ages_and_features, predict_ages
 from age_tasks.training.network import build_model, cut_point, freeze, pooled
+from age_tasks.training.prefix_engine import FrozenNetwork
 
 SIZE = 64
 
@@ -50,10 +51,10 @@ def files(cache: Path) -> set[str]:
 
 def test_features_are_computed_once(model, table, faces: Sample, tmp_path: Path, caplog):
     folder, cut = ImageFolder(str(faces.images), tmp_path), cut_point(model)
-    (cache,) = cached_features(model, [cut], table.head(30), folder, tmp_path, ComputeSettings()).caches
+    (cache,) = cached_features(model, [Cut(cut, table.head(30))], folder, tmp_path, ComputeSettings()).caches
     before = files(tmp_path)
     with caplog.at_level("INFO"):
-        (grown,) = cached_features(model, [cut], table, folder, tmp_path, ComputeSettings()).caches
+        (grown,) = cached_features(model, [Cut(cut, table)], folder, tmp_path, ComputeSettings()).caches
     assert "30 images in the cache, 10 to compute" in caplog.text
     assert before < files(tmp_path)
     assert np.array_equal(cache.rows(table["sha256"].head(30)), grown.rows(table["sha256"].head(30)))
@@ -65,9 +66,31 @@ def test_features_are_computed_once(model, table, faces: Sample, tmp_path: Path,
 def test_rows_that_one_of_two_caches_has_are_not_stored_there_again(model, table, faces: Sample, tmp_path: Path):
     """As after a worker that was killed between the two."""
     folder, cuts = ImageFolder(str(faces.images), tmp_path), [cut_point(model), pooled(model)]
-    cached_features(model, cuts[:1], table.head(20), folder, tmp_path, ComputeSettings())
-    assert cached_features(model, cuts, table.head(30), folder, tmp_path, ComputeSettings()).computed == 30
-    assert sorted(len(shard.keys) for shard in stored_shards(tmp_path)) == [10, 20, 30]
+    cached_features(model, [Cut(cuts[0], table.head(20))], folder, tmp_path, ComputeSettings())
+    both = [Cut(cut, table.head(30)) for cut in cuts]
+    assert cached_features(model, both, folder, tmp_path, ComputeSettings()).computed == 30
+    assert sorted(len(shard.keys) for shard in stored_shards(tmp_path)) == [10, 10, 20, 20]
+
+
+def test_an_image_goes_no_further_than_the_cuts_that_lack_it(
+    model, table, faces: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    computed = []
+
+    class Watched(FrozenNetwork):
+        def __call__(self, inputs: np.ndarray) -> list[np.ndarray]:
+            outputs = super().__call__(inputs)
+            computed.append((len(inputs), [output.shape[1:] for output in outputs]))
+            return outputs
+
+    monkeypatch.setattr(features, "FrozenNetwork", Watched)
+    folder, early, late = ImageFolder(str(faces.images), tmp_path), cut_point(model), pooled(model)
+    varied = pd.concat([table.head(6).assign(augmentation=number) for number in (0, 1, 2)])
+    cuts = [Cut(late, varied[varied["augmentation"] < 2]), Cut(early, varied)]
+    found = cached_features(model, cuts, folder, tmp_path, ComputeSettings())
+    assert (found.images, found.computed) == (18, 18)
+    assert computed == [(12, [late.shape[1:], early.shape[1:]]), (6, [early.shape[1:]])]
+    assert [len(cache.known()) for cache in found.caches] == [12, 18]
 
 
 def _pixels(folder: ImageFolder, name: str) -> np.ndarray:
@@ -123,7 +146,7 @@ def test_shards_that_are_streamed_are_random_samples_of_a_split(
     monkeypatch.setattr(features, "SHARD_ROWS", 8)
     split = table.head(32).assign(split=["train", "val"] * 16)
     folder, cut = ImageFolder(str(faces.images), tmp_path), cut_point(model)
-    cached_features(model, [cut], split, folder, tmp_path, ComputeSettings(cache_budget_gb=0))
+    cached_features(model, [Cut(cut, split)], folder, tmp_path, ComputeSettings(cache_budget_gb=0))
     shards = [json.loads(path.read_text()) for path in sorted(remote.rglob("*.json"))]
     of = dict(zip(split["sha256"], split["split"], strict=True))
     assert sorted(of[keys[0]] for keys in shards) == ["train", "train", "val", "val"]
@@ -139,10 +162,10 @@ def test_images_are_decoded_again_if_the_exchange_has_no_room_either(
     monkeypatch.setattr(features, "room_in", lambda store: features.SPARE_BYTES)
     folder, cut = ImageFolder(str(faces.images), tmp_path), cut_point(model)
     settings = ComputeSettings(cache_budget_gb=0)
-    assert cached_features(model, [cut], table, folder, tmp_path, settings).caches == [None]
+    assert cached_features(model, [Cut(cut, table)], folder, tmp_path, settings).caches == [None]
     assert "raise compute.cache_budget_gb, or free space in file:///" in caplog.text
     monkeypatch.delenv("AGE_CACHE_REMOTE")
-    assert cached_features(model, [cut], table, folder, tmp_path, settings).caches == [None]
+    assert cached_features(model, [Cut(cut, table)], folder, tmp_path, settings).caches == [None]
     assert "or set AGE_CACHE_REMOTE" in caplog.text
 
 
@@ -158,7 +181,7 @@ def test_images_are_decoded_in_the_order_of_the_rows(table, faces: Sample, tmp_p
 def test_every_augmentation_has_its_own_features(model, table, faces: Sample, tmp_path: Path):
     folder, cut, size = ImageFolder(str(faces.images), tmp_path), cut_point(model), len(table)
     rows = pd.concat([table.assign(augmentation=number) for number in (0, 3, 1)], ignore_index=True)
-    (cache,) = cached_features(model, [cut], rows, folder, tmp_path, ComputeSettings()).caches
+    (cache,) = cached_features(model, [Cut(cut, rows)], folder, tmp_path, ComputeSettings()).caches
     pixels = np.stack(list(decoded_images(rows, folder, SIZE).as_numpy_iterator()))
     direct = np.asarray(keras.Model(model.inputs[0], cut)(pixels, training=False))
     keys = [row_key(sha256, number) for sha256, number in zip(rows["sha256"], rows["augmentation"], strict=True)]
@@ -171,22 +194,22 @@ def test_features_of_all_engines_share_a_cache(model, table, faces: Sample, tmp_
     computed = []
     for count, engine in ((20, "tensorflow"), (30, "litert"), (40, "openvino")):
         settings = ComputeSettings(prefix_engine=engine)
-        computed.append(cached_features(model, [cut], table.head(count), folder, tmp_path, settings).computed)
+        computed.append(cached_features(model, [Cut(cut, table.head(count))], folder, tmp_path, settings).computed)
     assert computed == [20, 10, 10]
 
 
 def test_images_are_streamed_if_the_disk_has_no_room(model, table, faces: Sample, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(features, "free_bytes", lambda folder: features.SPARE_BYTES)
     folder = ImageFolder(str(faces.images), tmp_path)
-    found = cached_features(model, [cut_point(model)], table, folder, tmp_path, ComputeSettings())
+    found = cached_features(model, [Cut(cut_point(model), table)], folder, tmp_path, ComputeSettings())
     assert found.caches == [None]
     assert "0.0 GB are left of compute.cache_budget_gb = 50 and of the disk" in caplog.text
 
 
 def test_cached_features_need_no_further_room(model, table, faces: Sample, tmp_path: Path):
     folder, cut = ImageFolder(str(faces.images), tmp_path), cut_point(model)
-    cached_features(model, [cut], table, folder, tmp_path, ComputeSettings())
-    (found,) = cached_features(model, [cut], table, folder, tmp_path, ComputeSettings(cache_budget_gb=0)).caches
+    cached_features(model, [Cut(cut, table)], folder, tmp_path, ComputeSettings())
+    (found,) = cached_features(model, [Cut(cut, table)], folder, tmp_path, ComputeSettings(cache_budget_gb=0)).caches
     assert found is not None
 
 
@@ -198,7 +221,7 @@ def test_an_image_replaced_after_the_snapshot_is_named(model, table, faces: Samp
     shutil.copy(images / "00001.jpg", images / "00000.jpg")
     settings = ComputeSettings(cache_budget_gb=budget_gb)
     with pytest.raises(LabelsError, match=r"00000\.jpg was replaced in .*images after the snapshot"):
-        cached_features(model, [cut], table, ImageFolder(str(images), tmp_path), tmp_path, settings)
+        cached_features(model, [Cut(cut, table)], ImageFolder(str(images), tmp_path), tmp_path, settings)
     assert not files(tmp_path)
     assert [name for name, _, _ in stored_probes(tmp_path)] == ["00001.jpg"]  # the other is read anew
 
@@ -215,7 +238,7 @@ def test_an_image_replaced_while_it_is_read_is_not_cached(model, table, faces: S
 
     monkeypatch.setattr(features, "load_augmentations", replace_after)
     with pytest.raises(LabelsError, match=r"00000\.jpg was replaced"):
-        cached_features(model, [cut], table, ImageFolder(str(images), tmp_path), tmp_path, ComputeSettings())
+        cached_features(model, [Cut(cut, table)], ImageFolder(str(images), tmp_path), tmp_path, ComputeSettings())
     assert not files(tmp_path)
 
 
