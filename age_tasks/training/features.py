@@ -106,14 +106,15 @@ def cached_features(
     images = pd.concat([cut.images for cut in cuts]).drop_duplicates("key")
     images = images.loc[[share.holds(sha256) for sha256 in images["sha256"]]]
     lacking = _lacking(wanted, images["key"], whole=share == WHOLE)
-    missing = images.loc[lacking.any(axis=1)]
+    rows = np.flatnonzero(lacking.any(axis=1))
+    missing = images.iloc[rows]
     read_again = None in caches and share == WHOLE  # by the training
     require_unchanged(folder, _sha256s(images if read_again else missing), partial(delete_probes, cache))
     log.info("features: %d images in the cache, %d to compute", len(images) - len(missing), len(missing))
     progress, done = Progress(share.counted("frozen features")), 0
-    for of_cuts in np.unique(lacking[lacking.any(axis=1)], axis=0)[::-1]:  # those that all cuts lack first
-        part = images.loc[(lacking == of_cuts).all(axis=1)]
-        into = [each for each, lacks in zip(wanted, of_cuts, strict=True) if lacks]
+    for of_cuts in np.unique(lacking[rows], axis=0)[::-1]:  # those that all cuts lack first
+        part = images.iloc[np.flatnonzero((lacking == of_cuts).all(axis=1))]
+        into = [each for each, lacked in zip(wanted, of_cuts, strict=True) if lacked]
         _compute(model, into, part, folder, cache, settings, partial(_further, progress, done, len(missing)))
         done += len(part)
     return Features(caches, len(images), len(missing))
