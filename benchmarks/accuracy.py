@@ -5,8 +5,8 @@
 Adds its rows to `benchmarks/accuracy.json`; a row of the same recipe, settings, data, seed and processor is replaced.
 The seed is that of the trainings; the splits stay the same. Whoever chooses between settings chooses by `val_mae`.
 
-A run of several seeds (`--set finetune.seeds=3`) adds a row for each of them too, whose seconds are those of the run
-without the epochs of the other seeds.
+A run of several seeds (`finetune.seeds`) adds a row for each of them too, with the setting `finetune.seeds=1`; its seconds
+are those of the run without the epochs of the other seeds.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import pandas as pd
 from age_tasks.runs.provenance import machine
 
 HERE = Path(__file__).parent
-SEVERAL = ("finetune.seeds=", "finetune.combine=")
+SEVERAL, ONE = ("finetune.seeds=", "finetune.combine="), "finetune.seeds=1"
 NAMES = ("recipe", "settings", "data", "seed", "processor")  # what tells a row from the others
 Row = dict[str, Any]  # NAMES, `test_mae` and `val_mae` in years, `seconds` of the whole run
 
@@ -57,7 +57,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
 def measured(recipe: str, labels: Path, seed: int, settings: Sequence[str]) -> list[Row]:
     """The fine-tuned model's `test_mae` and `val_mae` in years, and `seconds` of a first run, all stages.
 
-    Of a run of several seeds first those of each seed, without the settings `SEVERAL`.
+    Of a run of several seeds first those of each seed, with the setting `ONE` in place of `SEVERAL`.
     """
     seeded = [f"baseline.seed={seed}", f"finetune.seed={seed}", "gate.max_test_mae=100"]
     with TemporaryDirectory() as work:
@@ -78,7 +78,7 @@ def measured(recipe: str, labels: Path, seed: int, settings: Sequence[str]) -> l
     whole = {"seed": seed, **_errors(metrics), "seconds": round(seconds, 1)}
     if epochs is None:
         return [whole]
-    single = {"settings": [each for each in settings if not each.startswith(SEVERAL)]}
+    single = {"settings": [*(each for each in settings if not each.startswith(SEVERAL)), ONE]}
     of_others = epochs["seconds"].sum() - epochs.groupby("seed")["seconds"].sum()
     each_seed = [
         single | {"seed": each["seed"], **_errors(each), "seconds": round(seconds - of_others[each["seed"]], 1)}

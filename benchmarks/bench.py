@@ -37,7 +37,7 @@ RATED = 128  # images that a rate is measured on
 # The recipe `strong`, shortened: how soon such a training reaches the best error of the usual implementation.
 QUICK = [
     *("augmentation.train_augmentations=1", "augmentation.test_time_augmentation=false", "baseline.epochs=4"),
-    *("finetune.last_layers=46", "finetune.epochs=4", "finetune.ema_momentum=0.95"),
+    *("finetune.last_layers=46", "finetune.epochs=4", "finetune.ema_momentum=0.95", "finetune.seeds=1"),
 ]
 BACKBONES = ("efficientnet_lite0", "resnet50")
 USUAL = "plain_keras"

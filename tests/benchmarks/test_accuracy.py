@@ -35,6 +35,7 @@ def test_a_run_of_two_seeds_gives_a_row_for_each_and_one_for_their_average(tmp_p
     single = [row for row in rows if row not in average]
     assert [row["seed"] for row in average] == [7]
     assert sorted(row["seed"] for row in single) == [7, 8]
+    assert all("finetune.seeds=1" in row["settings"] for row in single)
     assert all(0 < row["seconds"] < average[0]["seconds"] for row in single)
 
 
