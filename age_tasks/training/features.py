@@ -1,4 +1,7 @@
-"""The output of the frozen part of a network for each image, computed once and stored by `FeatureCache`."""
+"""The output of the frozen part of a network for each image, computed once and stored by `FeatureCache`.
+
+Where nothing is frozen, these are the pixels.
+"""
 
 import hashlib
 import json
@@ -66,7 +69,7 @@ def cached_features(
     and the training after them, decide the same.
 
     Args:
-        cuts: tensors of `model`; no layer before them is trained.
+        cuts: tensors of `model`; no layer before them is trained. At its input, the features are the pixels.
         images: columns `file_name`, `sha256`, `augmentation` (its number, see `data.augmentation`), and `split` where
             images of several are not read together.
         cache: the root of the local cache.
@@ -94,9 +97,9 @@ def cached_features(
     require_unchanged(folder, _sha256s(images if read_again else missing), partial(delete_probes, cache))
     log.info("features: %d images in the cache, %d to compute", len(images) - len(missing), len(missing))
     if len(missing):
-        prefix = keras.Model(model.inputs, [cut for cut, _ in wanted])
+        prefix = Prefix(model, [cut for cut, _ in wanted], settings, len(missing))
         progress = Progress(share.counted("frozen features"))
-        _compute(prefix, missing, [found for _, found in wanted], known, folder, cache, settings, progress)
+        _compute(prefix, missing, [found for _, found in wanted], known, folder, cache, progress)
     return Features(caches, len(images), len(missing))
 
 
@@ -144,7 +147,8 @@ def decoder(folder: ImageFolder, size: int) -> Callable[[tf.Tensor, tf.Tensor, t
 
 def prefix_digest(prefix: keras.Model) -> str:
     """A name for what the prefix computes: its operations, weights and input size, and how images are decoded."""
-    digest = hashlib.sha256(f"{DECODING} {prefix.inputs[0].shape} {prefix.outputs[0].shape} float16".encode())
+    dtype = row_dtype(prefix, prefix.outputs[0])
+    digest = hashlib.sha256(f"{DECODING} {prefix.inputs[0].shape} {prefix.outputs[0].shape} {dtype}".encode())
     ignored = {"name", "trainable", "dtype", "seed"}
     for operation in prefix.operations:
         described = {key: value for key, value in operation.get_config().items() if key not in ignored}
@@ -152,6 +156,39 @@ def prefix_digest(prefix: keras.Model) -> str:
     for weight in prefix.weights:
         digest.update(np.ascontiguousarray(weight.numpy()).data)
     return digest.hexdigest()[:32]
+
+
+def row_dtype(model: keras.Model, cut: keras.KerasTensor) -> str:
+    """What the features at a cut are stored as: pixels as they are decoded, all else in half precision."""
+    return "uint8" if cut is model.inputs[0] else "float16"
+
+
+class Prefix:
+    """A network up to some of its tensors.
+
+    Args:
+        model: with one input, pixels.
+        cuts: tensors of it.
+        settings: of who computes it.
+        count: of the images, about.
+    """
+
+    def __init__(
+        self, model: keras.Model, cuts: Sequence[keras.KerasTensor], settings: ComputeSettings, count: int
+    ) -> None:
+        self.size = int(model.inputs[0].shape[1])
+        self._dtypes = [row_dtype(model, cut) for cut in cuts]
+        computed = [cut for cut in cuts if cut is not model.inputs[0]]
+        self._network = FrozenNetwork(keras.Model(model.inputs, computed), settings, count) if computed else None
+
+    def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
+        """The features at each cut, as they are stored, shape (images, ...).
+
+        Args:
+            pixels: float32 of shape (images, size, size, 3), RGB values 0–255.
+        """
+        computed = iter(self._network(pixels) if self._network else ())
+        return [(pixels if dtype == "uint8" else next(computed)).astype(dtype) for dtype in self._dtypes]
 
 
 def _caches_with_room(
@@ -167,7 +204,8 @@ def _caches_with_room(
     caches, remote = list[FeatureCache | StreamedFeatures | None](), remote_cache()
     there = room_in(remote) - SPARE_BYTES if remote else 0.0
     for cut in cuts:
-        digest, row = prefix_digest(keras.Model(model.inputs, cut)), 2 * int(np.prod(cut.shape[1:]))  # bytes of float16
+        digest, dtype = prefix_digest(keras.Model(model.inputs, cut)), row_dtype(model, cut)
+        row = np.dtype(dtype).itemsize * int(np.prod(cut.shape[1:]))  # bytes
         shards = RemoteShards(remote, digest) if remote else None
         found = FeatureCache(root / digest, shards)
         needed, lacking = (sum(key not in rows for key in keys) * row for rows in (found, found.known()))
@@ -182,7 +220,7 @@ def _caches_with_room(
             there -= lacking
             total = len(keys) * row / 1e9
             log.info("%.1f GB of features are streamed from %s in every epoch: %s", total, shards.store.url, lack)
-            caches.append(StreamedFeatures(root / digest, shards, found.places(), tuple(cut.shape[1:])))
+            caches.append(StreamedFeatures(root / digest, shards, found.places(), tuple(cut.shape[1:]), dtype))
         else:
             log.warning("the feature cache is full: %s; %s", lack, _way_out(remote, there))
             caches.append(None)
@@ -203,13 +241,12 @@ def _sha256s(images: pd.DataFrame) -> dict[str, str]:
 
 
 def _compute(
-    prefix: keras.Model,
+    prefix: Prefix,
     images: pd.DataFrame,
     caches: Sequence[FeatureCache | StreamedFeatures],
     known: Sequence[Container[str]],
     folder: ImageFolder,
     cache: Path,
-    settings: ComputeSettings,
     progress: Progress,
 ) -> None:
     """Run the images through the prefix and append each of its outputs to its cache, a shard at a time.
@@ -219,9 +256,8 @@ def _compute(
     """
     # The augmentations of an image one after the other, since they are decoded together.
     images = images.iloc[np.argsort(pd.factorize(images["sha256"])[0], kind="stable")]
-    network = FrozenNetwork(prefix, settings, len(images))
-    size, rows = prefix.inputs[0].shape[1], min(ROWS, SHARD_ROWS)
-    batches = untuned(decoded_images(images, folder, size).batch(rows).prefetch(2)).as_numpy_iterator()
+    rows = min(ROWS, SHARD_ROWS)
+    batches = untuned(decoded_images(images, folder, prefix.size).batch(rows).prefetch(2)).as_numpy_iterator()
     for start in range(0, len(images), SHARD_ROWS):
         shard = images.iloc[start : start + SHARD_ROWS]
         folder.fetch_all(shard["file_name"])
@@ -230,8 +266,8 @@ def _compute(
             with timed("input"):  # what the network waits for: images are decoded while it computes
                 batch = next(batches)
             keep_freed_memory()
-            for collected, output in zip(outputs, network(batch), strict=True):
-                collected.append(output.astype("float16"))
+            for collected, output in zip(outputs, prefix(batch), strict=True):
+                collected.append(output)
             progress(start + sum(map(len, outputs[0])), len(images))
         # Cached features are never checked again.
         require_unchanged(folder, _sha256s(shard), partial(delete_probes, cache))
