@@ -66,7 +66,10 @@ def with_crops(learner: keras.Model, resident: ResidentPixels | None = None) -> 
     shape = learner.inputs[0].shape[1:]
     images = keras.Input(shape, dtype="uint8") if resident is None else keras.Input((), dtype="int64")
     boxes = keras.Input((4,))
-    return keras.Model([images, boxes], learner(_Crops(resident)(images, boxes)))
+    outputs = learner(_Crops(resident)(images, boxes))
+    if isinstance(outputs, dict):  # by whose names losses are given
+        outputs = {name: keras.layers.Identity(name=name, dtype="float32")(each) for name, each in outputs.items()}
+    return keras.Model([images, boxes], outputs)
 
 
 class _Crops(keras.layers.Layer):

@@ -90,7 +90,7 @@ def test_the_bounds_of_every_setting_are_walked():
         pytest.param({"model.backbone": "vgg16"}, ["finetune.last_layers = 30: vgg16 has 18 layers"],
                      {"model.backbone": "vgg16", "finetune.last_layers": 18},
                      marks=walks(CONFIG, "has {} layers; give at most that")),
-        pytest.param({"finetune.random_crop": 0.8}, ["finetune.random_crop = 0.8", "of 30 of the 174 layers of resnet50"],
+        pytest.param({"finetune.random_crop": 0.8}, ["finetune.random_crop = 0.8", "30 of the 174 layers of resnet50"],
                      {"finetune.random_crop": 0.8, "finetune.last_layers": 174},
                      marks=walks(CONFIG, "only pixels are cut or mirrored at random")),
         pytest.param({"finetune.random_flip": True, "model.backbone": "efficientnet_lite0"},

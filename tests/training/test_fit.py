@@ -22,7 +22,6 @@ from age_tasks.training.streamed_features import StreamedFeatures
 from age_tasks.training.streamed_shards import StreamedShards
 from age_tasks.training.streams import Stream
 
-
 CLOCK = ["seconds", "input_seconds"]  # columns that no two trainings share
 
 
