@@ -58,11 +58,8 @@ class History(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Append and log the epoch's row."""
-        logs, seconds, waited = (
-            logs or {},
-            time.perf_counter() - self._start,
-            self._waited() - self._waited_before,
-        )
+        logs, seconds = logs or {}, time.perf_counter() - self._start
+        waited = self._waited() - self._waited_before
         mae, val_mae = float(logs[self._metric]), float(logs[f"val_{self._metric}"])
         self.rows.append(
             {

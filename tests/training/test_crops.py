@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from age_tasks.config import Config
 from age_tasks.data.decoding import load_rgb
@@ -325,3 +326,15 @@ def test_a_learner_with_crops_has_its_outputs_and_weights():
     assert {name: each.numpy().tolist() for name, each in cut.items()} == {
         name: each.numpy().tolist() for name, each in direct.items()
     }
+
+
+def test_crops_can_be_compiled_by_xla(tmp_path: Path):
+    """As on a GPU, whose TensorFlow has no other way to take rows of bytes."""
+    pixels = np.random.default_rng(1).integers(0, 256, (3, SIZE, SIZE, 3), "uint8")
+    filled = FeatureCache(tmp_path)
+    filled.append(["a", "b", "c"], pixels)
+    images = keras.Input((SIZE, SIZE, 3))
+    cropping = with_crops(keras.Model(images, images), ResidentPixels(filled, ["a", "b", "c"], "/device:CPU:0"))
+    boxes = RandomCrops(0.8, flip=True).boxes(2, np.random.default_rng(1))
+    compiled = tf.function(lambda *inputs: cropping(inputs), jit_compile=True)
+    assert compiled(np.array([2, 0]), boxes).numpy() == pytest.approx(cut_out(pixels[[2, 0]], boxes).numpy(), abs=1e-3)
