@@ -275,6 +275,18 @@ class FinetuneSettings(TrainingSettings):
         le=max(backbone.layers for backbone in BACKBONES.values()),
         description="layers of the backbone to train, counted from its end",
     )
+    random_crop: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="least area, as a fraction of the image, of what is cut out of a training image at random in each "
+        "epoch, and scaled; 1: off; only where all layers of the backbone are trained",
+    )
+    random_flip: bool = Field(
+        False,
+        description="mirror half of the training images, drawn in each epoch; only where all layers of the backbone "
+        "are trained",
+    )
     start_from: Literal["baseline", "champion"] = Field(
         "baseline", description="initial weights: those of this run's baseline, or of the champion"
     )
@@ -286,6 +298,12 @@ class FinetuneSettings(TrainingSettings):
         description="of several seeds: the one with the lowest validation MAE, or one network that averages the ages "
         "of all",
     )
+
+    @property
+    def at_random(self) -> tuple[str, ...]:
+        """What is done with the pixels of training images at random, as settings; none: they are taken as they are."""
+        cropped = (f"random_crop = {self.random_crop:g}",) if self.random_crop < 1 else ()
+        return (*cropped, "random_flip = true") if self.random_flip else cropped
 
     def each_seed(self) -> list[int]:
         """The seed of each training, in order; after the largest that NumPy takes, 0 follows."""
@@ -465,6 +483,18 @@ class Config(Settings):
             raise PydanticCustomError(
                 "layers",
                 f"finetune.last_layers = {wanted}: {self.model.backbone} has {layers} layers; give at most that",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _random_where_training_begins(self) -> "Config":
+        wanted, layers = self.finetune.last_layers, BACKBONES[self.model.backbone].layers
+        if self.finetune.at_random and wanted < layers:
+            raise PydanticCustomError(
+                "pixels",
+                f"finetune.{self.finetune.at_random[0]}: only pixels are cut or mirrored at random, and a training of "
+                f"{wanted} of the {layers} layers of {self.model.backbone} begins behind the frozen ones; give "
+                f"finetune.last_layers = {layers}, or use augmentation.train_augmentations",
             )
         return self
 

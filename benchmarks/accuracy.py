@@ -5,8 +5,8 @@
 Adds its rows to `benchmarks/accuracy.json`; a row of the same recipe, settings, data, seed and processor is replaced.
 The seed is that of the trainings; the splits stay the same. Whoever chooses between settings chooses by `val_mae`.
 
-A run of several seeds (`finetune.seeds`) adds a row for each of them too, with the setting `finetune.seeds=1`; its seconds
-are those of the run without the epochs of the other seeds.
+A run of several seeds (`finetune.seeds`) adds a row for each of them too, with the setting `finetune.seeds=1`; its
+seconds are those of the run without the epochs of the other seeds.
 """
 
 import argparse

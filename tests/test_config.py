@@ -138,7 +138,7 @@ def test_stored_settings_of_an_earlier_version_are_migrated():
 
 
 def test_an_unknown_recipe_and_a_broken_file_are_refused(tmp_path: Path):
-    with pytest.raises(SettingsError, match="choose demo, quick, reference"):
+    with pytest.raises(SettingsError, match="choose demo, gpu_full, quick, reference"):
         load_recipe("strongest")
     (tmp_path / "own.yaml").write_text("baseline:\n  epochz: 3\n")
     with pytest.raises(SettingsError, match=r"own.yaml: baseline.epochz"):

@@ -112,7 +112,7 @@ def test_commands_work_from_the_wheel_and_write_nothing_into_site_packages(insta
 def test_wheel_holds_recipes_templates_and_expectations(installed: Installed, found: dict[str, Any]):
     package = installed.site_packages / "age_tasks"
     assert Path(found["package"]) == package
-    assert found["recipes"] == ["demo", "quick", "reference", "strong", "strong_resnet50"]
+    assert found["recipes"] == ["demo", "gpu_full", "quick", "reference", "strong", "strong_resnet50"]
     assert found["expectations"] == str(package / "expectations")
     assert found["suites"] == sorted(path.name for path in (PROJECT / "expectations" / "suites").iterdir())
     templates = PROJECT / "age_tasks" / "reports" / "templates"

@@ -9,8 +9,9 @@ import pandas as pd
 import tensorflow as tf
 
 from age_tasks.data.image_folder import ImageFolder
+from age_tasks.training.crops import ResidentPixels
 from age_tasks.training.feature_cache import FeatureCache
-from age_tasks.training.rows import Rows, Targets
+from age_tasks.training.rows import RandomCrops, Rows, Targets
 from age_tasks.training.streamed_features import StreamedFeatures
 from age_tasks.training.streamed_images import StreamedImages
 from age_tasks.training.streamed_shards import StreamedShards
@@ -23,19 +24,21 @@ class FeatureBatches(Stream):
     With weights, batches of (features, targets, weights).
 
     Args:
-        table, targets, seed, augmentations: see `Rows`.
+        cache: of the features, or pixels on the device.
+        table, targets, seed, augmentations, crops: see `Rows`.
     """
 
     def __init__(
         self,
-        cache: FeatureCache,
+        cache: FeatureCache | ResidentPixels,
         table: pd.DataFrame,
         batch_size: int,
         targets: Targets,
         seed: int | None = None,
         augmentations: int = 1,
+        crops: RandomCrops | None = None,
     ) -> None:
-        super().__init__(Rows(table, targets, seed, augmentations), batch_size)
+        super().__init__(Rows(table, targets, seed, augmentations, crops), batch_size)
         self._cache = cache
 
     def _batches(self) -> tf.data.Dataset:
@@ -49,8 +52,10 @@ class FeatureBatches(Stream):
             yield self._batch(order[batch * self._batch_size : (batch + 1) * self._batch_size], drawn)
 
     def _batch(self, chosen: np.ndarray, drawn: np.ndarray) -> tuple[Any, ...]:
-        rows = self._cache.rows(self._rows.keys(chosen, drawn))
-        return rows.astype("float32"), *self._rows.answers(chosen)
+        rows, beside = self._cache.rows(self._rows.keys(chosen, drawn)), self._beside(chosen)
+        if self._boxes is None:
+            return rows.astype("float32"), *beside
+        return (rows, beside[0]), *beside[1:]
 
 
 Network: TypeAlias = Callable[[np.ndarray], Sequence[np.ndarray]]
@@ -64,19 +69,21 @@ class Source:
         features: the features that the network starts from, or None: then it starts from pixels.
         folder: of the images.
         size: side of the images in pixels.
+        crops: of the pixels that the network starts from.
     """
 
-    features: FeatureCache | StreamedFeatures | None
+    features: FeatureCache | ResidentPixels | StreamedFeatures | None
     folder: ImageFolder
     size: int
+    crops: RandomCrops | None = None
 
     def batches(
         self, table: pd.DataFrame, batch_size: int, targets: Targets, seed: int | None = None, augmentations: int = 1
     ) -> Stream:
         """Batches of the rows of `table`, which has a column `file_name` too; further arguments as for `Rows`."""
-        if isinstance(self.features, FeatureCache):
-            return FeatureBatches(self.features, table, batch_size, targets, seed, augmentations)
-        rows = Rows(table, targets, seed, augmentations)
+        if isinstance(self.features, FeatureCache | ResidentPixels):
+            return FeatureBatches(self.features, table, batch_size, targets, seed, augmentations, self.crops)
+        rows = Rows(table, targets, seed, augmentations, self.crops)
         if self.features is None:
             return StreamedImages(rows, batch_size, self.folder, self.size)
         return StreamedShards(rows, batch_size, self.features)

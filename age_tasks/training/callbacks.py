@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +29,23 @@ class History(keras.callbacks.Callback):
         metric: name of the MAE among Keras' logs; the validation's has the prefix `val_`.
         images: in an epoch.
         batch_size: in images.
+        waited: gives the seconds that the training has waited for input until now.
     """
 
     async_safe = True  # Keras then does not wait for the numbers of a batch before it starts the next one
 
-    def __init__(self, epochs: int, metric: str, images: int, batch_size: int) -> None:
+    def __init__(
+        self, epochs: int, metric: str, images: int, batch_size: int, waited: Callable[[], float] = float
+    ) -> None:
         super().__init__()
         self.rows: list[dict[str, float]] = []
+        self._waited = waited
         self._epochs, self._metric = epochs, metric
         self._images, self._batch_size = images, batch_size
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Start the clock, and note the learning rate."""
-        self._start = time.perf_counter()
+        self._start, self._waited_before = time.perf_counter(), self._waited()
         self._rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self._progress = Progress(f"epoch {epoch + 1} of at most {self._epochs}, images")
         tell_epochs(self.rows, self._epochs)
@@ -55,6 +59,7 @@ class History(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Append and log the epoch's row."""
         logs, seconds = logs or {}, time.perf_counter() - self._start
+        waited = self._waited() - self._waited_before
         mae, val_mae = float(logs[self._metric]), float(logs[f"val_{self._metric}"])
         self.rows.append(
             {
@@ -65,15 +70,18 @@ class History(keras.callbacks.Callback):
                 "val_mae": val_mae,
                 "learning_rate": self._rate,
                 "seconds": round(seconds, 2),
+                "input_seconds": round(waited, 2),
             }
         )
         tell_epochs(self.rows, self._epochs)
         log.info(
-            "%s: train MAE %.2f, validation MAE %.2f years, %.0f s (at most %.0f s left)",
+            "%s: train MAE %.2f, validation MAE %.2f years, %.0f s, %.0f %% of it waiting for input "
+            "(at most %.0f s left)",
             named(f"epoch {epoch + 1} of at most {self._epochs}"),
             mae,
             val_mae,
             seconds,
+            100 * waited / seconds,
             (self._epochs - epoch - 1) * seconds,
         )
 

@@ -1,6 +1,6 @@
 """The feature cache on disk: rows of features by key. Imports no TensorFlow.
 
-    <cache>/features/<prefix digest>/<shard>.npy    float16 rows
+    <cache>/features/<prefix digest>/<shard>.npy    float16 rows; of the empty prefix pixels, uint8
     <cache>/features/<prefix digest>/<shard>.json   the key of each row (`row_key`); written last
 
 A shard without its .json does not exist, so a crash leaves nothing that is read, and several runs may append to the
@@ -61,6 +61,7 @@ class Shard:
 
     index: Path
     keys: tuple[str, ...]
+    dtype: np.dtype
     shape: tuple[int, ...]  # of a row
     start: int  # of the first row, in bytes from the beginning of the file
 
@@ -70,7 +71,7 @@ class Shard:
         return self.index.with_suffix(".npy")
 
     def read(self, row: int, into: np.ndarray) -> None:
-        """Fill `into`, float16 of the shape of a row, with one row."""
+        """Fill `into`, of the dtype and the shape of a row, with one row."""
         with self.features.open("rb", buffering=0) as file:
             file.seek(self.start + row * into.nbytes)
             file.readinto(into.data)
@@ -178,7 +179,7 @@ class FeatureCache:
 
         Args:
             keys: one for each row, see `row_key`.
-            features: float16 of shape (len(keys), ...), rows of the same shape as those stored before.
+            features: of shape (len(keys), ...), rows of the same dtype and shape as those stored before.
 
         Raises:
             StoreError: others can't be given them, since the store can't be reached; nothing is stored then.
@@ -187,13 +188,14 @@ class FeatureCache:
 
     @timed("input")
     def rows(self, keys: Iterable[str]) -> np.ndarray:
-        """The features of these keys as float16, shape (keys, ...).
+        """The features of these keys as they were stored, shape (keys, ...).
 
         Raises:
             KeyError: a key that was never appended.
         """
         places = [self._rows[key] for key in keys]
-        rows = np.empty((len(places), *self._shards[places[0][0]].shape), "float16")
+        like = self._shards[places[0][0]]
+        rows = np.empty((len(places), *like.shape), like.dtype)
         for into, (shard, row) in zip(rows, places, strict=True):
             self._shards[shard].read(row, into)
         return rows
@@ -233,4 +235,4 @@ def _open_shard(index: Path) -> Shard | None:
     except (ValueError, FileNotFoundError) as error:
         log.warning("%s is incomplete (%s): its features are computed again", index, error)
         return None
-    return Shard(index, tuple(keys), tuple(shape), start)
+    return Shard(index, tuple(keys), dtype, tuple(shape), start)

@@ -1,4 +1,7 @@
-"""The output of the frozen part of a network for each image, computed once and stored by `FeatureCache`."""
+"""The output of the frozen part of a network for each image, computed once and stored by `FeatureCache`.
+
+Where nothing is frozen, these are the pixels.
+"""
 
 import hashlib
 import json
@@ -42,7 +45,7 @@ class Cut:
     """A place in a network, and the images whose features are wanted there.
 
     Args:
-        tensor: of the network; no layer before it is trained.
+        tensor: of the network; no layer before it is trained. At its input, the features are the pixels.
         images: columns `file_name`, `sha256`, `augmentation` (its number, see `data.augmentation`), and `split` where
             images of several are not read together.
     """
@@ -164,7 +167,8 @@ def decoder(folder: ImageFolder, size: int) -> Callable[[tf.Tensor, tf.Tensor, t
 
 def prefix_digest(prefix: keras.Model) -> str:
     """A name for what the prefix computes: its operations, weights and input size, and how images are decoded."""
-    digest = hashlib.sha256(f"{DECODING} {prefix.inputs[0].shape} {prefix.outputs[0].shape} float16".encode())
+    dtype = row_dtype(prefix, prefix.outputs[0])
+    digest = hashlib.sha256(f"{DECODING} {prefix.inputs[0].shape} {prefix.outputs[0].shape} {dtype}".encode())
     ignored = {"name", "trainable", "dtype", "seed"}
     for operation in prefix.operations:
         described = {key: value for key, value in operation.get_config().items() if key not in ignored}
@@ -189,6 +193,39 @@ def _lacking(
     return lacking
 
 
+def row_dtype(model: keras.Model, cut: keras.KerasTensor) -> str:
+    """What the features at a cut are stored as: pixels as they are decoded, all else in half precision."""
+    return "uint8" if cut is model.inputs[0] else "float16"
+
+
+class Prefix:
+    """A network up to some of its tensors.
+
+    Args:
+        model: with one input, pixels.
+        cuts: tensors of it.
+        settings: of who computes it.
+        count: of the images, about.
+    """
+
+    def __init__(
+        self, model: keras.Model, cuts: Sequence[keras.KerasTensor], settings: ComputeSettings, count: int
+    ) -> None:
+        self.size = int(model.inputs[0].shape[1])
+        self._dtypes = [row_dtype(model, cut) for cut in cuts]
+        computed = [cut for cut in cuts if cut is not model.inputs[0]]
+        self._network = FrozenNetwork(keras.Model(model.inputs, computed), settings, count) if computed else None
+
+    def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
+        """The features at each cut, as they are stored, shape (images, ...).
+
+        Args:
+            pixels: float32 of shape (images, size, size, 3), RGB values 0–255.
+        """
+        computed = iter(self._network(pixels) if self._network else ())
+        return [(pixels if dtype == "uint8" else next(computed)).astype(dtype) for dtype in self._dtypes]
+
+
 def _caches_with_room(
     model: keras.Model,
     cuts: Sequence[Cut],
@@ -202,7 +239,8 @@ def _caches_with_room(
     there = room_in(remote) - SPARE_BYTES if remote else 0.0
     for cut in cuts:
         keys, shape = cut.images["key"].tolist(), tuple(cut.tensor.shape[1:])
-        digest, row = prefix_digest(keras.Model(model.inputs, cut.tensor)), 2 * math.prod(shape)  # bytes of float16
+        digest, dtype = prefix_digest(keras.Model(model.inputs, cut.tensor)), row_dtype(model, cut.tensor)
+        row = np.dtype(dtype).itemsize * math.prod(shape)  # bytes
         shards = RemoteShards(remote, digest) if remote else None
         found = FeatureCache(root / digest, shards)
         needed, lacking = (sum(key not in rows for key in keys) * row for rows in (found, found.known()))
@@ -217,7 +255,7 @@ def _caches_with_room(
             there -= lacking
             total = len(keys) * row / 1e9
             log.info("%.1f GB of features are streamed from %s in every epoch: %s", total, shards.store.url, lack)
-            caches.append(StreamedFeatures(root / digest, shards, found.places(), shape))
+            caches.append(StreamedFeatures(root / digest, shards, found.places(), shape, dtype))
         else:
             log.warning("the feature cache is full: %s; %s", lack, _way_out(remote, there))
             caches.append(None)
@@ -257,10 +295,8 @@ def _compute(
         images = images.sort_values([column for column in ("split", "key") if column in images])
     # The augmentations of an image one after the other, since they are decoded together.
     images = images.iloc[np.argsort(pd.factorize(images["sha256"])[0], kind="stable")]
-    prefix = keras.Model(model.inputs, [cut.tensor for cut, _ in cuts])
-    network = FrozenNetwork(prefix, settings, len(images))
-    size, rows = prefix.inputs[0].shape[1], min(ROWS, SHARD_ROWS)
-    batches = untuned(decoded_images(images, folder, size).batch(rows).prefetch(2)).as_numpy_iterator()
+    prefix, rows = Prefix(model, [cut.tensor for cut, _ in cuts], settings, len(images)), min(ROWS, SHARD_ROWS)
+    batches = untuned(decoded_images(images, folder, prefix.size).batch(rows).prefetch(2)).as_numpy_iterator()
     for start in range(0, len(images), SHARD_ROWS):
         shard = images.iloc[start : start + SHARD_ROWS]
         folder.fetch_all(shard["file_name"])
@@ -269,8 +305,8 @@ def _compute(
             with timed("input"):  # what the network waits for: images are decoded while it computes
                 batch = next(batches)
             keep_freed_memory()
-            for collected, output in zip(outputs, network(batch), strict=True):
-                collected.append(output.astype("float16"))
+            for collected, output in zip(outputs, prefix(batch), strict=True):
+                collected.append(output)
             progress(start + sum(map(len, outputs[0])))
         # Cached features are never checked again.
         require_unchanged(folder, _sha256s(shard), partial(delete_probes, cache))

@@ -20,11 +20,15 @@ from age_tasks.errors import AgeTasksError
 from age_tasks.store.disk import require_room
 from age_tasks.training.batches import Source
 from age_tasks.training.callbacks import BestWeights, History, TrainingState
+from age_tasks.training.crops import resident_pixels, with_crops
+from age_tasks.training.feature_cache import FeatureCache, row_key
 from age_tasks.training.features import Cut, Features, cached_features
 from age_tasks.training.folding import give_back
 from age_tasks.training.hardware import KeepFreedMemory, bfloat16, use_bfloat16
 from age_tasks.training.learner import compile_for, learner_of, targets_of
 from age_tasks.training.network import AGE_DISTRIBUTION, EXPECTED_AGE, cut_point, learning_model, pooled
+from age_tasks.training.rows import RandomCrops
+from age_tasks.training.streamed_features import StreamedFeatures
 from age_tasks.training.streams import StartEpoch, Stream
 
 # The image and its mirror: from eight, a head alone is 0.05 years better, but each has to go through the whole network.
@@ -38,7 +42,8 @@ class Trained:
 
     Args:
         model: pixels to years, with the weights of the best epoch.
-        history: a row per epoch: epoch, loss, mae, val_loss, val_mae (years), learning_rate, seconds.
+        history: a row per epoch: epoch, loss, mae, val_loss, val_mae (years), learning_rate, seconds, input_seconds
+            (of them, those in which the training waited for input).
         train_images: number of images in the training split.
     """
 
@@ -98,10 +103,11 @@ def fit(
     network = learning_model(model, at=model.inputs[0] if features is None else cut_point(model))
     learner, strategy = learner_of(network, config.compute.mixed_precision)
     targets = targets_of(learner, settings)
+    source, learner = _source_of(features, learner, splits, folder, RandomCrops.of(settings), config)
     with strategy.scope():
         compile_for(learner, settings, steps=-(-len(splits["train"]) // settings.batch_size), config=config)
 
-    source, size = Source(features, folder, model.inputs[0].shape[1]), settings.batch_size
+    size = settings.batch_size
     train = source.batches(splits["train"], size, targets, settings.seed, _augmentations(model, config.augmentation))
     val = source.batches(splits["val"], size, targets)
     with bfloat16(use_bfloat16(config.compute.mixed_precision)):
@@ -109,6 +115,26 @@ def fit(
     if learner is not network:
         give_back(learner, network)
     return Trained(model, history, len(splits["train"]))
+
+
+def _source_of(
+    features: FeatureCache | StreamedFeatures | None,
+    learner: keras.Model,
+    splits: Mapping[str, pd.DataFrame],
+    folder: ImageFolder,
+    crops: RandomCrops | None,
+    config: Config,
+) -> tuple[Source, keras.Model]:
+    """Where the inputs of a learner come from, and the learner as it takes them: random crops are a part of it."""
+    size = learner.inputs[0].shape[1]
+    if crops is None:
+        return Source(features, folder, size), learner
+    seen, augmentations = {name: splits[name] for name in ("train", "val")}, config.augmentation
+    images = images_to_cache(seen, augmentations, augmentations.train_augmentations)
+    keys = [row_key(*image) for image in zip(images["sha256"], images["augmentation"], strict=True)]
+    resident = resident_pixels(features, keys, size, config.compute)
+    with learner.distribute_strategy.scope():
+        return Source(resident or features, folder, size, crops), with_crops(learner, resident)
 
 
 def features_to_train(
@@ -143,17 +169,16 @@ def _augmentations(model: keras.Model, settings: AugmentationSettings) -> int:
 def images_to_cache(
     splits: Mapping[str, pd.DataFrame], settings: AugmentationSettings, of_training: int
 ) -> pd.DataFrame:
-    """The augmentations of every image of a training and its test: columns file_name, sha256, augmentation, split.
+    """The augmentations of every image of these splits: columns file_name, sha256, augmentation, split.
 
     Args:
         of_training: number of augmentations of a training image.
     """
     at_test = 2 if settings.test_time_augmentation else 1
-    augmentations = {"train": of_training, "val": at_test, "test": at_test}
     tables = [
-        splits[name][["file_name", "sha256"]].assign(augmentation=number, split=name)
-        for name, count in augmentations.items()
-        for number in range(count)
+        table[["file_name", "sha256"]].assign(augmentation=number, split=name)
+        for name, table in splits.items()
+        for number in range(of_training if name == "train" else at_test)
     ]
     return pd.concat(tables, ignore_index=True)
 
@@ -179,7 +204,7 @@ def fit_learner(
     require_room(checkpoint_dir, "AGE_CACHE", CHECKPOINT_COPIES * 4 * learner.count_params())
     keras.utils.set_random_seed(settings.seed)
     metric = f"{EXPECTED_AGE}_mae" if AGE_DISTRIBUTION in learner.output_names else "mae"
-    history = History(settings.epochs, metric, images, settings.batch_size)
+    history = History(settings.epochs, metric, images, settings.batch_size, lambda: train.waited + val.waited)
     best = checkpoint_dir / "best.weights.h5"
     callbacks = [*_schedule(settings, f"val_{metric}", best), history]
     state = TrainingState(checkpoint_dir, callbacks)

@@ -70,14 +70,16 @@ def freeze(model: keras.Model, last_layers: int) -> None:
 def cut_point(model: keras.Model) -> keras.KerasTensor:
     """The last tensor that all data passes before the first trainable layer.
 
-    Everything before it is a pure function of the image. With nothing frozen it is the input itself.
+    Everything before it is a pure function of the image. Where that is no more than preprocessing, since nothing is
+    frozen, it is the input itself: pixels take a quarter of the room, as bytes, and are the same for every network.
     """
     nodes = [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]]
     last_use = {id(tensor): at for at, node in enumerate(nodes) for tensor in node.input_tensors}
-    cut, open_tensors = model.inputs[0], dict[int, keras.KerasTensor]()
+    cut, open_tensors, frozen = model.inputs[0], dict[int, keras.KerasTensor](), False
     for at, node in enumerate(nodes):
         if getattr(node.operation, "trainable_weights", ()):
-            break
+            return cut if frozen else model.inputs[0]
+        frozen = frozen or _is_frozen(node.operation)
         open_tensors |= {id(tensor): tensor for tensor in node.outputs}
         open_tensors = {key: tensor for key, tensor in open_tensors.items() if last_use.get(key, at) > at}
         if len(open_tensors) == 1:
@@ -85,6 +87,11 @@ def cut_point(model: keras.Model) -> keras.KerasTensor:
         if node.operation.name == POOL:
             break  # the head's dropout has no weights, but is part of what is trained
     return cut
+
+
+def _is_frozen(operation: keras.Operation) -> bool:
+    """Whether it is a layer of the backbone with weights; a normalisation of pixels has some too, but is none."""
+    return bool(getattr(operation, "weights", ())) and not isinstance(operation, keras.layers.Normalization)
 
 
 def pooled(model: keras.Model) -> keras.KerasTensor:

@@ -25,11 +25,19 @@ class StreamedFeatures:
         folder: of the same prefix in the local cache.
         remote: the shards of the exchange.
         places: of the rows that either of them holds.
-        shape: of a row.
+        shape, dtype: of a row.
     """
 
-    def __init__(self, folder: Path, remote: RemoteShards, places: dict[str, Place], shape: tuple[int, ...]) -> None:
-        self._folder, self._remote, self._places, self.shape = folder, remote, places, shape
+    def __init__(
+        self,
+        folder: Path,
+        remote: RemoteShards,
+        places: dict[str, Place],
+        shape: tuple[int, ...],
+        dtype: str = "float16",
+    ) -> None:
+        self._folder, self._remote, self._places = folder, remote, places
+        self.shape, self.dtype = shape, dtype
 
     def known(self) -> Set[str]:
         """The keys of all rows that can be read."""
@@ -38,14 +46,14 @@ class StreamedFeatures:
     @property
     def shard_bytes(self) -> int:
         """Bytes of a whole shard."""
-        return SHARD_ROWS * 2 * int(np.prod(self.shape))
+        return SHARD_ROWS * np.dtype(self.dtype).itemsize * int(np.prod(self.shape))
 
     def append(self, keys: Sequence[str], features: np.ndarray) -> None:
         """Store features in the exchange alone; they become visible all at once.
 
         Args:
             keys: one for each row, see `row_key`.
-            features: float16 of shape (len(keys), *shape).
+            features: of shape (len(keys), *shape).
 
         Raises:
             StoreError: the store can't be reached; nothing is stored then.
@@ -77,7 +85,7 @@ class StreamedFeatures:
         return [number for numbers in self.by_shard(keys, range(len(keys))).values() for number in numbers]
 
     def read(self, name: str, keys: Iterable[str]) -> np.ndarray:
-        """The features of keys in one shard as float16, shape (keys, *shape).
+        """The features of keys in one shard, shape (keys, *shape).
 
         Args:
             name: of the shard.
@@ -98,13 +106,13 @@ class StreamedFeatures:
         return shard[rows]
 
     def rows(self, keys: Sequence[str]) -> np.ndarray:
-        """The features of these keys as float16, shape (keys, *shape); each shard that holds some is read once.
+        """The features of these keys, shape (keys, *shape); each shard that holds some is read once.
 
         Raises:
             KeyError: a key that was never appended.
             StoreError: see `read`.
         """
-        rows = np.empty((len(keys), *self.shape), "float16")
+        rows = np.empty((len(keys), *self.shape), self.dtype)
         for name, numbers in self.by_shard(keys, range(len(keys))).items():
             rows[numbers] = self.read(name, [keys[number] for number in numbers])
         return rows

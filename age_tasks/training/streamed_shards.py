@@ -68,5 +68,5 @@ class StreamedShards(Stream):
             with self._noted():
                 return self._features.read(name.decode(), [key.decode() for key in keys])
 
-        rows = tf.numpy_function(read, [name, keys], tf.float16, stateful=False)
+        rows = tf.numpy_function(read, [name, keys], tf.as_dtype(self._features.dtype), stateful=False)
         return tf.ensure_shape(rows, (None, *self._features.shape)), numbers

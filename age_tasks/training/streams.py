@@ -1,6 +1,7 @@
 """Batches of what is read in every epoch, by tf.data, while the network computes."""
 
 import contextlib
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,7 +18,9 @@ AHEAD = 8  # batches that are read before the network takes them
 
 
 class Stream(ABC):
-    """Batches of (inputs, targets), or (inputs, targets, weights); inputs are float32.
+    """Batches of (inputs, targets), or (inputs, targets, weights).
+
+    Inputs are float32; of rows with random crops, (pixels as uint8, or what stands for them, and boxes).
 
     Args:
         rows: each of which comes once in a pass.
@@ -27,11 +30,12 @@ class Stream(ABC):
     def __init__(self, rows: Rows, batch_size: int) -> None:
         self._rows, self._batch_size = rows, batch_size
         self._failure: AgeTasksError | None = None
+        self.waited = 0.0  # seconds that whoever takes the batches has waited for them, in all passes
         self.start_at(0)
 
     def start_at(self, epoch: int) -> None:
-        """Let the passes that begin from now on have the order and the augmentations of an epoch, counted from 0."""
-        self._epoch = epoch
+        """Let the passes that begin from now on have order, augmentations and crops of an epoch, counted from 0."""
+        self._epoch, self._boxes = epoch, self._rows.boxes(epoch)
 
     @property
     def count(self) -> int:
@@ -51,7 +55,20 @@ class Stream(ABC):
     def dataset(self) -> tf.data.Dataset:
         """The batches, for Keras."""
         counted = self._batches().apply(tf.data.experimental.assert_cardinality(self.count))
-        return untuned(counted.prefetch(AHEAD))
+        return untuned(self._timed(counted.prefetch(AHEAD)))
+
+    def _timed(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        """The batches; `waited` grows by the time from the moment when each is asked for to that when it is there."""
+        asked = tf.data.Dataset.counter().map(lambda _: tf.timestamp())
+
+        def note(asked: np.float64) -> None:
+            self.waited += max(time.time() - float(asked), 0.0)
+
+        def noted(asked: tf.Tensor, batch: Any) -> Any:
+            tf.numpy_function(note, [asked], [])
+            return batch
+
+        return tf.data.Dataset.zip((asked, batches)).map(noted)
 
     @contextlib.contextmanager
     def own_errors(self) -> Iterator[None]:
@@ -81,17 +98,25 @@ class Stream(ABC):
         return rows.batch(self._batch_size).map(self._with_answers)
 
     def _with_answers(self, inputs: tf.Tensor, chosen: tf.Tensor) -> tuple[Any, ...]:
-        like = self._rows.answers(np.arange(0))
+        like = self._beside(np.arange(0))
 
-        def answers(chosen: np.ndarray) -> list[np.ndarray]:
-            return list(tf.nest.flatten(self._rows.answers(chosen)))
+        def beside(chosen: np.ndarray) -> list[np.ndarray]:
+            return list(tf.nest.flatten(self._beside(chosen)))
 
-        flat = tf.numpy_function(answers, [chosen], [each.dtype for each in tf.nest.flatten(like)], stateful=False)
+        flat = tf.numpy_function(beside, [chosen], [each.dtype for each in tf.nest.flatten(like)], stateful=False)
         shaped = [
             tf.ensure_shape(found, (None, *each.shape[1:]))
             for found, each in zip(flat, tf.nest.flatten(like), strict=True)
         ]
-        return tf.cast(inputs, tf.float32), *tf.nest.pack_sequence_as(like, shaped)
+        found = tf.nest.pack_sequence_as(like, shaped)
+        if self._boxes is None:
+            return tf.cast(inputs, tf.float32), *found
+        return (tf.cast(inputs, tf.uint8), found[0]), *found[1:]
+
+    def _beside(self, chosen: np.ndarray) -> tuple[Any, ...]:
+        """What comes with the inputs of some rows: boxes, where there are some, and answers."""
+        boxes = () if self._boxes is None else (self._boxes[chosen],)
+        return *boxes, *self._rows.answers(chosen)
 
 
 class StartEpoch(keras.callbacks.Callback):

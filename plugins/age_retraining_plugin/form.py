@@ -34,11 +34,12 @@ TRAINING = (
     "finetune.batch_size",
     "finetune.start_from",
 )
-# The sections of the form after training and promotion, each with the sections of settings whose other fields it holds.
+# The sections of the form after training and promotion, each with the settings, or sections of them, whose fields it
+# holds, if none before does.
 FURTHER = {
     "Columns of the labels": ("data",),
     "Validation and splits": ("validate", "split"),
-    "Network and augmentations": ("model", "augmentation"),
+    "Network and augmentations": ("model", "augmentation", "finetune.random_crop", "finetune.random_flip"),
     "Baseline: more settings": ("baseline",),
     "Fine-tuning: more settings": ("finetune",),
     "Evaluation and model card": ("evaluate", "card"),
@@ -166,9 +167,11 @@ def _setting_fields(recipes: Mapping[str, Config]) -> Iterator[tuple[str, Param]
             ),
         ),
     )
-    for title, groups in {promotion: ("gate",), **FURTHER}.items():
+    placed = set(TRAINING)
+    for title, held in {promotion: ("gate",), **FURTHER}.items():
         for name in known_settings():
-            if name.partition(".")[0] in groups and name not in TRAINING:
+            if name not in placed and not {name, name.partition(".")[0]}.isdisjoint(held):
+                placed.add(name)
                 yield name, setting(name, title, recipes)
 
 

@@ -148,7 +148,7 @@ def test_an_invalid_store_does_not_stop_commands_that_use_none(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["snapshot", "--recipe", "none"], "demo, quick, reference, strong, strong_resnet50"),
+        (["snapshot", "--recipe", "none"], "demo, gpu_full, quick, reference, strong, strong_resnet50"),
         (["snapshot", "--set", "finetune.epoch=3"], "'finetune' has: epochs"),
         (["snapshot", "--set", "finetune.epochs=0"], "finetune.epochs = 0: Input should be greater than"),
         (["summary", "--run", "none"], "run none is not in"),

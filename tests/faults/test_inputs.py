@@ -386,7 +386,7 @@ PLACES: dict[str, tuple[str, Callable[[Path], str], int, str]] = {
     "a cache that is a file": ("AGE_CACHE", lambda root: str(file(root / "x")), 64, "AGE_CACHE=.*can't be a folder"),
     "a cache with a name too long": ("AGE_CACHE", lambda root: f"{root}/{'x' * 300}", 64, "AGE_CACHE=.*too long"),
     "a recipe with a name too long": ("AGE_RECIPE", lambda root: "x" * 300 + ".yaml", 64, "File name too long"),
-    "a recipe of another folder": ("AGE_RECIPE", lambda root: "../recipes/demo", 64, "choose demo, quick, reference"),
+    "a recipe of another folder": ("AGE_RECIPE", lambda root: "../recipes/demo", 64, "choose demo, gpu_full, quick"),
 }
 
 

@@ -90,6 +90,13 @@ def test_the_bounds_of_every_setting_are_walked():
         pytest.param({"model.backbone": "vgg16"}, ["finetune.last_layers = 30: vgg16 has 18 layers"],
                      {"model.backbone": "vgg16", "finetune.last_layers": 18},
                      marks=walks(CONFIG, "has {} layers; give at most that")),
+        pytest.param({"finetune.random_crop": 0.8}, ["finetune.random_crop = 0.8", "30 of the 174 layers of resnet50"],
+                     {"finetune.random_crop": 0.8, "finetune.last_layers": 174},
+                     marks=walks(CONFIG, "only pixels are cut or mirrored at random")),
+        pytest.param({"finetune.random_flip": True, "model.backbone": "efficientnet_lite0"},
+                     ["finetune.random_flip = true", "finetune.last_layers = 140"],
+                     {"augmentation.train_augmentations": 2, "model.backbone": "efficientnet_lite0"},
+                     marks=walks(CONFIG, "only pixels are cut or mirrored at random")),
         pytest.param({"evaluate.bin_edges": [30, 20]}, ["evaluate.bin_edges = [30, 20]", "sort them"],
                      {"evaluate.bin_edges": [20, 30]}, marks=walks(CONFIG, "each edge must be above")),
         pytest.param({"finetune.epochs": True}, ["finetune.epochs = True", "integer, such as 3"],
@@ -145,7 +152,7 @@ def test_a_recipe_that_is_corrected(refused: Walk, tmp_path: Path, content: str,
 
 @walks(CONFIG, "no recipe '{}'; choose {}")
 def test_a_recipe_that_is_not_there(refused: Walk, tmp_path: Path):
-    names = "demo, quick, reference, strong, strong_resnet50"
+    names = "demo, gpu_full, quick, reference, strong, strong_resnet50"
     again = refused(lambda: load_recipe("strongest"), "no recipe 'strongest'", names, ".yaml")
     again(lambda: load_recipe("strong"))
 

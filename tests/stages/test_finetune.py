@@ -10,6 +10,8 @@ from age_tasks.cli.app import main
 from age_tasks.environment import Locations
 from age_tasks.registry.promotions import champion
 from age_tasks.runs.run import Workspace, open_run
+from age_tasks.training.feature_cache import stored_shards
+from age_tasks.training.network import load_saved
 from tests.support.settings import QUICK, overrides
 from tests.support.stages import run_stages, table
 
@@ -26,6 +28,27 @@ def test_finetuning_changes_the_last_layers_only(finished: Workspace):
     ]
     assert "top" in changed
     assert not [name for name in changed if name.startswith(("stem", "block0", "block5")) or name.endswith("_bn")]
+
+
+def test_a_whole_network_is_trained_from_random_crops_of_pixels_that_are_decoded_once(copied: Locations):
+    whole = {"finetune.last_layers": 140, "finetune.random_crop": 0.8, "finetune.random_flip": True}
+    run_stages("whole", "demo", QUICK | whole | {"finetune.epochs": 1}, last="finetune")
+    with open_run("whole", copied) as run:
+        assert run.record("baseline").reused_from == "finished"
+        before, after = (load_saved(run.input(stage, "model.keras")) for stage in ("baseline", "finetune"))
+        images = {
+            sha256 for name in ("train", "val", "test") for sha256 in table(run, "split", f"{name}.csv")["sha256"]
+        }
+        (pixels,) = [shard for shard in stored_shards(run.cache) if shard.dtype == np.uint8]
+        assert (set(pixels.keys), pixels.shape) == (images, (64, 64, 3))
+        assert len(table(run, "finetune", "test_predictions.csv")) == len(table(run, "split", "test.csv"))
+    changed = [
+        any(not np.array_equal(*weights) for weights in zip(one.get_weights(), other.get_weights(), strict=True))
+        for one, other in zip(before.layers, after.layers, strict=True)
+        if one.weights and not isinstance(one, keras.layers.BatchNormalization)
+    ]
+    assert all(changed)
+    assert [layer.name for layer in after.layers] == [layer.name for layer in before.layers]
 
 
 def test_a_warm_start_begins_with_the_champion_s_weights_and_is_compared_with_it(copied: Locations):

@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from age_tasks.training.rows import Rows
 from age_tasks.training.streamed_features import StreamedFeatures
 from age_tasks.training.streamed_shards import StreamedShards
 from age_tasks.training.streams import Stream
+
+CLOCK = ["seconds", "input_seconds"]  # columns that no two trainings share
 
 
 @pytest.fixture
@@ -83,7 +86,7 @@ def test_an_interrupted_training_continues_to_the_same_result(data, settings: Tr
     with pytest.raises(Exception, match="killed"):
         train(CutOff, "cut")
     resumed, after = train(FeatureBatches, "cut")
-    pd.testing.assert_frame_equal(whole.drop(columns="seconds"), resumed.drop(columns="seconds"), rtol=1e-3)
+    pd.testing.assert_frame_equal(whole.drop(columns=CLOCK), resumed.drop(columns=CLOCK), rtol=1e-3)
     assert all(np.allclose(one, other, rtol=1e-3) for one, other in zip(weights, after, strict=True))
     finished, _ = train(CutOff, "cut")
     assert len(finished) == len(whole)
@@ -177,6 +180,29 @@ def test_a_long_epoch_says_how_far_it_is(data, tmp_path: Path, monkeypatch: pyte
     assert all(status.note.startswith("train MAE so far ") for status in within)
     assert [row["val_mae"] for row in told[-1].epochs] == history["val_mae"].tolist()
     assert told[-1].most_epochs == 2
+
+
+class Slow(FeatureBatches):
+    """Batches that take longer to read than to train on."""
+
+    def _read(self):
+        for batch in super()._read():
+            time.sleep(0.05)
+            yield batch
+
+
+def test_an_epoch_says_how_long_it_waited_for_input(data, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    cache, table = data
+    settings, learner = TrainingSettings(epochs=2, batch_size=8), network()
+    compile_for(learner, settings, steps=8, config=Config())
+    train, val = Slow(cache, table, 8, np.asarray, seed=1), FeatureBatches(cache, table, 64, np.asarray)
+    with caplog.at_level("INFO"):
+        history = fit_learner(learner, train, val, settings, len(table), tmp_path / "x")
+    assert history["input_seconds"].between(0.3, history["seconds"]).all()  # of 0.4 that reading took
+    last = history.iloc[-1]
+    assert last["input_seconds"] > 0.5 * last["seconds"]  # the first epoch compiles
+    assert "% of it waiting for input" in caplog.text
+    assert train.waited + val.waited == pytest.approx(history["input_seconds"].sum(), abs=0.1)
 
 
 @pytest.mark.parametrize("streamed", [False, True])

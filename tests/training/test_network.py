@@ -47,9 +47,18 @@ def test_only_the_head_of_the_baseline_is_trainable(resnet: keras.Model):
     assert [layer.name for layer in resnet.layers if layer.trainable_weights] == ["head_dense", "years"]
 
 
-def test_with_nothing_frozen_the_cut_is_before_the_first_weights(resnet: keras.Model):
-    freeze(resnet, 1000)
-    assert cut_point(resnet).shape[1:3] == (70, 70)  # after preprocessing and padding
+@pytest.mark.parametrize("last_layers", [174, 1000])
+def test_with_nothing_frozen_the_cut_is_the_input(resnet: keras.Model, last_layers: int):
+    freeze(resnet, last_layers)
+    assert cut_point(resnet) is resnet.inputs[0]
+
+
+def test_a_normalisation_of_pixels_is_not_frozen_but_preprocessing():
+    pixels = keras.Input((8, 8, 3))
+    normalised = keras.layers.Normalization(name="normalise")(pixels)  # its weights would be adapted
+    learning = keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3)(normalised)))
+    assert learning.get_layer("normalise").weights
+    assert cut_point(learning) is learning.inputs[0]
 
 
 def test_preprocessing_equals_that_of_keras(resnet: keras.Model):
