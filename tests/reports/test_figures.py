@@ -271,7 +271,8 @@ def test_faces_come_in_rows_each_with_its_caption():
     axes = only_axes(figures.face_sheet([RED_FACE] * 9, title="Faces"))
     places = [image.get_extent() for image in axes.images]
     assert [place[0] for place in places[1:8]] == pytest.approx([place[1] + 0.1 for place in places[:7]])
-    assert places[8] == pytest.approx([*places[0][:2], places[0][2] + 1.42, places[0][3] + 1.42])  # the ninth begins the second row
+    below = [*places[0][:2], places[0][2] + 1.42, places[0][3] + 1.42]
+    assert places[8] == pytest.approx(below)  # the ninth begins the second row
     for (left, right, bottom, _), caption in zip(places, axes.texts, strict=True):
         x, y = caption.get_position()
         assert caption.get_text() == "31 → 80"
