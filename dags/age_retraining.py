@@ -52,12 +52,11 @@ with DAG(
     schedule=labels_schedule(LABELS, VARIABLES.schedule),
     catchup=False,
     max_active_runs=1,
-    params=retraining_form(),
     user_defined_macros=FORM_MACROS,
     default_args={"owner": "age-team", "on_failure_callback": tell_failure},
     deadline=deadline_alert(NOTICES),
     tags=["age", "training"],
-):
+) as dag:
     chain(
         *shared_work("probe", from_form=True, **RETRIED, execution_timeout=timedelta(hours=3)),
         stage_task(
@@ -85,3 +84,6 @@ with DAG(
             execution_timeout=timedelta(hours=1),
         ),
     )
+
+# After the tasks: each would else carry a copy of the form, which Airflow validates whenever it serialises the task.
+dag.params = retraining_form()

@@ -1,22 +1,27 @@
 """Drawn faces whose appearance depends on age, for demos and tests; on request with every fault of real data sets."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from age_tasks.data.parallel import in_order
 from age_tasks.errors import SettingsError
 from age_tasks.store.base import atomic_write
 
 SIDE = 200
 SCALE = 2  # faces are drawn larger and then scaled down, for smooth edges
+THREADS, AHEAD = 2, 8  # that take photographs of drawings; drawings that wait for it or are finished
 
 SKINS = ((255, 224, 196), (241, 194, 155), (224, 172, 125), (198, 134, 86), (141, 85, 54), (96, 60, 42))
 HAIRS = ((28, 22, 20), (64, 40, 24), (112, 72, 36), (176, 124, 60), (214, 176, 100), (140, 52, 28))
 IRISES = ((70, 44, 24), (90, 110, 60), (60, 96, 140), (40, 30, 24))
+
+_T = np.linspace(0, 1, 16)[:, None]
+BEZIER = ((1 - _T) ** 2, 2 * _T * (1 - _T), _T**2)  # the weights of start, control point and end along a curve
 
 Colour = tuple[int, ...]
 Point = tuple[float, float]
@@ -60,10 +65,19 @@ def draw_sample(out: Path, count: int, seed: int, faults: bool = False) -> Sampl
         raise SettingsError(f"{images} has images already; choose another --out, or remove {out} first")
     images.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    rows = []
-    for number, age in enumerate(_ages(count, rng)):
-        rows.append((f"{number:05d}.jpg", f"{age:g}"))
-        draw_face(age, rng).save(images / rows[-1][0], quality=90)
+    ages = _ages(count, rng)
+    rows = [(f"{number:05d}.jpg", f"{age:g}") for number, age in enumerate(ages)]
+
+    def drawings() -> Iterator[tuple[_Drawing, Path]]:
+        for (name, _), age in zip(rows, ages, strict=True):
+            yield _Drawing.of(age, rng), images / name
+
+    def save(drawn: tuple[_Drawing, Path]) -> None:
+        drawing, path = drawn
+        drawing.photographed().save(path, quality=90)
+
+    for _ in in_order(save, drawings(), THREADS, AHEAD):
+        pass
     added = _add_faults(images, rows, rng) if faults else {}
     with atomic_write(labels) as temporary:
         temporary.write_text("file_name,real_age\n" + "".join(f"{name},{age}\n" for name, age in rows), newline="")
@@ -72,18 +86,38 @@ def draw_sample(out: Path, count: int, seed: int, faults: bool = False) -> Sampl
 
 def draw_face(age: float, rng: np.random.Generator) -> Image.Image:
     """One face of the given age in years, 200 x 200 RGB; everything but the signs of age is random."""
-    # The apparent age: people of one age differ by a few years.
-    apparent = float(np.clip(age + rng.normal(0, 2.0 + 0.04 * age), 0.5, 100))
-    side = SIDE * SCALE
-    canvas = _background(side, rng)
-    _Face(canvas, apparent, rng).draw()
-    canvas = canvas.rotate(rng.normal(0, 4), Image.Resampling.BICUBIC, fillcolor=canvas.getpixel((2, 2)))
-    zoom = side * rng.uniform(0.0, 0.05)
-    canvas = canvas.resize((SIDE, SIDE), Image.Resampling.LANCZOS, (zoom, zoom, side - zoom, side - zoom))
-    lit = np.asarray(canvas.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.7))), dtype=np.float32)
-    gradient = 1 + rng.uniform(-0.18, 0.18) * np.linspace(-1, 1, SIDE)[None, :, None]
-    noisy = lit * gradient * rng.uniform(0.85, 1.1) + rng.normal(0, 3, lit.shape)
-    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+    return _Drawing.of(age, rng).photographed()
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """A face at `SCALE` times its size, and all that is random in its photograph, which another thread may take."""
+
+    canvas: Image.Image
+    tilt: float  # degrees
+    zoom: float  # pixels cut off at each side
+    blur: float  # pixels
+    light: np.ndarray  # a factor for each column
+    noise: np.ndarray
+
+    @classmethod
+    def of(cls, age: float, rng: np.random.Generator) -> "_Drawing":
+        # The apparent age: people of one age differ by a few years.
+        apparent = float(np.clip(age + rng.normal(0, 2.0 + 0.04 * age), 0.5, 100))
+        side = SIDE * SCALE
+        canvas = _background(side, rng)
+        _Face(canvas, apparent, rng).draw()
+        tilt, zoom, blur = rng.normal(0, 4), side * rng.uniform(0.0, 0.05), rng.uniform(0, 0.7)
+        gradient = 1 + rng.uniform(-0.18, 0.18) * np.linspace(-1, 1, SIDE)[None, :, None]
+        return cls(canvas, tilt, zoom, blur, gradient * rng.uniform(0.85, 1.1), rng.normal(0, 3, (SIDE, SIDE, 3)))
+
+    def photographed(self) -> Image.Image:
+        side, canvas = SIDE * SCALE, self.canvas
+        canvas = canvas.rotate(self.tilt, Image.Resampling.BICUBIC, fillcolor=canvas.getpixel((2, 2)))
+        inner = (self.zoom, self.zoom, side - self.zoom, side - self.zoom)
+        canvas = canvas.resize((SIDE, SIDE), Image.Resampling.LANCZOS, inner)
+        sharp = np.asarray(canvas.filter(ImageFilter.GaussianBlur(self.blur)), dtype=np.float32)
+        return Image.fromarray((sharp * self.light + self.noise).clip(0, 255).astype(np.uint8))
 
 
 class _Face:
@@ -238,10 +272,9 @@ class _Face:
 
     def _curve(self, points: tuple[Point, ...] | list[Point], fill: Colour, width: float) -> None:
         """A quadratic Bézier curve through start, control point and end."""
-        t = np.linspace(0, 1, 16)[:, None]
-        start, control, end = (np.array(point) for point in points)
-        line = (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end
-        self._pen.line([tuple(_at(*point)) for point in line], fill, max(int(width * SIDE * SCALE), 1), joint="curve")
+        start, control, end = np.array(points)
+        line = (BEZIER[0] * start + BEZIER[1] * control + BEZIER[2] * end) * (SIDE * SCALE)
+        self._pen.line(line.ravel().tolist(), fill, max(int(width * SIDE * SCALE), 1), joint="curve")
 
 
 def _at(*fractions: float) -> list[float]:

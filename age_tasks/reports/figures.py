@@ -291,14 +291,18 @@ def face_sheet(faces: Sequence[tuple[np.ndarray, str]], *, title: str, columns: 
         faces: (uint8 RGB array of shape (height, width, 3), caption).
     """
     rows = max(-(-len(faces) // columns), 1)
-    figure = Figure(figsize=(1.15 * columns, 1.42 * rows + 0.4), layout="constrained")
-    figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, (pixels, caption) in zip(grid.flat, faces, strict=False):
-        axes.imshow(pixels)
-        axes.set_title(caption, fontsize=9, fontweight="normal", loc="center", y=-0.24, parse_math=False)
+    height = 1.42 * rows + 0.4
+    figure = Figure(figsize=(1.15 * columns, height))
+    figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, y=1 - 0.08 / height, ha="left")
+    # Axes of its own for each image, and a layout that fits them, would take as long again as all the rest.
+    axes = figure.add_axes((0, 0, 1, 1 - 0.35 / height))
+    axes.axis("off")
+    for place, (pixels, caption) in enumerate(faces):
+        row, column = divmod(place, columns)
+        left, top = 1.15 * column + 0.05, 1.42 * row  # inches, as the figure's size
+        axes.imshow(pixels, extent=(left, left + 1.05, top + 1.05, top))
+        axes.text(left + 1.05 / 2, top + 1.1, caption, fontsize=9, ha="center", va="top", parse_math=False)
+    axes.set(xlim=(0, 1.15 * columns), ylim=(1.42 * rows, 0))
     return figure
 
 

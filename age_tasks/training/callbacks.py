@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -90,22 +91,26 @@ class BestWeights(keras.callbacks.Callback):
     """Keeps the weights of the epoch with the lowest `monitor` in a file that is complete at every moment.
 
     Keras' `ModelCheckpoint` overwrites its file in place: a process killed while it writes loses the best weights.
+
+    It must come after all callbacks that change weights or the optimizer, such as those that lower the learning rate.
     """
 
     def __init__(self, path: Path, monitor: str) -> None:
         super().__init__()
         self.best = float("inf")
-        self._path, self._monitor = path, monitor
+        self.path, self._monitor = path, monitor
+        self.just_written = False
 
     @timed("output")
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Replace the file if the epoch is the best so far."""
         value = float((logs or {})[self._monitor])
-        if value < self.best:
+        self.just_written = value < self.best
+        if self.just_written:
             self.best = value
-            temporary = self._path.with_name(f"next-{self._path.name}")
+            temporary = self.path.with_name(f"next-{self.path.name}")
             self.model.save_weights(str(temporary))
-            temporary.replace(self._path)
+            temporary.replace(self.path)
 
 
 class TrainingState(keras.callbacks.Callback):
@@ -115,13 +120,14 @@ class TrainingState(keras.callbacks.Callback):
 
     Args:
         folder: created if missing.
-        callbacks: those whose counters and rows are part of the state.
+        best: comes just before it; a file that it has written is copied, since Keras takes far longer to write one.
+        callbacks: those whose counters and rows are part of the state, besides `best`.
     """
 
-    def __init__(self, folder: Path, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    def __init__(self, folder: Path, best: BestWeights, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         super().__init__()
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._callbacks = folder, callbacks
+        self._folder, self._best, self._callbacks = folder, best, [*callbacks, best]
         self._state: dict[str, Any] = {"format": _FORMAT, "epochs": 0, "stopped": False, "callbacks": {}}
 
     @property
@@ -154,7 +160,10 @@ class TrainingState(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Write the weights, then the state that names them."""
         before, weights = self._state.get("weights"), f"epoch{epoch + 1}.weights.h5"
-        self.model.save_weights(str(self._folder / weights))
+        if self._best.just_written:
+            shutil.copyfile(self._best.path, self._folder / weights)
+        else:
+            self.model.save_weights(str(self._folder / weights))
         self._state = {
             "format": _FORMAT,
             "epochs": epoch + 1,

@@ -205,9 +205,9 @@ def fit_learner(
     keras.utils.set_random_seed(settings.seed)
     metric = f"{EXPECTED_AGE}_mae" if AGE_DISTRIBUTION in learner.output_names else "mae"
     history = History(settings.epochs, metric, images, settings.batch_size, lambda: train.waited + val.waited)
-    best = checkpoint_dir / "best.weights.h5"
-    callbacks = [*_schedule(settings, f"val_{metric}", best), history]
-    state = TrainingState(checkpoint_dir, callbacks)
+    monitor = f"val_{metric}"
+    callbacks, best = [*_schedule(settings, monitor), history], BestWeights(checkpoint_dir / "best.weights.h5", monitor)
+    state = TrainingState(checkpoint_dir, best, callbacks)
     with _state_read(checkpoint_dir):
         done = state.load(learner)
     if done < settings.epochs and not state.stopped:
@@ -219,7 +219,7 @@ def fit_learner(
                 epochs=settings.epochs,
                 shuffle=False,  # the batches shuffle, by seed
                 verbose=0,
-                callbacks=[KeepFreedMemory(), StartEpoch(train), *callbacks, state],
+                callbacks=[KeepFreedMemory(), StartEpoch(train), *callbacks, best, state],
             )
     if all(np.isnan(row["val_mae"]) for row in history.rows):
         raise AgeTasksError(
@@ -227,7 +227,7 @@ def fit_learner(
             "--set baseline.learning_rate or --set finetune.learning_rate"
         )
     with _state_read(checkpoint_dir):
-        learner.load_weights(str(best))
+        learner.load_weights(str(best.path))
     return pd.DataFrame(history.rows)
 
 
@@ -248,13 +248,10 @@ def _state_read(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def _schedule(settings: TrainingSettings, monitor: str, best: Path) -> list[keras.callbacks.Callback]:
-    """Weight averaging, the best weights, early stopping and the learning rate, as the settings say."""
+def _schedule(settings: TrainingSettings, monitor: str) -> list[keras.callbacks.Callback]:
+    """Weight averaging, early stopping and the learning rate, as the settings say."""
     callbacks = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if settings.ema_momentum else []
-    callbacks += [
-        BestWeights(best, monitor),
-        keras.callbacks.EarlyStopping(monitor, patience=settings.early_stopping_patience, mode="min"),
-    ]
+    callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=settings.early_stopping_patience, mode="min"))
     if settings.schedule == "plateau":
         patience = settings.reduce_lr_patience
         callbacks.append(

@@ -105,6 +105,11 @@ def test_the_form_has_sections_and_no_mandatory_field(dag: dict[str, Any]):
     assert dag["defaults"]["images"] == ""  # not beside the labels of today: the form may name others
 
 
+def test_no_task_carries_a_copy_of_the_form(dag: dict[str, Any], shared_dag: dict[str, Any]):
+    """Airflow would validate each copy several times whenever it serialises the DAG, and whenever the task ends."""
+    assert dag["copied"] == shared_dag["copied"] == {"approve": ["comment"]}
+
+
 def test_the_form_has_the_bounds_of_the_settings(dag: dict[str, Any]):
     size, rate, policy = (dag["form"][name] for name in ("model.image_size", "baseline.learning_rate", "gate.policy"))
     assert (size["type"], size["minimum"], size["maximum"]) == (["null", "string", "integer"], 32, 1024)

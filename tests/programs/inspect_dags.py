@@ -87,6 +87,7 @@ def main() -> None:
         "start": str(dag.start_date),
         "form": {name: dag.params.get_param(name).schema for name in dag.params},
         "defaults": dag.params.dump(),
+        "copied": {task.task_id: [*task.params] for task in dag.tasks if task.params},
         "refused": {name: error_of(name, value) for name, value in REFUSED.items()},
         "accepted": [error_of(name, value) for name, value in ACCEPTED],
         "approvals": {
