@@ -40,7 +40,7 @@ def test_a_text_that_is_no_such_number_stays_in_the_form(browser: Chrome, airflo
     assert find(browser, "input[name='element_labels']")  # open from the start
     see(browser, "demo: Small and fast")
     unfold(browser, TRAINING)
-    see(browser, "Recipes: demo 0.0001, gpu_full 0.0001, quick 0.0003, reference 5e-05, strong 0.001")
+    see(browser, "Recipes: demo 0.0001, gpu_full 0.0001, quick 0.001, reference 5e-05, strong 0.001")
     fill(browser, "baseline.epochs", "-4")
     press(browser, "Trigger")
     see(browser, "Invalid input for param baseline.epochs: '-4' does not match '(?#a whole number, 1 to 10,000)")
