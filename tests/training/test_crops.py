@@ -21,7 +21,7 @@ from age_tasks.store.base import file_sha256
 from age_tasks.training import crops, streams
 from age_tasks.training.crops import ResidentPixels, cut_out, resident_pixels, with_crops
 from age_tasks.training.feature_cache import FeatureCache, features_folder, stored_shards
-from age_tasks.training.features import SPARE_BYTES, cached_features
+from age_tasks.training.features import SPARE_BYTES, Cut, cached_features
 from age_tasks.training.fit import Trained, fit
 from age_tasks.training.inference import predict_ages
 from age_tasks.training.network import AGE_DISTRIBUTION, AGES, EXPECTED_AGE, POOL, cut_point
@@ -105,11 +105,11 @@ def cropped(table: pd.DataFrame, faces: Sample, cache: Path) -> Trained:
 def test_the_cached_pixels_are_those_of_the_images(table, faces: Sample, tmp_path: Path):
     model, folder = network(), ImageFolder(str(faces.images), tmp_path)
     assert cut_point(model) is model.inputs[0]
-    found = cached_features(model, [cut_point(model)], table, folder, tmp_path, Config().compute)
+    found = cached_features(model, [Cut(cut_point(model), table)], folder, tmp_path, Config().compute)
     rows = found.caches[0].rows(table["sha256"])
     assert rows.dtype == np.uint8
     assert np.array_equal(rows, [load_rgb(faces.images / name, SIZE) for name in table["file_name"]])
-    again = cached_features(model, [cut_point(model)], table, folder, tmp_path, Config().compute)
+    again = cached_features(model, [Cut(cut_point(model), table)], folder, tmp_path, Config().compute)
     assert (found.computed, again.computed) == (COUNT, 0)
 
 
@@ -117,7 +117,7 @@ def test_all_networks_of_an_image_size_share_the_pixels(table, faces: Sample, tm
     folder, pixels = ImageFolder(str(faces.images), tmp_path), keras.Input((SIZE, SIZE, 3), name="otherwise")
     other = keras.Model(pixels, keras.layers.Dense(1)(keras.layers.Flatten()(pixels)))
     computed = [
-        cached_features(each, [each.inputs[0]], table, folder, tmp_path, Config().compute).computed
+        cached_features(each, [Cut(each.inputs[0], table)], folder, tmp_path, Config().compute).computed
         for each in (network(), other)
     ]
     assert computed == [COUNT, 0]
@@ -219,7 +219,7 @@ def test_an_interrupted_training_continues_with_the_crops_of_its_epoch(
 def test_pixels_that_are_lost_are_decoded_again(table, faces: Sample, tmp_path: Path, damage: str):
     model, folder = network(), ImageFolder(str(faces.images), tmp_path)
     for _ in range(2):
-        found = cached_features(model, model.inputs, table, folder, tmp_path, Config().compute)
+        found = cached_features(model, [Cut(model.inputs[0], table)], folder, tmp_path, Config().compute)
         assert found.computed == COUNT
         pixels = found.caches[0].rows(table["sha256"])
         assert np.array_equal(pixels, [load_rgb(faces.images / name, SIZE) for name in table["file_name"]])
@@ -233,7 +233,7 @@ def test_pixels_that_are_lost_are_decoded_again(table, faces: Sample, tmp_path: 
 def test_pixels_of_a_forgotten_image_are_removed(table, faces: Sample, tmp_path: Path):
     folder, model = ImageFolder(str(faces.images), tmp_path), network()
     mirrored = pd.concat([table, table.assign(augmentation=1)])
-    cached_features(model, model.inputs, mirrored, folder, tmp_path, Config().compute)
+    cached_features(model, [Cut(model.inputs[0], mirrored)], folder, tmp_path, Config().compute)
     gone, *others = table["sha256"]
     image = ErasedImage("a.jpg", frozenset({"a.jpg"}), frozenset({gone}), frozenset({gone}), frozenset())
     ((said, remove),) = traces_in_cache(image, tmp_path)
@@ -255,9 +255,9 @@ def test_pixels_take_a_byte_each_of_the_budget_and_the_disk(
     model, folder = network(), ImageFolder(str(faces.images), tmp_path)
     room = COUNT * IMAGE_BYTES + spare
     small = Config().with_overrides({"compute.cache_budget_gb": room / 1e9}).compute
-    cached_features(model, [cut_point(model)], table, folder, tmp_path / "budget", small)
+    cached_features(model, [Cut(cut_point(model), table)], folder, tmp_path / "budget", small)
     monkeypatch.setattr("age_tasks.training.features.free_bytes", lambda folder: SPARE_BYTES + room)
-    cached_features(model, [cut_point(model)], table, folder, tmp_path / "disk", Config().compute)
+    cached_features(model, [Cut(cut_point(model), table)], folder, tmp_path / "disk", Config().compute)
     assert [len(list(stored_shards(tmp_path / name))) for name in ("budget", "disk")] == [shards, shards]
 
 
