@@ -239,6 +239,11 @@ class AugmentationSettings(Settings):
     )
     test_time_augmentation: bool = Field(False, description="average the predictions for an image and its mirror")
 
+    @property
+    def of_prediction(self) -> int:
+        """How many augmentations of an image a prediction is the mean of: the image, and its mirror."""
+        return 2 if self.test_time_augmentation else 1
+
 
 class TrainingSettings(Settings):
     """One training: optimiser, length and callbacks."""

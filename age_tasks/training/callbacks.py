@@ -35,9 +35,7 @@ class History(keras.callbacks.Callback):
 
     async_safe = True  # Keras then does not wait for the numbers of a batch before it starts the next one
 
-    def __init__(
-        self, epochs: int, metric: str, images: int, batch_size: int, waited: Callable[[], float] = float
-    ) -> None:
+    def __init__(self, epochs: int, metric: str, images: int, batch_size: int, waited: Callable[[], float]) -> None:
         super().__init__()
         self.rows: list[dict[str, float]] = []
         self._waited = waited

@@ -37,7 +37,10 @@ class ResidentPixels:
 
 
 def resident_pixels(
-    cache: FeatureCache | StreamedFeatures | None, keys: Sequence[str], size: int, settings: ComputeSettings
+    cache: FeatureCache | ResidentPixels | StreamedFeatures | None,
+    keys: Sequence[str],
+    size: int,
+    settings: ComputeSettings,
 ) -> ResidentPixels | None:
     """The pixels of these keys on the GPU; None where they do not fit, or batches of them have to be sent.
 

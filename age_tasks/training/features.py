@@ -55,9 +55,12 @@ class Cut:
 
     def keyed(self) -> "Cut":
         """The same without repetitions, with the key of each row of features as a column `key`."""
-        numbers = zip(self.images["sha256"], self.images["augmentation"], strict=True)
-        keys = [row_key(sha256, number) for sha256, number in numbers]
-        return Cut(self.tensor, self.images.assign(key=keys).drop_duplicates("key"))
+        return Cut(self.tensor, self.images.assign(key=keys_of(self.images)).drop_duplicates("key"))
+
+
+def keys_of(images: pd.DataFrame) -> list[str]:
+    """The key of the row of features of each image: columns `sha256`, `augmentation`."""
+    return [row_key(*image) for image in zip(images["sha256"], images["augmentation"], strict=True)]
 
 
 @dataclass(frozen=True)

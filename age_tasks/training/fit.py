@@ -6,7 +6,7 @@
 import contextlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -21,14 +21,12 @@ from age_tasks.store.disk import require_room
 from age_tasks.training.batches import Source
 from age_tasks.training.callbacks import BestWeights, History, TrainingState
 from age_tasks.training.crops import resident_pixels, with_crops
-from age_tasks.training.feature_cache import FeatureCache, row_key
-from age_tasks.training.features import Cut, Features, cached_features
+from age_tasks.training.features import Cut, Features, cached_features, keys_of
 from age_tasks.training.folding import give_back
 from age_tasks.training.hardware import KeepFreedMemory, bfloat16, use_bfloat16
 from age_tasks.training.learner import compile_for, learner_of, targets_of
 from age_tasks.training.network import AGE_DISTRIBUTION, EXPECTED_AGE, cut_point, learning_model, pooled
 from age_tasks.training.rows import RandomCrops
-from age_tasks.training.streamed_features import StreamedFeatures
 from age_tasks.training.streams import StartEpoch, Stream
 
 # The image and its mirror: from eight, a head alone is 0.05 years better, but each has to go through the whole network.
@@ -103,12 +101,13 @@ def fit(
     network = learning_model(model, at=model.inputs[0] if features is None else cut_point(model))
     learner, strategy = learner_of(network, config.compute.mixed_precision)
     targets = targets_of(learner, settings)
-    source, learner = _source_of(features, learner, splits, folder, RandomCrops.of(settings), config)
+    source, size = Source(features, folder, model.inputs[0].shape[1]), settings.batch_size
+    if crops := RandomCrops.of(settings):
+        learner, source = _with_crops(learner, source, crops, splits, config)
     with strategy.scope():
         compile_for(learner, settings, steps=-(-len(splits["train"]) // settings.batch_size), config=config)
 
-    size = settings.batch_size
-    train = source.batches(splits["train"], size, targets, settings.seed, _augmentations(model, config.augmentation))
+    train = source.batches(splits["train"], size, targets, settings.seed, _drawn(model, config.augmentation))
     val = source.batches(splits["val"], size, targets)
     with bfloat16(use_bfloat16(config.compute.mixed_precision)):
         history = fit_learner(learner, train, val, settings, len(splits["train"]), checkpoint_dir)
@@ -117,24 +116,15 @@ def fit(
     return Trained(model, history, len(splits["train"]))
 
 
-def _source_of(
-    features: FeatureCache | StreamedFeatures | None,
-    learner: keras.Model,
-    splits: Mapping[str, pd.DataFrame],
-    folder: ImageFolder,
-    crops: RandomCrops | None,
-    config: Config,
-) -> tuple[Source, keras.Model]:
-    """Where the inputs of a learner come from, and the learner as it takes them: random crops are a part of it."""
-    size = learner.inputs[0].shape[1]
-    if crops is None:
-        return Source(features, folder, size), learner
+def _with_crops(
+    learner: keras.Model, source: Source, crops: RandomCrops, splits: Mapping[str, pd.DataFrame], config: Config
+) -> tuple[keras.Model, Source]:
+    """The learner that cuts its images out of pixels, and where these come from: the GPU's memory if it can be."""
     seen, augmentations = {name: splits[name] for name in ("train", "val")}, config.augmentation
-    images = images_to_cache(seen, augmentations, augmentations.train_augmentations)
-    keys = [row_key(*image) for image in zip(images["sha256"], images["augmentation"], strict=True)]
-    resident = resident_pixels(features, keys, size, config.compute)
+    keys = keys_of(images_to_cache(seen, augmentations, augmentations.train_augmentations))
+    resident = resident_pixels(source.features, keys, source.size, config.compute)
     with learner.distribute_strategy.scope():
-        return Source(resident or features, folder, size, crops), with_crops(learner, resident)
+        return with_crops(learner, resident), replace(source, features=resident or source.features, crops=crops)
 
 
 def features_to_train(
@@ -154,13 +144,13 @@ def features_to_train(
         also_cache: further tensors of `model` to cache features of, while the images are read anyway.
         share: of which images they are computed.
     """
-    own, every = _augmentations(model, config.augmentation), config.augmentation.train_augmentations
+    own, every = _drawn(model, config.augmentation), config.augmentation.train_augmentations
     wanted = [(cut_point(model), own), *((tensor, every) for tensor in also_cache)]
     cuts = [Cut(tensor, images_to_cache(splits, config.augmentation, count)) for tensor, count in wanted]
     return cached_features(model, cuts, folder, cache, config.compute, share)
 
 
-def _augmentations(model: keras.Model, settings: AugmentationSettings) -> int:
+def _drawn(model: keras.Model, settings: AugmentationSettings) -> int:
     """How many augmentations of an image the layers of `model` that are not frozen learn from."""
     head_alone = cut_point(model) is pooled(model)
     return min(settings.train_augmentations, HEAD_AUGMENTATIONS) if head_alone else settings.train_augmentations
@@ -174,11 +164,10 @@ def images_to_cache(
     Args:
         of_training: number of augmentations of a training image.
     """
-    at_test = 2 if settings.test_time_augmentation else 1
     tables = [
         table[["file_name", "sha256"]].assign(augmentation=number, split=name)
         for name, table in splits.items()
-        for number in range(of_training if name == "train" else at_test)
+        for number in range(of_training if name == "train" else settings.of_prediction)
     ]
     return pd.concat(tables, ignore_index=True)
 

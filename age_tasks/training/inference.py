@@ -33,7 +33,7 @@ def predict_ages(
     (features,) = features_to_predict(model, table, folder, cache, config).caches
     network = suffix_model(model, at=model.inputs[0] if features is None else cut_point(model))
     source = Source(features, folder, model.inputs[0].shape[1])
-    images, augmentations = table[["file_name", "sha256"]], _augmentations(config)
+    images, augmentations = table[["file_name", "sha256"]], config.augmentation.of_prediction
     forward = FrozenNetwork(network, config.compute, len(images) * augmentations)
     ages = np.zeros(len(images), "float32")
     for number in range(augmentations):
@@ -53,13 +53,8 @@ def features_to_predict(
         share: of which images they are computed.
     """
     images = table[["file_name", "sha256"]]
-    wanted = pd.concat([images.assign(augmentation=number) for number in range(_augmentations(config))])
+    wanted = pd.concat([images.assign(augmentation=number) for number in range(config.augmentation.of_prediction)])
     return cached_features(model, [Cut(cut_point(model), wanted)], folder, cache, config.compute, share)
-
-
-def _augmentations(config: Config) -> int:
-    """The number of augmentations whose predictions are averaged: the image, and its mirror."""
-    return 2 if config.augmentation.test_time_augmentation else 1
 
 
 def ages_and_features(

@@ -38,6 +38,7 @@ from tests.faults.tally import Tally
 from tests.support.builders import promoted
 from tests.support.records import put_record
 from tests.support.settings import point_at
+from tests.support.tables import images_of
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
 
@@ -225,9 +226,7 @@ def test_the_promotion_log_is_complete_after_its_writer_was_killed(commanded: St
 def compute_features(sample: Sample, cache: Path) -> None:
     model = build_model(ModelSettings(backbone="efficientnet_lite0", image_size=32), seed=1)
     freeze(model, 30)
-    labels = pd.read_csv(sample.labels)
-    images = labels.assign(sha256=[file_sha256(sample.images / name) for name in labels["file_name"]], augmentation=0)
-    cuts = [Cut(tensor, images) for tensor in (cut_point(model), pooled(model))]
+    cuts = [Cut(tensor, images_of(sample)) for tensor in (cut_point(model), pooled(model))]
     cached_features(model, cuts, ImageFolder(str(sample.images), cache), cache, ComputeSettings())
 
 

@@ -1,7 +1,10 @@
-"""Tables as stages pass them on, made up."""
+"""Tables as stages pass them on: made up, or of a sample."""
 
 import numpy as np
 import pandas as pd
+
+from age_tasks.demo.synthetic_faces import Sample
+from age_tasks.store.base import file_sha256
 
 
 def faces(numbers: list[int], ages: dict[int, float]) -> pd.DataFrame:
@@ -15,3 +18,10 @@ def hash_of(number: int) -> str:
     bits = np.random.default_rng(number % 1000).integers(0, 2, 256).astype(np.uint8)
     bits[5 * (number // 1000) : 5 * (number // 1000) + 5] ^= number >= 1000
     return np.packbits(bits).tobytes().hex()
+
+
+def images_of(sample: Sample) -> pd.DataFrame:
+    """The labels of a sample with the sha256 of each image, as the image itself: augmentation 0."""
+    labels = pd.read_csv(sample.labels)
+    sha256s = [file_sha256(sample.images / name) for name in labels["file_name"]]
+    return labels.assign(sha256=sha256s, augmentation=0)

@@ -17,7 +17,6 @@ from age_tasks.data.image_folder import ImageFolder
 from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.maintenance.erased_content import ErasedImage
 from age_tasks.maintenance.traces import traces_in_cache
-from age_tasks.store.base import file_sha256
 from age_tasks.training import crops, streams
 from age_tasks.training.crops import ResidentPixels, cut_out, resident_pixels, with_crops
 from age_tasks.training.feature_cache import FeatureCache, features_folder, stored_shards
@@ -26,6 +25,7 @@ from age_tasks.training.fit import Trained, fit
 from age_tasks.training.inference import predict_ages
 from age_tasks.training.network import AGE_DISTRIBUTION, AGES, EXPECTED_AGE, POOL, cut_point
 from age_tasks.training.rows import WHOLE, RandomCrops, Rows
+from tests.support.tables import images_of
 
 SIZE, COUNT = 32, 24
 IMAGE_BYTES = SIZE * SIZE * 3
@@ -47,8 +47,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 
 @pytest.fixture(scope="module")
 def table(faces: Sample) -> pd.DataFrame:
-    labels = pd.read_csv(faces.labels)
-    return labels.assign(sha256=[file_sha256(faces.images / name) for name in labels["file_name"]], augmentation=0)
+    return images_of(faces)
 
 
 def network() -> keras.Model:

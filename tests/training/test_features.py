@@ -16,13 +16,13 @@ from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.probes import probe_images, stored_probes
 from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.errors import LabelsError
-from age_tasks.store.base import file_sha256
 from age_tasks.training import features
 from age_tasks.training.feature_cache import row_key, stored_shards
 from age_tasks.training.features import Cut, cached_features, decoded_images, prefix_digest
 from age_tasks.training.inference import ages_and_features, predict_ages
 from age_tasks.training.network import build_model, cut_point, freeze, pooled
 from age_tasks.training.prefix_engine import FrozenNetwork
+from tests.support.tables import images_of
 
 SIZE = 64
 
@@ -34,8 +34,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 
 @pytest.fixture(scope="module")
 def table(faces: Sample) -> pd.DataFrame:
-    labels = pd.read_csv(faces.labels)
-    return labels.assign(sha256=[file_sha256(faces.images / name) for name in labels["file_name"]], augmentation=0)
+    return images_of(faces)
 
 
 @pytest.fixture(scope="module")

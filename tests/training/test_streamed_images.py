@@ -15,7 +15,6 @@ from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.image_shards import ImageShards
 from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.errors import StoreError
-from age_tasks.store.base import file_sha256
 from age_tasks.training.batches import FeatureBatches
 from age_tasks.training.feature_cache import FeatureCache, row_key
 from age_tasks.training.fit import fit_learner
@@ -23,6 +22,7 @@ from age_tasks.training.learner import compile_for
 from age_tasks.training.rows import Rows
 from age_tasks.training.streamed_images import StreamedImages
 from age_tasks.training.streams import Stream
+from tests.support.tables import images_of
 from tests.support.tars import tar_of
 
 SIZE, COUNT = 16, 24
@@ -38,9 +38,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 @pytest.fixture(scope="module")
 def table(faces: Sample) -> pd.DataFrame:
     """24 images, no two of the same age."""
-    labels = pd.read_csv(faces.labels)
-    sha256s = [file_sha256(faces.images / name) for name in labels["file_name"]]
-    return labels.assign(sha256=sha256s, real_age=np.arange(COUNT) + 1.0)
+    return images_of(faces).assign(real_age=np.arange(COUNT) + 1.0)
 
 
 @pytest.fixture
