@@ -14,7 +14,7 @@ from age_tasks.store.base import atomic_write
 
 SIDE = 200
 SCALE = 2  # faces are drawn larger and then scaled down, for smooth edges
-THREADS, AHEAD = 2, 8  # that take photographs of drawings; drawings that wait for it or are finished
+THREADS, AHEAD = 2, 8  # that finish drawn faces; faces that wait for them or are finished
 
 SKINS = ((255, 224, 196), (241, 194, 155), (224, 172, 125), (198, 134, 86), (141, 85, 54), (96, 60, 42))
 HAIRS = ((28, 22, 20), (64, 40, 24), (112, 72, 36), (176, 124, 60), (214, 176, 100), (140, 52, 28))
@@ -74,7 +74,7 @@ def draw_sample(out: Path, count: int, seed: int, faults: bool = False) -> Sampl
 
     def save(drawn: tuple[_Drawing, Path]) -> None:
         drawing, path = drawn
-        drawing.photographed().save(path, quality=90)
+        drawing.finished().save(path, quality=90)
 
     for _ in in_order(save, drawings(), THREADS, AHEAD):
         pass
@@ -86,12 +86,12 @@ def draw_sample(out: Path, count: int, seed: int, faults: bool = False) -> Sampl
 
 def draw_face(age: float, rng: np.random.Generator) -> Image.Image:
     """One face of the given age in years, 200 x 200 RGB; everything but the signs of age is random."""
-    return _Drawing.of(age, rng).photographed()
+    return _Drawing.of(age, rng).finished()
 
 
 @dataclass(frozen=True)
 class _Drawing:
-    """A face at `SCALE` times its size, and all that is random in its photograph, which another thread may take."""
+    """A face at `SCALE` times its size, and all else that is random in the image; another thread may finish it."""
 
     canvas: Image.Image
     tilt: float  # degrees
@@ -111,7 +111,8 @@ class _Drawing:
         gradient = 1 + rng.uniform(-0.18, 0.18) * np.linspace(-1, 1, SIDE)[None, :, None]
         return cls(canvas, tilt, zoom, blur, gradient * rng.uniform(0.85, 1.1), rng.normal(0, 3, (SIDE, SIDE, 3)))
 
-    def photographed(self) -> Image.Image:
+    def finished(self) -> Image.Image:
+        """The image: tilted, scaled, blurred, lit from a side, with noise."""
         side, canvas = SIDE * SCALE, self.canvas
         canvas = canvas.rotate(self.tilt, Image.Resampling.BICUBIC, fillcolor=canvas.getpixel((2, 2)))
         inner = (self.zoom, self.zoom, side - self.zoom, side - self.zoom)
