@@ -55,7 +55,7 @@ test: $(INSTALLED) ## Run all tests, with coverage
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 test-fast: $(INSTALLED) ## Run the tests that need neither TensorFlow nor Airflow, for every save
-	@.venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not e2e and not docker and not faults"
+	@.venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not e2e and not docker and not faults and not backbones"
 
 test-e2e: $(INSTALLED) ## Run the tests that start a whole Airflow (minutes)
 	@.venv/bin/python -m pytest tests/e2e -m e2e
@@ -65,6 +65,9 @@ screenshots: demo/faces/labels.csv ## Take the screenshots of docs/ in a browser
 
 test-faults: $(INSTALLED) ## Run the tests with killed processes, full disks, broken storage and bad input (one to two hours)
 	@FAULTS_JSON=benchmarks/faults.json .venv/bin/python -m pytest -n 2 --dist worksteal -m '' tests/faults tests/store/test_s3_errors.py
+
+test-backbones: $(INSTALLED) ## Run the tests of networks for all 40 backbones, not only one of each family
+	@.venv/bin/python -m pytest -m backbones tests/training/test_pretrained.py tests/training/test_prefix_engine.py
 
 compose-env: ## Write random passwords and keys for docker-compose.yaml into .env (once)
 	@$(PYTHON) docker/make_env.py
@@ -117,4 +120,4 @@ clean: ## Remove demo results and caches, not .venv
 bench-growth: $(INSTALLED) ## Measure how the stages grow with the number of images, 1,000 to 1,000,000 (half an hour; 1 GB of disk)
 	@.venv/bin/python -m benchmarks.growth $(BENCH)
 
-.PHONY: help setup lock demo up test test-fast test-e2e screenshots test-faults compose-env test-docker test-stack bench bench-growth gate-simulation lint docs types imports format images vulnerabilities clean
+.PHONY: help setup lock demo up test test-fast test-e2e screenshots test-faults test-backbones compose-env test-docker test-stack bench bench-growth gate-simulation lint docs types imports format images vulnerabilities clean

@@ -99,7 +99,7 @@ def _draw(results: dict[str, Any], path: Path) -> None:
             for key, colour, label in (
                 ("epochs_plain", BASELINE, "usual implementation"),
                 ("epochs_ours", FINETUNE, "ours, same recipe"),
-                ("epochs_quick", ACCENT, "ours, recipe strong shortened"),
+                ("epochs_quick", ACCENT, f"ours, {found['quick']}"),
             ):
                 seconds, errors = zip(*[(epoch["seconds"], epoch["val_mae"]) for epoch in found[key]], strict=True)
                 axes.plot(seconds, errors, color=colour, marker="o", ms=3, label=label)

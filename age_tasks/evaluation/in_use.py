@@ -9,34 +9,42 @@ from age_tasks.evaluation.metrics import estimate
 from age_tasks.evaluation.results import ErrorInUse, Estimate
 
 
-def error_in_use(images: pd.DataFrame, name: str, tested: Estimate | None, samples: int, seed: int) -> ErrorInUse:
+def error_in_use(
+    images: pd.DataFrame, name: str, tested: Estimate | None, optimism: float | None, samples: int, seed: int
+) -> ErrorInUse:
     """The champion's MAE on new images, and whether it is worse than on its test images beyond chance.
 
-    It is where the 95 % interval of the difference is above 0, and at least `FEW_IMAGES` images are new. Nothing is
-    adjusted for: the new images may show other people, or be harder.
+    It is where the 95 % interval of the difference is above 0, and at least `FEW_IMAGES` images are new. Beside the
+    selection, nothing is adjusted for: the new images may show other people, or be harder.
 
     Args:
         images: those that are new since the champion was trained, at least one: columns real_age, champion (years);
             person if it is known.
         name: of the champion, such as `v3`.
         tested: its test MAE when it was published; None if that is lost.
+        optimism: by how much that looks too good, in years, since the champion was chosen by it; None if not known.
         samples, seed: as for `bootstrap.intervals`.
     """
     loss = (images["champion"] - images["real_age"]).abs().to_numpy(dtype="float64")
     people = people_of(images)
     found, _ = intervals(loss[:, None], [], samples, seed, people)
     mae = estimate(found[:, 0])
-    difference = difference_of_independent(mae, tested) if tested else None
+    difference = difference_of_independent(mae, _moved(tested, optimism or 0.0)) if tested else None
     return ErrorInUse(
         name=name,
         images=len(loss),
         people=None if people is None else len(np.unique(people)),
         mae=mae,
         test_mae=tested,
+        optimism=optimism if tested else None,
         difference=difference,
         few=len(loss) < FEW_IMAGES,
         worse=difference is not None and difference.low > 0 and len(loss) >= FEW_IMAGES,
     )
+
+
+def _moved(number: Estimate, by: float) -> Estimate:
+    return Estimate(value=number.value + by, low=number.low + by, high=number.high + by)
 
 
 def difference_of_independent(first: Estimate, second: Estimate) -> Estimate:

@@ -160,9 +160,10 @@ class ChampionComparison(PairedComparison):
 class ErrorInUse(_Part):
     """The MAE of the champion `name` on images of all splits that are new since it was trained.
 
-    `test_mae` is that of its test images when it was published, None if that is lost; `difference` the MAE on the new
-    images less this one. `few` says that the new images are too few to judge by; `worse` that the MAE is higher
-    beyond chance.
+    `test_mae` is that of its test images when it was published, None if that is lost; `optimism` is by how much it
+    looks too good, in years, since the champion was chosen by it; None where that is not known. `difference` is the MAE
+    on the new images less the test MAE so corrected. `few` says that the new images are too few to judge by; `worse`
+    that the MAE is higher beyond chance.
     """
 
     name: str
@@ -170,6 +171,7 @@ class ErrorInUse(_Part):
     people: int | None = None
     mae: Estimate
     test_mae: Estimate | None
+    optimism: float | None = None
     difference: Estimate | None
     few: bool
     worse: bool
@@ -182,6 +184,8 @@ class ErrorInUse(_Part):
         if not (self.test_mae and self.difference):
             return f"{said}; its test MAE when it was published is not known"
         said += f"; on its test images it was {_in_years(self.test_mae)}"
+        if self.optimism and self.optimism >= 0.005:
+            said += f", {self.test_mae.value + self.optimism:.2f} corrected for its selection"
         if self.few:
             return f"{said}; so few images are too few to judge by"
         judged, apart = "worse" if self.worse else "not worse", self.difference

@@ -242,7 +242,9 @@ def measure_in_use(champion: Champion, new: pd.DataFrame, out: Path, settings: E
         return None
     columns = ["file_name", "sha256", "in_split", "real_age", "champion"]
     (out / "error_in_use.csv").write_text(as_csv(new[columns]))
-    found = error_in_use(new, champion.entry.name, champion.test_mae, settings.bootstrap_samples, settings.seed)
+    optimism = optimism_of(champion.manifest, int((champion.trained_on["split"] == "test").sum()))
+    samples, seed = settings.bootstrap_samples, settings.seed
+    found = error_in_use(new, champion.entry.name, champion.test_mae, optimism, samples, seed)
     log.log(logging.WARNING if found.worse else logging.INFO, "error in use: %s", found.sentence)
     return found
 

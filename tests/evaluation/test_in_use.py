@@ -10,12 +10,15 @@ from age_tasks.evaluation.results import ErrorInUse, Estimate
 TESTED = Estimate(value=6.0, low=5.6, high=6.4)
 
 
-def found(images: int, mae: float, tested: Estimate | None = TESTED, **columns: object) -> ErrorInUse:
+def found(
+    images: int, mae: float, tested: Estimate | None = TESTED, optimism: float | None = None, **columns: object
+) -> ErrorInUse:
     """Of new images with errors around this mean."""
     rng = np.random.default_rng(1)
     errors = rng.permutation(np.linspace(0, 2 * mae, images)) * rng.choice([-1, 1], images)
     ages = rng.uniform(20, 60, images)
-    return error_in_use(pd.DataFrame({"real_age": ages, "champion": ages + errors} | columns), "v3", tested, 500, 1)
+    table = pd.DataFrame({"real_age": ages, "champion": ages + errors} | columns)
+    return error_in_use(table, "v3", tested, optimism, 500, 1)
 
 
 def test_a_much_larger_error_on_new_images_is_worse_beyond_chance():
@@ -47,13 +50,23 @@ def test_an_error_on_test_images_that_is_lost_is_not_compared_with():
     assert "is not known" in alone.sentence
 
 
+def test_the_test_mae_is_compared_with_as_corrected_for_its_selection():
+    measured, corrected = found(200, 6.9), found(200, 6.9, optimism=0.3)
+    assert (measured.worse, corrected.worse) == (True, False)
+    assert corrected.test_mae == TESTED
+    assert corrected.difference.value == pytest.approx(measured.difference.value - 0.3)
+    assert "it was 6.00 years (95 % interval 5.60 to 6.40), 6.30 corrected for its selection: not" in corrected.sentence
+    assert "corrected" not in found(200, 6.9, optimism=0.001).sentence
+    assert found(200, 6.9, tested=None, optimism=0.3).optimism is None
+
+
 def test_images_of_few_people_say_less():
     people = [f"person {number // 20}" for number in range(200)]
     hard = [number // 20 % 2 for number in range(200)]  # all images of every other person
     ages = np.full(200, 40.0)
     images = pd.DataFrame({"real_age": ages, "champion": ages + 12.0 * np.array(hard), "person": people})
-    clustered = error_in_use(images, "v3", TESTED, 500, 1)
-    alone = error_in_use(images.drop(columns="person"), "v3", TESTED, 500, 1)
+    clustered = error_in_use(images, "v3", TESTED, None, 500, 1)
+    alone = error_in_use(images.drop(columns="person"), "v3", TESTED, None, 500, 1)
     assert clustered.people == 10
     assert clustered.mae.high - clustered.mae.low > 2 * (alone.mae.high - alone.mae.low)
 

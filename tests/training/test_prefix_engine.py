@@ -13,6 +13,7 @@ from age_tasks.errors import SettingsError
 from age_tasks.training import prefix_engine
 from age_tasks.training.network import build_model, cut_point, freeze, with_mirror
 from age_tasks.training.prefix_engine import FEW, FrozenNetwork
+from tests.support.backbones import each_backbone
 
 ENGINES = ("openvino", "litert")
 # One of each family: residual, dense, inverted, grouped and separable convolutions; all ways of preprocessing.
@@ -63,7 +64,7 @@ def as_far_apart_as_rounding(outputs: list[np.ndarray], expected: list[np.ndarra
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize("name", each_backbone(usually=SOME))
 def test_features_are_those_of_tensorflow(backbone, name: str, engine: str):
     model = backbone(name)
     freeze(model, 30)

@@ -20,6 +20,7 @@ from age_tasks.errors import WeightsError
 from age_tasks.training import pretrained
 from age_tasks.training.network import POOL, build_model
 from age_tasks.training.pretrained import require_weights
+from tests.support.backbones import each_backbone
 
 # Of each family one; all were compared when the table was made.
 SOME = ("inceptionv3", "mobilenetv3small", "resnet50", "resnet50v2", "vgg16", "convnexttiny")
@@ -114,7 +115,7 @@ def random_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("age_tasks.training.network._load_file", lambda base, settings: None)
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", *SOME])
+@pytest.mark.parametrize("name", each_backbone(usually=("efficientnet_lite0", "efficientnet_lite1", *SOME)))
 def test_the_layers_of_a_backbone(random_weights: None, name: str):
     model = built(name, BACKBONES[name].least_size)
     names = [layer.name for layer in model.layers]
@@ -122,14 +123,14 @@ def test_the_layers_of_a_backbone(random_weights: None, name: str):
     assert names.index(POOL) - before == BACKBONES[name].layers
 
 
-@pytest.mark.parametrize("name", [name for name in SOME if BACKBONES[name].least_size > 32])
+@pytest.mark.parametrize("name", [name for name, each in BACKBONES.items() if each.least_size > 32])
 def test_images_that_are_too_small_for_a_backbone(random_weights: None, name: str):
     with pytest.raises(ValueError, match=r"negative|[Cc]omputed output size"):
         built(name, BACKBONES[name].least_size - 1)
 
 
 @pytest.mark.filterwarnings("ignore:`input_shape` is undefined")
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize("name", each_backbone(usually=SOME, packaged=False))
 def test_the_weights_are_those_that_keras_asks_for(name: str, monkeypatch: pytest.MonkeyPatch):
     asked = []
 
@@ -162,7 +163,7 @@ def notop(file: Path, name: str) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore:`input_shape` is undefined")
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", each_backbone(usually=FILES, packaged=False))
 def test_a_file_gives_the_network_that_keras_makes_of_the_same_file_when_it_downloads_it(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
