@@ -1,5 +1,6 @@
-"""The networks whose features the run needs: the one that is trained, and the champion's."""
+"""The networks of a run: the one that is trained, the champion's, and those that a warm start begins with."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -7,7 +8,7 @@ import keras
 from age_tasks.config import Config, stored_augmentation
 from age_tasks.errors import SettingsError
 from age_tasks.registry.promotions import Manifest, Promotion
-from age_tasks.training.network import build_model, cut_point, freeze, load_network, suffixes
+from age_tasks.training.network import build_model, cut_point, freeze, load_network, suffixes, weighted_layers
 
 
 def baseline_network(config: Config) -> tuple[keras.Model, keras.KerasTensor]:
@@ -39,15 +40,35 @@ def champion_network(folder: Path, manifest: Manifest, config: Config) -> tuple[
     return load_network(folder / "model.keras"), config.model_copy(update={"augmentation": stored})
 
 
-def require_single(network: keras.Model, champion: Promotion) -> None:
-    """Check that a training can start from the champion's network.
+def start_from_champion(model: keras.Model, theirs: keras.Model, champion: Promotion, seeds: int, number: int) -> None:
+    """Give `model` the champion's weights; where it averages several networks, those of one of them.
+
+    Args:
+        theirs: the champion's network.
+        seeds: the number of trainings.
+        number: of this training, counted from 0: as many networks as are averaged are trained on, one by one.
 
     Raises:
-        SettingsError: it is the average of several networks, none of which has the champion's errors.
+        SettingsError: the champion is another network, or averages another number of networks.
     """
-    if parts := suffixes(network):
+    parts = len(suffixes(theirs))
+    if parts and parts != seeds:
         raise SettingsError(
-            f"finetune.start_from = champion: the champion {champion.name} is the average of {len(parts)} networks "
-            "(finetune.combine), of which none is the champion; start from the baseline "
-            "(--set finetune.start_from=baseline)"
+            f"finetune.start_from = champion: the champion {champion.name} is the average of {parts} networks, and "
+            f"finetune.seeds is {seeds}; train all of them on (--set finetune.seeds={parts} "
+            "finetune.combine=average), or start from the baseline (--set finetune.start_from=baseline)"
         )
+    ours, other = weighted_layers(model), weighted_layers(theirs, number)
+    if _shapes(ours) != _shapes(other) or model.input_shape != theirs.input_shape:
+        raise SettingsError(
+            f"finetune.start_from = champion: the champion {champion.name} is another network ({theirs.name}, "
+            f"{len(other)} layers, images of {theirs.input_shape[1]} pixels) than this run's ({model.name}, "
+            f"{len(ours)} layers, {model.input_shape[1]} pixels); start from the baseline "
+            "(--set finetune.start_from=baseline), or train the champion's"
+        )
+    for name, layer in ours.items():
+        layer.set_weights(other[name].get_weights())
+
+
+def _shapes(layers: Mapping[str, keras.layers.Layer]) -> dict[str, list[tuple[int, ...]]]:
+    return {name: [tuple(weight.shape) for weight in layer.weights] for name, layer in layers.items()}

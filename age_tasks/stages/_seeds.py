@@ -1,4 +1,4 @@
-"""Fine-tuning with several seeds: train each from the same weights, and keep the best one or the average of all."""
+"""Fine-tuning with several seeds: train each, and keep the best one or the average of all."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class SeedResult:
         }
 
 
-def train_seeds_and_save(start: Callable[[], keras.Model], config: Config, run: Workspace) -> Summary:
+def train_seeds_and_save(start: Callable[[int], keras.Model], config: Config, run: Workspace) -> Summary:
     """Fine-tune with each seed of the settings and write the result into the stage's folder.
 
     Writes what a single fine-tuning writes, of the network that the settings choose; `history.csv` and
@@ -54,7 +54,8 @@ def train_seeds_and_save(start: Callable[[], keras.Model], config: Config, run: 
     The choice is by the validation images alone: the test images stay unseen.
 
     Args:
-        start: the network as it is before a training, frozen as the settings say; made anew for each seed.
+        start: the network as it is before a training, frozen as the settings say, made anew for each seed; of the
+            number of the training, counted from 0.
     """
     results, out = list(_trainings(start, config, run)), run.output_dir
     best = min(results, key=lambda result: result.val_mae)
@@ -80,15 +81,15 @@ def train_seeds_and_save(start: Callable[[], keras.Model], config: Config, run: 
     return metrics | {"images_per_second": round(best.images_per_second, 1)}
 
 
-def _trainings(start: Callable[[], keras.Model], config: Config, run: Workspace) -> Iterator[SeedResult]:
+def _trainings(start: Callable[[int], keras.Model], config: Config, run: Workspace) -> Iterator[SeedResult]:
     """The trainings one after the other; of each, the weights are in a file when the next begins.
 
     An interrupted stage comes by all seeds again: those that were finished are read from their checkpoints.
     """
     splits, folder, seeds = read_splits(run), images_of(run), config.finetune.each_seed()
-    for number, seed in enumerate(seeds, 1):
-        with in_part(f"seed {seed} ({number} of {len(seeds)})"):
-            settings, model = config.finetune.model_copy(update={"seed": seed}), start()
+    for number, seed in enumerate(seeds):
+        with in_part(f"seed {seed} ({number + 1} of {len(seeds)})"):
+            settings, model = config.finetune.model_copy(update={"seed": seed}), start(number)
             trained = fit(model, splits, folder, settings, config, run.cache, run.checkpoint_dir / f"seed{seed}")
             ages = predict_ages(model, splits["test"], folder, run.cache, config)
             network = run.scratch / f"seed{seed}.keras"

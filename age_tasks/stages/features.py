@@ -17,11 +17,11 @@ from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
 from age_tasks.runs.runner import would_be_reused
 from age_tasks.stages._inputs import images_of, read_splits, scored_by_champion
-from age_tasks.stages._networks import baseline_network, champion_network, require_single
+from age_tasks.stages._networks import baseline_network, champion_network, start_from_champion
 from age_tasks.training.features import Features
 from age_tasks.training.fit import features_to_train
 from age_tasks.training.inference import features_to_predict
-from age_tasks.training.network import freeze
+from age_tasks.training.network import freeze, suffixes
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def features_of_share(run: Workspace, config: Config, share: Share, again: bool 
         MissingInputError: `split` has not finished.
         LabelsError: an image is not what it was in the snapshot.
         WeightsError: a network can't be loaded.
-        SettingsError: the training shall start from a champion that is the average of several networks.
+        SettingsError: the training shall start from a champion that is another network, or averages another number.
     """
     if not again and would_be_reused({name: PIPELINE[name].needs for name in TRAININGS}, run, config):
         log.info("both trainings are reused from an earlier run: no features are needed")
@@ -74,6 +74,8 @@ def _features(run: Workspace, config: Config, share: Share) -> Iterator[Features
     scored = scored_by_champion(splits, pd.read_csv(version / "trained_on.csv"))
     yield features_to_predict(network, scored, folder, run.cache, as_trained, share)
     if config.finetune.start_from == "champion":
-        require_single(network, entry)
-        freeze(network, config.finetune.last_layers)
-        yield features_to_train(network, splits, folder, run.cache, config, share=share)
+        seeds = config.finetune.seeds
+        for number in range(len(suffixes(network)) or 1):  # all begin with the champion itself if it is one network
+            start_from_champion(model, network, entry, seeds, number)
+            freeze(model, config.finetune.last_layers)
+            yield features_to_train(model, splits, folder, run.cache, config, share=share)

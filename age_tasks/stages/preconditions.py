@@ -23,7 +23,7 @@ def require_usable_settings(run: Workspace, config: Config) -> None:
     Raises:
         WeightsError: the pretrained weights are not there and can't be downloaded.
         SettingsError: the engine that computes frozen layers is not installed, or the training shall start from the
-            champion, which is another network, or several.
+            champion, which is another network, or averages another number of networks than is trained.
     """
     require_weights(config.model)
     require_engine(config.compute.prefix_engine)
@@ -40,7 +40,7 @@ def require_network_of_champion(run: Workspace, config: Config) -> None:
     start = champion(run.store)
     trained_in = manifest(run.store, start.version).run if start else None
     record = record_of(run.store, trained_in, "baseline") if trained_in else None
-    _require_one_network(run, start, trained_in)
+    _require_as_many_networks(run, start, trained_in, config.finetune.seeds)
     theirs, ours = record.settings.get("model", {}) if record else {}, config.section("model")
     differing = [name for name in NETWORK if name in theirs and theirs[name] != ours[name]]
     if start and differing:
@@ -51,13 +51,15 @@ def require_network_of_champion(run: Workspace, config: Config) -> None:
         )
 
 
-def _require_one_network(run: Workspace, start: Promotion | None, trained_in: str | None) -> None:
+def _require_as_many_networks(run: Workspace, start: Promotion | None, trained_in: str | None, seeds: int) -> None:
     record = record_of(run.store, trained_in, "finetune") if trained_in else None
     kept = str(record.summary.get("kept", "")) if record else ""
-    if start and kept.startswith("average"):
+    if record and start and kept.startswith("average") and record.summary["seeds"] != seeds:
+        theirs = record.summary["seeds"]
         raise SettingsError(
-            f"finetune.start_from = champion: the champion {start.name} is the {kept} (finetune.combine), and no "
-            "single network to start from; start from the baseline (--set finetune.start_from=baseline)"
+            f"finetune.start_from = champion: the champion {start.name} is the {kept}, and finetune.seeds is {seeds}; "
+            f"train all of them on (--set finetune.seeds={theirs} finetune.combine=average), or start from the "
+            "baseline (--set finetune.start_from=baseline)"
         )
 
 

@@ -139,6 +139,17 @@ def suffixes(model: keras.Model) -> list[keras.Model]:
     return [layer for layer in model.layers if isinstance(layer, keras.Model) and layer.name.startswith(SUFFIX)]
 
 
+def weighted_layers(model: keras.Model, number: int = 0) -> dict[str, keras.layers.Layer]:
+    """The layers that have weights, by name; of an averaged network those of the single network that it has averaged.
+
+    Args:
+        number: of that single network, counted from 0.
+    """
+    parts = suffixes(model)
+    layers = [layer for layer in model.layers if layer not in parts]
+    return {layer.name: layer for layer in [*layers, *(parts[number].layers if parts else [])] if layer.weights}
+
+
 def with_mirror(model: keras.Model) -> keras.Model:
     """The network with test-time augmentation: pixels to the mean of an image's and its mirror's ages, in years."""
     pixels = keras.Input(model.input_shape[1:], name="pixels_of_both")

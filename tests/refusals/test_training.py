@@ -195,47 +195,51 @@ def published(run: Workspace, here: Path, version: str, model: object) -> None:
     promote(run.store, version, "gate passed")
 
 
-@walks("stages/finetune.py", "is another network")
+@walks("stages/_networks.py", "is another network ({}, ")
 def test_a_champion_that_is_another_network(refused: Walk, run: Workspace, here: Path):
-    from age_tasks.stages.finetune import take_weights
+    from age_tasks.stages._networks import start_from_champion
 
     published(run, here, "one", network(units=2))
+    entry = champion(run.store)
     again = refused(
-        lambda: take_weights(network(units=3), champion(run.store), run), "the champion v1", "weights",
+        lambda: start_from_champion(network(units=3), network(units=2), entry, 1, 0), "the champion v1", "layers",
         "--set finetune.start_from=baseline", "or train the champion's",
     )  # fmt: skip
-    again(lambda: take_weights(network(units=2), champion(run.store), run))
+    again(lambda: start_from_champion(network(units=2), network(units=2), entry, 1, 0))
     assert Config().with_overrides({"finetune.start_from": "baseline"}).finetune.start_from == "baseline"
 
 
-@walks("stages/_networks.py", "is the average of {} networks ")
+@walks("stages/_networks.py", "is the average of {} networks, and ")
 def test_a_champion_that_averages_several_networks(refused: Walk, run: Workspace, here: Path):
-    from age_tasks.stages.finetune import take_weights
+    from age_tasks.stages._networks import start_from_champion
     from age_tasks.training.network import averaged, freeze
 
     small = ModelSettings(backbone="efficientnet_lite0", image_size=64, dense_units=4)
     parts = [build(small) for _ in range(2)]
     for part in parts:
         freeze(part, 1)
-    published(run, here, "one", averaged(parts))
+    both = averaged(parts)
+    published(run, here, "one", both)
+    entry = champion(run.store)
     again = refused(
-        lambda: take_weights(parts[0], champion(run.store), run), "the champion v1", "average of 2 networks",
-        "--set finetune.start_from=baseline",
+        lambda: start_from_champion(parts[0], both, entry, 1, 0), "the champion v1", "average of 2 networks",
+        "finetune.seeds is 1", "--set finetune.seeds=2 finetune.combine=average", "finetune.start_from=baseline",
     )  # fmt: skip
-    assert Config().with_overrides({"finetune.start_from": "baseline"}).finetune.start_from == "baseline"
-    published(run, here, "two", parts[1])
-    again(lambda: take_weights(parts[0], champion(run.store), run))
+    as_told = Config().with_overrides({"finetune.seeds": 2, "finetune.combine": "average"}).finetune
+    again(lambda: start_from_champion(parts[0], both, entry, as_told.seeds, 1))
 
 
-@walks("stages/preconditions.py", "single network to start from")
+@walks("stages/preconditions.py", "is the {}, and finetune.seeds is {}")
 def test_a_champion_that_averages_several_networks_is_known_by_its_run(refused: Walk, run: Workspace, here: Path):
     from age_tasks.stages.preconditions import require_usable_settings
 
     promoted(run.store, here, "monday")
-    put_record(run.store, "finetune", "monday", summary={"kept": "average of 3 seeds"})
+    put_record(run.store, "finetune", "monday", summary={"kept": "average of 3 seeds", "seeds": 3})
     warm = Config().with_overrides({"model.backbone": "efficientnet_lite0", "finetune.start_from": "champion"})
     again = refused(lambda: require_usable_settings(run, warm), "the champion v1", "the average of 3 seeds")
-    again(lambda: require_usable_settings(run, warm.with_overrides({"finetune.start_from": "baseline"})))
+    as_told = {"finetune.seeds": 3, "finetune.combine": "average"}
+    again(lambda: require_usable_settings(run, warm.with_overrides(as_told)))
+    require_usable_settings(run, warm.with_overrides({"finetune.start_from": "baseline"}))
 
 
 @walks("stages/preconditions.py", "is another network: {}; start from the baseline")

@@ -131,11 +131,29 @@ def test_the_average_of_the_seeds_is_a_champion_that_others_are_compared_with(
     assert "0 to compute" in caplog.text  # it shares the frozen prefix
 
 
+def test_each_seed_of_a_warm_start_goes_on_from_a_network_of_the_average(average: Workspace, caplog: Log):
+    warm = TWO | {"finetune.combine": "average", "finetune.start_from": "champion", "finetune.epochs": 1}
+    warm |= {"finetune.learning_rate": 1e-7}  # what it ends with is what it began with
+    caplog.set_level("INFO")
+    assert main(["snapshot", "--run", "warm", "--recipe", "demo", *overrides(warm)]) == 0
+    run_stages("warm", "demo", warm, first="validate", last="finetune")
+    with open_run("warm", Locations.from_env()) as run:
+        assert run.require_record("finetune").summary["started_from"] == "v1"
+        now, before = (table(each, "finetune", "seeds.csv") for each in (run, average))
+        assert now["test_mae"].to_numpy() == pytest.approx(before["test_mae"].to_numpy(), abs=0.02)
+        assert len(suffixes(load_network(run.input("finetune", "model.keras")))) == 2
+        caplog.clear()
+        assert main(["features", "--run", "warm", "--again", *overrides(warm)]) == 0
+    assert "0 to compute" in caplog.text  # the frozen prefix is that of the average, and of the baseline
+
+
 @pytest.mark.parametrize("command", [["features"], ["finetune"]])
-def test_no_training_starts_from_an_average(average: Workspace, command: list[str], capsys: pytest.CaptureFixture[str]):
-    warm = {"finetune.start_from": "champion", "finetune.epochs": 1}
+def test_one_training_does_not_start_from_an_average(
+    average: Workspace, command: list[str], capsys: pytest.CaptureFixture[str]
+):
+    warm = {"finetune.start_from": "champion", "finetune.epochs": 1, "finetune.seeds": 1}
     assert main([*command, "--run", "average", *overrides(warm)]) == 64
-    assert "the champion v1 is the average of 2 networks" in capsys.readouterr().err
+    assert "the champion v1 is the average of 2 networks, and finetune.seeds is 1" in capsys.readouterr().err
 
 
 def test_an_interrupted_fine_tuning_goes_on_with_the_seed_it_was_at(

@@ -18,6 +18,7 @@ from age_tasks.training.network import (
     load_saved,
     pooled,
     suffixes,
+    weighted_layers,
     with_mirror,
 )
 from tests.support.hostile import model_with_code
@@ -151,6 +152,17 @@ def test_the_pooled_features_of_an_averaged_network_are_those_of_its_first_part(
     pixels = np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
     ours, theirs = (keras.Model(each.inputs, pooled(each)).predict(pixels, verbose=0) for each in (network, seeds[0]))
     assert ours == pytest.approx(theirs, abs=1e-4)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_layers_of_a_network_that_was_averaged_are_known_by_name(
+    seeds: list[keras.Model], number: int, tmp_path: Path
+):
+    with_mirror(averaged(seeds)).save(tmp_path / "model.keras")
+    ours, theirs = weighted_layers(load_network(tmp_path / "model.keras"), number), weighted_layers(seeds[number])
+    assert ours.keys() == theirs.keys()
+    for name, layer in theirs.items():
+        assert all(map(np.array_equal, ours[name].get_weights(), layer.get_weights()))
 
 
 def test_a_weights_file_with_code_is_refused(tmp_path: Path):
