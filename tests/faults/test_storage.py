@@ -17,7 +17,9 @@ from age_tasks.cli.app import main
 from age_tasks.data.labels_file import content_sha256
 from age_tasks.demo.synthetic_faces import Sample, draw_sample
 from age_tasks.errors import NotFoundError, StoreError
+from age_tasks.registry import challenges
 from age_tasks.registry import promotions as registry
+from age_tasks.registry.challenges import ChallengeEntry, challenge_number
 from age_tasks.registry.promotions import champion, fetch_version, history, promote, publish_version
 from age_tasks.runs.keys import RECORD
 from age_tasks.runs.run import Workspace
@@ -166,6 +168,21 @@ def test_a_listing_that_never_shows_the_entry_is_an_error(proxy: FaultyProxy, tm
         promote(store, "one", "gate passed", run="one")
     proxy.lag = 0
     assert [entry.version for entry in history(store)] == ["one"]
+
+
+def test_challenges_that_are_listed_late_are_all_counted(proxy: FaultyProxy, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(challenges, "LISTING_PAUSES", (0, 0.3, 0.6, 1.2, 2.4))
+    proxy.lag = 1.0
+
+    def challenged(model: str) -> int:
+        entry = ChallengeEntry(champion="one", model=model, test="a", run=model, at="2026-11-26T10:00:00+00:00")
+        return challenge_number(bucket(tmp_path.name), entry)
+
+    with ThreadPoolExecutor(3) as racers:
+        numbers = sorted(racers.map(challenged, ["first", "second", "third"]))
+    assert proxy.done["listing lags"]
+    assert all(number >= least for least, number in enumerate(numbers, start=1))
+    assert challenged("later") == 4
 
 
 @pytest.mark.faults

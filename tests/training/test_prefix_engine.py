@@ -1,6 +1,6 @@
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -29,7 +29,7 @@ SOME = (
 
 
 @pytest.fixture
-def backbone(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], keras.Model]:
+def backbone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], keras.Model]]:
     """The network of a backbone with random weights."""
     monkeypatch.setattr("age_tasks.training.network._load_file", lambda base, settings: None)
 
@@ -38,7 +38,8 @@ def backbone(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], keras.Model]:
         size = max(BACKBONES[name].least_size, 64)
         return build_model(ModelSettings(backbone=name, weights="unread.h5", image_size=size), seed=1)
 
-    return built
+    yield built
+    keras.utils.clear_session()  # or the networks of all backbones stay in memory
 
 
 @pytest.fixture(scope="module")
