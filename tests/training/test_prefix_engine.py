@@ -30,13 +30,23 @@ SOME = (
 
 @pytest.fixture
 def backbone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], keras.Model]]:
-    """The network of a backbone with random weights."""
+    """The network of a backbone with random weights, its normalisations those of a few images, with small outputs.
+
+    As they are made, each of hundreds of layers enlarges values and rounding, until that decides the outputs.
+    """
     monkeypatch.setattr("age_tasks.training.network._load_file", lambda base, settings: None)
 
     def built(name: str) -> keras.Model:
         keras.utils.set_random_seed(1)
         size = max(BACKBONES[name].least_size, 64)
-        return build_model(ModelSettings(backbone=name, weights="unread.h5", image_size=size), seed=1)
+        model = build_model(ModelSettings(backbone=name, weights="unread.h5", image_size=size), seed=1)
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = 0.0
+                if layer.scale:
+                    layer.gamma.assign(np.full(layer.gamma.shape, 0.2))
+        model(images(model, 4), training=True)
+        return model
 
     yield built
     keras.utils.clear_session()  # or the networks of all backbones stay in memory
