@@ -66,7 +66,7 @@ screenshots: demo/faces/labels.csv ## Take the screenshots of docs/ in a browser
 test-faults: $(INSTALLED) ## Run the tests with killed processes, full disks, broken storage and bad input (one to two hours)
 	@FAULTS_JSON=benchmarks/faults.json .venv/bin/python -m pytest -n 2 --dist worksteal -m '' tests/faults tests/store/test_s3_errors.py
 
-test-backbones: $(INSTALLED) ## Run the tests of networks for all 40 backbones, not only one of each family
+test-backbones: $(INSTALLED) ## Run the tests of networks for every backbone, not only one of each family
 	@.venv/bin/python -m pytest -m backbones tests/training/test_pretrained.py tests/training/test_prefix_engine.py
 
 compose-env: ## Write random passwords and keys for docker-compose.yaml into .env (once)
