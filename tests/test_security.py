@@ -17,7 +17,7 @@ from age_tasks.environment import PROJECT, Locations
 from age_tasks.errors import NotFoundError, SettingsError, WeightsError
 from age_tasks.registry.promotions import MANIFEST, VERSIONS, champion, fetch_version, promote, publish_version
 from age_tasks.runs.run import Workspace, open_run, start_run
-from age_tasks.stages.finetune import take_weights
+from age_tasks.stages.finetune import fetched_network
 from age_tasks.store.files import FileStore
 from tests.support.hostile import HUSH, model_with_code
 from tests.support.page import Page
@@ -137,7 +137,7 @@ def test_training_does_not_start_from_a_swapped_champion(place: Path):
     with open_run("tuesday", locations) as run:
         start_run(run, Config(), locations)
         with pytest.raises(WeightsError, match=r"monday-0a1b/model\.keras can't be loaded: .*Lambda"):
-            take_weights(None, champion(store), run)
+            fetched_network(champion(store), run)
         assert not list(run.scratch.rglob("ran"))
 
 

@@ -40,8 +40,17 @@ def _untrained(start: Promotion | None, config: Config, run: Workspace, number: 
     """The network as it is before training `number`, counted from 0, its first layers frozen."""
     model = load_network(run.input("baseline", "model.keras"))
     if start:
-        folder = run.scratch / "versions" / start.version
-        fetch_version(run.store, start.version, folder)
-        start_from_champion(model, load_network(folder / "model.keras"), start, config.finetune.seeds, number)
+        start_from_champion(model, fetched_network(start, run), start, config.finetune.seeds, number)
     freeze(model, config.finetune.last_layers)
     return model
+
+
+def fetched_network(entry: Promotion, run: Workspace) -> keras.Model:
+    """The network of a published version.
+
+    Raises:
+        WeightsError: its model can't be loaded safely.
+    """
+    folder = run.scratch / "versions" / entry.version
+    fetch_version(run.store, entry.version, folder)
+    return load_network(folder / "model.keras")
