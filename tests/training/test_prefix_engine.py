@@ -78,12 +78,15 @@ def as_far_apart_as_rounding(outputs: list[np.ndarray], expected: list[np.ndarra
 @pytest.mark.parametrize("name", each_backbone(usually=SOME))
 def test_features_are_those_of_tensorflow(backbone, name: str, engine: str):
     model = backbone(name)
-    freeze(model, 30)
+    freeze(model, min(30, BACKBONES[name].layers // 2))
     finetune_cut = cut_point(model)
     freeze(model, 0)
     prefix = keras.Model(model.inputs, [cut_point(model), finetune_cut])
     pixels = images(model, 3)
-    assert as_far_apart_as_rounding(by(engine, prefix, pixels), by("tensorflow", prefix, pixels))
+    expected = by("tensorflow", prefix, pixels)
+    if not as_far_apart_as_rounding(by("tensorflow", prefix, pixels * np.float32(1 + 2.0**-23)), expected):
+        pytest.skip("one rounding of the pixels changes what TensorFlow itself computes with these random weights")
+    assert as_far_apart_as_rounding(by(engine, prefix, pixels), expected)
 
 
 @pytest.mark.parametrize("engine", ["tensorflow", *ENGINES])
