@@ -17,8 +17,9 @@ from age_tasks.environment import PROJECT, Locations
 from age_tasks.errors import NotFoundError, SettingsError, WeightsError
 from age_tasks.registry.promotions import MANIFEST, VERSIONS, champion, fetch_version, promote, publish_version
 from age_tasks.runs.run import Workspace, open_run, start_run
-from age_tasks.stages.finetune import fetched_network
+from age_tasks.stages.finetune import fetched_file
 from age_tasks.store.files import FileStore
+from age_tasks.training.network import load_network
 from tests.support.hostile import HUSH, model_with_code
 from tests.support.page import Page
 from tests.support.records import put_record
@@ -137,7 +138,7 @@ def test_training_does_not_start_from_a_swapped_champion(place: Path):
     with open_run("tuesday", locations) as run:
         start_run(run, Config(), locations)
         with pytest.raises(WeightsError, match=r"monday-0a1b/model\.keras can't be loaded: .*Lambda"):
-            fetched_network(champion(store), run)
+            load_network(fetched_file(champion(store), run))
         assert not list(run.scratch.rglob("ran"))
 
 

@@ -177,6 +177,13 @@ class ErrorInUse(_Part):
     worse: bool
 
     @property
+    def corrected_test_mae(self) -> float | None:
+        """The test MAE corrected for its selection, in years; None where that is not known, or would look the same."""
+        if not (self.test_mae and self.optimism and self.optimism >= 0.005):
+            return None
+        return self.test_mae.value + self.optimism
+
+    @property
     def sentence(self) -> str:
         """What was found, without a full stop."""
         images = "the image that is" if self.images == 1 else f"the {self.images} images that are"
@@ -184,8 +191,8 @@ class ErrorInUse(_Part):
         if not (self.test_mae and self.difference):
             return f"{said}; its test MAE when it was published is not known"
         said += f"; on its test images it was {_in_years(self.test_mae)}"
-        if self.optimism and self.optimism >= 0.005:
-            said += f", {self.test_mae.value + self.optimism:.2f} corrected for its selection"
+        if self.corrected_test_mae is not None:
+            said += f", {self.corrected_test_mae:.2f} corrected for its selection"
         if self.few:
             return f"{said}; so few images are too few to judge by"
         judged, apart = "worse" if self.worse else "not worse", self.difference

@@ -1,13 +1,13 @@
 """Train the last layers of the backbone together with the baseline's head, BatchNorm frozen.
 
 Starts from this run's baseline, or with `finetune.start_from: champion` from the champion; where that averages several
-networks, each seed from one of them. Writes `model.keras`
-(raw pixels to years), `history.csv`, `learning_curve.png` and `finetune_test_metrics.json`; with several seeds
-(`finetune.seeds`) also `seeds.csv` and `seed_histories.csv`.
+networks, each seed from one of them. Writes `model.keras` (raw pixels to years), `history.csv`, `learning_curve.png`
+and `finetune_test_metrics.json`; with several seeds (`finetune.seeds`) also `seeds.csv` and `seed_histories.csv`.
 """
 
 import logging
 from functools import partial
+from pathlib import Path
 
 import keras
 
@@ -28,7 +28,8 @@ def execute(run: Workspace, config: Config) -> Summary:
     start = champion(run.store) if config.finetune.start_from == "champion" else None
     if config.finetune.start_from == "champion" and not start:
         log.warning("there is no champion yet: starting from this run's baseline")
-    untrained = partial(_untrained, start, config, run)
+    file = fetched_file(start, run) if start else None
+    untrained = partial(_untrained, start, file, config, run)
     if config.finetune.seeds > 1:
         summary = train_seeds_and_save(untrained, config, run)
     else:
@@ -36,21 +37,21 @@ def execute(run: Workspace, config: Config) -> Summary:
     return {**summary, "started_from": start.name if start else "baseline"}
 
 
-def _untrained(start: Promotion | None, config: Config, run: Workspace, number: int) -> keras.Model:
-    """The network as it is before training `number`, counted from 0, its first layers frozen."""
+def _untrained(start: Promotion | None, file: Path | None, config: Config, run: Workspace, number: int) -> keras.Model:
+    """The network as it is before training `number`, counted from 0, its first layers frozen.
+
+    Args:
+        start, file: the version that it starts from, and the file of its network; None to start from the baseline.
+    """
     model = load_network(run.input("baseline", "model.keras"))
-    if start:
-        start_from_champion(model, fetched_network(start, run), start, config.finetune.seeds, number)
+    if start and file:
+        start_from_champion(model, load_network(file), start, config.finetune.seeds, number)
     freeze(model, config.finetune.last_layers)
     return model
 
 
-def fetched_network(entry: Promotion, run: Workspace) -> keras.Model:
-    """The network of a published version.
-
-    Raises:
-        WeightsError: its model can't be loaded safely.
-    """
+def fetched_file(entry: Promotion, run: Workspace) -> Path:
+    """The file of a published version's network, fetched with all others of the version."""
     folder = run.scratch / "versions" / entry.version
     fetch_version(run.store, entry.version, folder)
-    return load_network(folder / "model.keras")
+    return folder / "model.keras"
