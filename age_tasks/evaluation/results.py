@@ -127,6 +127,16 @@ class Challenge(_Part):
         return f"challenge {self.number} of this champion: the upper end of {interval} must be below 0"
 
 
+def corrected(mae: float, optimism: float | None) -> float | None:
+    """A MAE corrected for the selection of its model, in years; None where two decimals would not show a difference.
+
+    Args:
+        mae: as measured, in years.
+        optimism: by how much that looks too good, in years; None where that is not known.
+    """
+    return mae + optimism if optimism and optimism >= 0.005 else None
+
+
 class Selection(_Part):
     """By how much a promoted candidate's MAE on its test `images` looks too good, in years: it was chosen by it."""
 
@@ -156,6 +166,11 @@ class ChampionComparison(PairedComparison):
     optimism: float | None = None
     challenge: Challenge | None = None
 
+    @property
+    def corrected_champion_mae(self) -> float | None:
+        """The champion's MAE on these images corrected for its selection, in years; see `corrected`."""
+        return corrected(self.champion_mae, self.optimism)
+
 
 class ErrorInUse(_Part):
     """The MAE of the champion `name` on images of all splits that are new since it was trained.
@@ -178,10 +193,8 @@ class ErrorInUse(_Part):
 
     @property
     def corrected_test_mae(self) -> float | None:
-        """The test MAE corrected for its selection, in years; None where that is not known, or would look the same."""
-        if not (self.test_mae and self.optimism and self.optimism >= 0.005):
-            return None
-        return self.test_mae.value + self.optimism
+        """The test MAE corrected for its selection, in years; see `corrected`."""
+        return corrected(self.test_mae.value, self.optimism) if self.test_mae else None
 
     @property
     def sentence(self) -> str:
@@ -293,3 +306,7 @@ class GateResult(Document):
     changed: tuple[SettingChange, ...] = ()
     challenge: Challenge | None = None
     selection: Selection | None = None
+
+    def corrected(self, mae: float) -> float | None:
+        """The candidate's test MAE corrected for its selection, in years; see `corrected`."""
+        return corrected(mae, self.selection.optimism) if self.selection else None

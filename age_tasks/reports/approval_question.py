@@ -62,7 +62,7 @@ def question(judged: Mapping[str, Any], report: str, facts: RunFacts | None, fil
     changed = facts.changed if facts else tuple(SettingChange.model_validate(each) for each in judged["changed"])
     parts = [
         f"The gate: **{markdown_text(judged['verdict'])}**.",
-        _models(judged["candidate"], champion),
+        _models(judged["candidate"], champion, judged.get("corrected_mae")),
         _changed(changed, facts.recipe if facts else ""),
         _bins(champion),
         _rules(rules),
@@ -82,8 +82,11 @@ def _changed(changed: Sequence[SettingChange], recipe: str) -> str:
     return f"**{len(changed)} {differ} from the recipe{_of(recipe)}**, its value in brackets: {listed}."
 
 
-def _models(candidate: Mapping[str, Any], champion: ChampionComparison | None) -> str:
+def _models(candidate: Mapping[str, Any], champion: ChampionComparison | None, corrected: float | None) -> str:
+    """The candidate's MAE, `corrected` for its selection where that differs, beside the champion's."""
     overall = f"{candidate['value']:.2f} years (95 % interval {candidate['low']:.2f} to {candidate['high']:.2f})"
+    if corrected is not None:
+        overall += f", {corrected:.2f} corrected for its selection"
     if champion is None:
         return f"Test MAE on {candidate['images']} images: {overall}. There is no champion yet."
     lead = "better" if champion.high < 0 else "worse" if champion.low > 0 else "not significantly different"

@@ -38,6 +38,7 @@ def execute(run: Workspace, config: Config) -> Summary:
         "rules": [rule.model_dump(mode="json") for rule in gate.rules],
         "changed": [change.model_dump(mode="json") for change in gate.changed],
         "candidate": {"images": metrics.images, **metrics.finetune.mae.model_dump()},
+        "corrected_mae": gate.corrected(metrics.finetune.mae.value),
         "champion": metrics.champion.model_dump(mode="json") if metrics.champion else None,
         "model": _model(run),
     }

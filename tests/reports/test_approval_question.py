@@ -22,6 +22,7 @@ def judged(champion: dict[str, Any] | None = None, **overrides: object) -> dict[
         "rules": [rule.model_dump(mode="json") for rule in result.rules],
         "changed": [change.model_dump(mode="json") for change in result.changed],
         "candidate": {"images": 40, "value": 7.065, "low": 6.71, "high": 7.42},
+        "corrected_mae": result.corrected(7.065),
         "champion": comparison_of(**champion).model_dump(mode="json") if champion else None,
     }
 
@@ -79,6 +80,16 @@ def test_candidate_and_champion_are_shown_overall_and_by_age():
     assert rows["| candidate"] == ["7.07", "7.00", "7.00 |"]
     assert rows["| champion, v4"] == ["7.41", "7.50", "7.50 |"]
     assert rows["| difference"] == ["**-0.35**", "**-0.50**", "+0.30 |"]
+
+
+def test_the_challenge_and_the_mae_corrected_for_its_selection_are_shown():
+    needs_more = {"challenge": {"number": 3, "level": 0.9917, "upper": -0.02}}
+    summary = judged(CHAMPION | needs_more, **{"gate.policy": "better"})
+    assert "better beyond chance (challenge 3 of this champion: " in ask(summary, facts())
+    assert "images: 7.07 years (95 % interval 6.71 to 7.42), 7.15 corrected for its selection." in ask(
+        summary | {"corrected_mae": 7.148}, facts()
+    )
+    assert "corrected" not in ask(summary | {"corrected_mae": None}, facts())
 
 
 def test_new_images_cost_and_changed_faces_are_shown():
