@@ -3,10 +3,12 @@
 import sys
 
 from age_tasks.cli.forks import forked
+from age_tasks.garbage import no_search, no_search_at_end
 
 if __name__ == "__main__":
     if (code := forked(sys.argv[1:])) is None:
-        from age_tasks.cli.app import main
-
+        no_search_at_end()
+        with no_search():
+            from age_tasks.cli.app import main
         code = main()
     sys.exit(code)

@@ -24,6 +24,8 @@ DEFAULT_PORT = 8080
 PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 # The pool that limits how many trainings run at a time; created once, so that slots added for more GPUs stay.
 PREPARE = """
+from age_tasks.garbage import search_rarely
+search_rarely()
 from airflow.cli.cli_parser import get_parser
 for words in (["db", "migrate"], ["pools", "set", "gpu", "1", "trainings at a time"]):
     arguments = get_parser().parse_args(words)
@@ -99,7 +101,7 @@ def exec_airflow(arguments: Sequence[str]) -> int:
     Returns:
         The exit code, if the database can't be created; else it does not return.
     """
-    from age_tasks.cli.airflow_server import only_one_from_now_on, require_writable
+    from age_tasks.cli.airflow_server import SERVING, only_one_from_now_on, require_writable
 
     env = environment()
     home, whole_dag = Path(env["AIRFLOW_HOME"]), list(arguments[:2]) == ["dags", "test"]
@@ -111,7 +113,8 @@ def exec_airflow(arguments: Sequence[str]) -> int:
         env |= start_server()
     if code := prepare(env):
         return code
-    os.execvpe(sys.executable, [sys.executable, "-m", "airflow", *arguments], env)
+    program = ["airflow"] if SERVING & set(arguments) else ["age_tasks.garbage", "airflow"]
+    os.execvpe(sys.executable, [sys.executable, "-m", *program, *arguments], env)
 
 
 def serve() -> int:

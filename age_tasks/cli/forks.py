@@ -23,6 +23,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from age_tasks.garbage import no_search
+
 ADDRESS = "_AGE_TASKS_SERVER"  # the variable with the path of the server's socket; only our own processes set it
 FORKS = sys.platform == "linux"
 # In the order in which a run needs them. A command that comes earlier imports the rest itself.
@@ -116,14 +118,15 @@ def serve(listener: int, alive: int, path: str, imports: Sequence[str]) -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # as the command line does
     first, *missing = imports
-    importlib.import_module(first)
+    with no_search():
+        importlib.import_module(first)
     with socket.socket(fileno=listener) as server, selectors.DefaultSelector() as selector:
         for each in (listener, alive):
             selector.register(each, selectors.EVENT_READ)
         while True:
             ready = selector.select(0 if missing else None)
             if not ready:
-                with contextlib.suppress(Exception):
+                with contextlib.suppress(Exception), no_search():
                     importlib.import_module(missing.pop(0))
             for key, _ in ready:
                 if key.fd == alive:
