@@ -1,5 +1,6 @@
 """How a stage is executed, recorded and reused."""
 
+import contextlib
 import logging
 import shutil
 import time
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from age_tasks.config import Config
-from age_tasks.errors import NotFoundError, SettingsError
+from age_tasks.errors import DamagedError, NotFoundError, SettingsError
+from age_tasks.runs.handover import hand_over
 from age_tasks.runs.index import announce_record
 from age_tasks.runs.keys import record_file, result_file, stage_folder
 from age_tasks.runs.listing import newest_run
@@ -131,6 +133,8 @@ def _task(name: str, needs: Needs, inputs: Mapping[str, str], run: StoredRun, co
 
 def _execute(task: _Task, load: Callable[[], StageFunction], run: Workspace, config: Config) -> StageRecord:
     """Execute the stage; whether it succeeds or fails, put its outputs into the store, its record last."""
+    if task.inputs and (made := _own_result(task.name, run)):
+        hand_over(made, run.store, run.scratch / "handover")
     run.store.delete(record_file(run.key, task.name))
     started, clock, watch = now(), time.perf_counter(), Stopwatch()
     summary: Summary = {}
@@ -172,6 +176,14 @@ def _execute(task: _Task, load: Callable[[], StageFunction], run: Workspace, con
         _put_record(record, run)
     run.store.put(result_file(task.name, record.fingerprint), ResultPointer(run=run.key).to_bytes())
     return record
+
+
+def _own_result(stage: str, run: Workspace) -> StageRecord | None:
+    """The record of what this run made of the stage before; None if it failed, was reused, or can't be read."""
+    with contextlib.suppress(DamagedError):
+        made = run.record(stage)
+        return made if made and made.done and not made.reused_from else None
+    return None
 
 
 def _reusable(task: _Task, run: Workspace) -> StageRecord | None:
