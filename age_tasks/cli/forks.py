@@ -7,6 +7,7 @@ process that does the work, and ends as that has ended.
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -128,6 +129,7 @@ def serve(listener: int, alive: int, path: str, imports: Sequence[str]) -> None:
             if not ready:
                 with contextlib.suppress(Exception), no_search():
                     importlib.import_module(missing.pop(0))
+                gc.freeze()  # no fork looks for garbage among what was imported, and so copies it
             for key, _ in ready:
                 if key.fd == alive:
                     shutil.rmtree(Path(path).parent, ignore_errors=True)

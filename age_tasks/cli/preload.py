@@ -4,6 +4,7 @@ TensorFlow's messages about the machine are suppressed while it does: from a bac
 an error of the stage at work, and hide it.
 """
 
+import gc
 import os
 from pathlib import Path
 
@@ -16,6 +17,7 @@ try:
         os.dup2(nowhere.fileno(), 2)
     for stage in PRELOADED:
         load_stage(stage)
+    gc.freeze()  # no fork looks for garbage among what was imported, and so copies it
 finally:
     os.dup2(_stderr, 2)
     os.close(_stderr)
