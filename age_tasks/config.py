@@ -302,8 +302,8 @@ class FinetuneSettings(TrainingSettings):
     )
     combine: Literal["best", "average"] = Field(
         "best",
-        description="of several seeds: the one with the lowest validation MAE, or one network that averages the ages "
-        "of all",
+        description="of several seeds: the one with the lowest validation MAE, or one network that averages all: their "
+        "ages, or with the head `expected_value` their age distributions, of which it predicts the median",
     )
 
     @property

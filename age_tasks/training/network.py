@@ -18,6 +18,7 @@ SUFFIX = "suffix_"  # of the names of the parts of an averaged network
 YEARS, AGE_DISTRIBUTION, EXPECTED_AGE = "years", "age_shares", "expected_age"  # in saved models
 _IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB values from 0 to 1
 AGES = np.arange(101, dtype="float32")  # years, one class each
+_LEAST_SHARE = 1e-7  # a smaller one is divided by as this
 
 
 def build_model(settings: ModelSettings, seed: int) -> keras.Model:
@@ -117,37 +118,53 @@ def learning_model(model: keras.Model, *, at: keras.KerasTensor) -> keras.Model:
 
 
 def averaged(models: Sequence[keras.Model]) -> keras.Model:
-    """One network from pixels to the mean of the models' ages, in years.
+    """One network from pixels to the mean of the models' ages, or the median of their mean age distribution, in years.
 
     It computes the frozen prefix once, and after it the other layers of each model: a deep ensemble (Lakshminarayanan
-    et al. 2017) of the layers that were trained.
+    et al. 2017) of the layers that were trained. The median of a distribution has the least expected absolute error.
 
     Args:
         models: fine-tunings of one network, in which the same layers are frozen.
     """
-    cut = cut_point(models[0])
+    cut, distributions = cut_point(models[0]), AGE_DISTRIBUTION in {layer.name for layer in models[0].layers}
     parts = [
-        keras.Model(cut_point(model), model.outputs[0], name=f"{SUFFIX}{number}")
+        keras.Model(
+            cut_point(model),
+            model.get_layer(AGE_DISTRIBUTION).output if distributions else model.outputs[0],
+            name=f"{SUFFIX}{number}",
+        )
         for number, model in enumerate(models, 1)
     ]
-    years = keras.layers.Average(name="mean_of_suffixes")([part(cut) for part in parts])
-    return keras.Model(models[0].inputs[0], years, name=models[0].name)
+    mean = keras.layers.Average(name="mean_of_suffixes")([part(cut) for part in parts])
+    return keras.Model(models[0].inputs[0], median_age(mean) if distributions else mean, name=models[0].name)
+
+
+def median_age(shares: keras.KerasTensor) -> keras.KerasTensor:
+    """The age that half of an age distribution is below, in years, shape (batch, 1).
+
+    Args:
+        shares: shape (batch, 101), of the ages in `AGES`; the share of an age is spread over the year around it.
+    """
+    below = keras.ops.cumsum(shares, axis=-1) - shares
+    passed = keras.ops.clip((0.5 - below) / keras.ops.maximum(shares, _LEAST_SHARE), 0.0, 1.0)  # of each year
+    return keras.ops.sum(passed, axis=-1, keepdims=True) - 0.5
 
 
 def suffixes(model: keras.Model) -> list[keras.Model]:
-    """The parts whose ages an averaged network averages; none if it is a single network."""
+    """The parts whose ages or age distributions an averaged network averages; none if it is a single network."""
     return [layer for layer in model.layers if isinstance(layer, keras.Model) and layer.name.startswith(SUFFIX)]
 
 
 def weighted_layers(model: keras.Model, number: int = 0) -> dict[str, keras.layers.Layer]:
-    """The layers that have weights, by name; of an averaged network those of the single network that it has averaged.
+    """The layers that learn weights, by name; of an averaged network those of one of the networks that it averages.
 
     Args:
         number: of that single network, counted from 0.
     """
     parts = suffixes(model)
     layers = [layer for layer in model.layers if layer not in parts]
-    return {layer.name: layer for layer in [*layers, *(parts[number].layers if parts else [])] if layer.weights}
+    layers += parts[number].layers if parts else []
+    return {layer.name: layer for layer in layers if layer.weights and layer.name != EXPECTED_AGE}
 
 
 def with_mirror(model: keras.Model) -> keras.Model:

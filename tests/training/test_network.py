@@ -4,18 +4,25 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from age_tasks.config import ModelSettings
 from age_tasks.environment import PROJECT
 from age_tasks.errors import WeightsError
 from age_tasks.training.features import prefix_digest
 from age_tasks.training.network import (
+    AGE_DISTRIBUTION,
+    AGES,
+    EXPECTED_AGE,
     averaged,
     build_model,
     cut_point,
     freeze,
     load_network,
     load_saved,
+    median_age,
     pooled,
     suffixes,
     weighted_layers,
@@ -101,12 +108,13 @@ def test_test_time_augmentation_averages_an_image_and_its_mirror(resnet: keras.M
     assert np.allclose(network.predict(pixels, verbose=0), plain, atol=1e-3)
 
 
-@pytest.fixture(scope="module")
-def seeds() -> list[keras.Model]:
+@pytest.fixture(scope="module", params=["regression", "expected_value"])
+def seeds(request: pytest.FixtureRequest) -> list[keras.Model]:
     """Two networks with one frozen prefix whose other weights differ, as fine-tunings with two seeds leave them."""
     networks = []
+    settings = ModelSettings(backbone="efficientnet_lite0", image_size=64, dense_units=8, head=request.param)
     for seed in (1, 2):
-        network = build_model(ModelSettings(backbone="efficientnet_lite0", image_size=64, dense_units=8), seed)
+        network = build_model(settings, seed)
         freeze(network, 20)
         for weight in network.trainable_weights:
             weight.assign(weight * (1 + 0.01 * seed))
@@ -115,20 +123,47 @@ def seeds() -> list[keras.Model]:
 
 
 @pytest.mark.parametrize("mirror", [False, True])
-def test_an_averaged_network_is_one_file_from_pixels_to_the_mean_age(
-    seeds: list[keras.Model], mirror: bool, tmp_path: Path
-):
+def test_an_averaged_network_is_one_file_from_pixels_to_an_age(seeds: list[keras.Model], mirror: bool, tmp_path: Path):
     average = averaged(seeds)
     (with_mirror(average) if mirror else average).save(tmp_path / "model.keras")
     pixels = np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
     single = [each.predict(pixels, verbose=0) for each in seeds]
     assert np.abs(single[0] - single[1]).min() > 0.01
     network = load_network(tmp_path / "model.keras")
-    assert network.predict(pixels, verbose=0) == pytest.approx(np.mean(single, axis=0), abs=1e-3)
+    assert network.predict(pixels, verbose=0) == pytest.approx(of_both(seeds, pixels), abs=1e-3)
     assert len(suffixes(network)) == 2
     loaded = load_saved(tmp_path / "model.keras").predict(pixels, verbose=0)
-    mirrored = [each.predict(pixels[:, :, ::-1], verbose=0) for each in seeds] if mirror else single
-    assert loaded == pytest.approx(np.mean([*single, *mirrored], axis=0), abs=1e-3)
+    views = (pixels, pixels[:, :, ::-1]) if mirror else (pixels,)
+    assert loaded == pytest.approx(np.mean([of_both(seeds, view) for view in views], axis=0), abs=1e-3)
+
+
+def of_both(seeds: list[keras.Model], pixels: np.ndarray) -> np.ndarray:
+    """The mean of the two networks' ages, or the median of the mean of their age distributions, in years."""
+    if seeds[0].output_names != [EXPECTED_AGE]:
+        return np.mean([each.predict(pixels, verbose=0) for each in seeds], axis=0)
+    heads = [keras.Model(each.inputs, each.get_layer(AGE_DISTRIBUTION).output) for each in seeds]
+    return np.array([[median_of(row)] for row in np.mean([each.predict(pixels, verbose=0) for each in heads], axis=0)])
+
+
+def median_of(shares: np.ndarray) -> float:
+    """The age in years that half of a distribution is below, by interpolation between the ends of the years."""
+    ends = np.arange(-0.5, 101)
+    return float(np.interp(0.5, np.concatenate([[0.0], np.cumsum(shares)]), ends))
+
+
+@given(arrays("float32", (3, 101), elements=st.floats(2**-10, 1, width=32)))
+def test_the_median_age_has_half_of_the_distribution_below_it(raw: np.ndarray):
+    shares = raw / raw.sum(axis=1, keepdims=True)
+    found = keras.ops.convert_to_numpy(median_age(keras.ops.convert_to_tensor(shares)))
+    assert found.shape == (3, 1)
+    assert found.ravel() == pytest.approx([median_of(row) for row in shares], abs=0.01)
+
+
+@pytest.mark.parametrize(("ages", "median"), [([0], 0.0), ([100], 100.0), ([30], 30.0), ([20, 21], 20.5)])
+def test_the_median_age_of_a_distribution_of_few_ages(ages: list[int], median: float):
+    shares = np.zeros((1, 101), "float32")
+    shares[0, ages] = 1 / len(ages)
+    assert float(median_age(keras.ops.convert_to_tensor(shares))[0, 0]) == pytest.approx(median, abs=1e-3)
 
 
 def test_an_averaged_network_computes_the_prefix_of_its_parts_once(seeds: list[keras.Model], tmp_path: Path):
@@ -140,7 +175,8 @@ def test_an_averaged_network_computes_the_prefix_of_its_parts_once(seeds: list[k
     ]
     assert digests[0] == digests[1]
     prefix = keras.Model(network.inputs, cuts[1]).count_params()
-    behind = sum(each.count_params() - prefix for each in seeds)
+    expected = len(AGES) if EXPECTED_AGE in seeds[0].output_names else 0  # an average predicts the median instead
+    behind = sum(each.count_params() - prefix - expected for each in seeds)
     assert network.count_params() == prefix + behind
 
 
