@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from age_tasks.config import Config, SettingChange, changed_settings, config_from_stored
-from age_tasks.garbage import no_search
+from age_tasks.garbage_collection import collection_paused
 from age_tasks.registry.approval import approval_answer
 from age_tasks.registry.decisions import Decision, InUse, put_decision
 from age_tasks.registry.labels_acceptance import acceptance_of
@@ -271,6 +271,6 @@ def tasks_in_order() -> tuple[str, ...]:
 
 def load_stage(name: str) -> StageModule:
     """The stage's module; imported only when asked for, since some bring TensorFlow."""
-    with no_search():
+    with collection_paused():
         module: StageModule = importlib.import_module(f"age_tasks.stages.{name}")
     return module

@@ -13,8 +13,8 @@ from age_tasks.runs.provenance import code_digest
 # No part of these shapes what a stage computes: they store it, or say where it goes and what a person chose. The
 # settings' values are part of the fingerprint themselves.
 NO_PART_OF_RESULTS = {
-    "cli", "config", "environment", "errors", "garbage", "pipeline", "progress", "registry", "resources", "runs",
-    "stopwatch", "store",
+    "cli", "config", "environment", "errors", "garbage_collection", "pipeline", "progress", "registry", "resources",
+    "runs", "stopwatch", "store",
 }  # fmt: skip
 PAGES = {"reports"}  # of these stages, a page is a result; of the others it only shows one
 WITH_PAGES = {"evaluate", "publish"}

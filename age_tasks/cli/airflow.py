@@ -24,8 +24,8 @@ DEFAULT_PORT = 8080
 PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 # The pool that limits how many trainings run at a time; created once, so that slots added for more GPUs stay.
 PREPARE = """
-from age_tasks.garbage import search_rarely
-search_rarely()
+from age_tasks.garbage_collection import collect_rarely
+collect_rarely()
 from airflow.cli.cli_parser import get_parser
 for words in (["db", "migrate"], ["pools", "set", "gpu", "1", "trainings at a time"]):
     arguments = get_parser().parse_args(words)
@@ -113,7 +113,7 @@ def exec_airflow(arguments: Sequence[str]) -> int:
         env |= start_server()
     if code := prepare(env):
         return code
-    program = ["airflow"] if SERVING & set(arguments) else ["age_tasks.garbage", "airflow"]
+    program = ["airflow"] if SERVING & set(arguments) else ["age_tasks.garbage_collection", "airflow"]
     os.execvpe(sys.executable, [sys.executable, "-m", *program, *arguments], env)
 
 

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from age_tasks.garbage import no_search
+from age_tasks.garbage_collection import collection_paused
 
 ADDRESS = "_AGE_TASKS_SERVER"  # the variable with the path of the server's socket; only our own processes set it
 FORKS = sys.platform == "linux"
@@ -119,7 +119,7 @@ def serve(listener: int, alive: int, path: str, imports: Sequence[str]) -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # as the command line does
     first, *missing = imports
-    with no_search():
+    with collection_paused():
         importlib.import_module(first)
     with socket.socket(fileno=listener) as server, selectors.DefaultSelector() as selector:
         for each in (listener, alive):
@@ -127,9 +127,9 @@ def serve(listener: int, alive: int, path: str, imports: Sequence[str]) -> None:
         while True:
             ready = selector.select(0 if missing else None)
             if not ready:
-                with contextlib.suppress(Exception), no_search():
+                with contextlib.suppress(Exception), collection_paused():
                     importlib.import_module(missing.pop(0))
-                gc.freeze()  # no fork looks for garbage among what was imported, and so copies it
+                gc.freeze()  # a collection in a fork would visit, and so copy, all that was imported
             for key, _ in ready:
                 if key.fd == alive:
                     shutil.rmtree(Path(path).parent, ignore_errors=True)

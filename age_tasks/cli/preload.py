@@ -17,7 +17,7 @@ try:
         os.dup2(nowhere.fileno(), 2)
     for stage in PRELOADED:
         load_stage(stage)
-    gc.freeze()  # no fork looks for garbage among what was imported, and so copies it
+    gc.freeze()  # a collection in a fork would visit, and so copy, all that was imported
 finally:
     os.dup2(_stderr, 2)
     os.close(_stderr)

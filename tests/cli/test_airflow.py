@@ -43,7 +43,7 @@ def test_airflow_finds_the_dags_and_the_package_of_the_checkout():
 def test_all_arguments_are_handed_to_airflow(arguments: list[str], started: list):
     main(["airflow", *arguments])
     ((command, _),) = started
-    assert command[1:] == ["-m", "age_tasks.garbage", "airflow", *arguments]
+    assert command[1:] == ["-m", "age_tasks.garbage_collection", "airflow", *arguments]
 
 
 def test_a_process_that_stays_is_airflow_s_own(started: list):

@@ -1,4 +1,4 @@
-"""Prints the name of its file, its arguments, and after how many new objects garbage is looked for; ends with 3."""
+"""Prints the name of its file, its arguments, and the first threshold of garbage collection; exits with 3."""
 
 import gc
 import sys
