@@ -42,7 +42,7 @@ DEMO := env $(foreach name,$(filter AGE_% AIRFLOW_%,$(.VARIABLES)),-u $(name)) A
   AGE_STORE=$(CURDIR)/demo/store AGE_CACHE=$(CURDIR)/demo/cache AGE_RECIPE=demo AIRFLOW_HOME=$(CURDIR)/demo/airflow
 
 demo: demo/faces/labels.csv ## Draw synthetic faces, retrain in Airflow, print the result
-	@echo "running the DAG age_retraining (a minute or two; full log: demo/airflow.log)"
+	@echo "running the DAG age_retraining (about a minute; full log: demo/airflow.log)"
 	@$(DEMO) $(RUN) airflow dags test age_retraining 2>&1 | tee demo/airflow.log \
 	  | grep --line-buffered -oE '== stage [a-z]+: .+ ==' \
 	  || { sed -n 's/.*Task exited .*exit_code=//p' demo/airflow.log | grep . || tail -n 5 demo/airflow.log; echo "the demo failed; see demo/airflow.log"; exit 1; }
