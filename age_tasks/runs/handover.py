@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def hand_over(made: StageRecord, store: Store, scratch: Path) -> None:
-    """Make the runs that reuse a result independent of the run that made it. Costs nothing where none does.
+    """Make the runs that reuse a result independent of the run that made it. Where none does, it reads the index only.
 
     Outputs that are lost or damaged stay where they are, since executing the stage once more may bring them back.
 
@@ -33,10 +33,8 @@ def hand_over(made: StageRecord, store: Store, scratch: Path) -> None:
     if not heirs:
         return
     first, *others = heirs
-    try:
-        _copy_outputs(made, first.run, store, scratch)
-    except (NotFoundError, DamagedError) as error:
-        log.warning("%s; it is not kept for the runs that reuse it: %s", error, ", ".join(heir.run for heir in heirs))
+    if problem := _copy_outputs(made, first.run, store, scratch):
+        log.warning("%s: it is not kept for the runs that reuse it: %s", problem, ", ".join(heir.run for heir in heirs))
         return
     own: dict[str, Any] = {"reused_from": None, "seconds": made.seconds, "parts": made.parts}
     for heir, update in [(first, own), *((other, {"reused_from": first.run}) for other in others)]:
@@ -60,18 +58,20 @@ def _heirs(made: StageRecord, store: Store) -> Iterator[StageRecord]:
                 yield record
 
 
-def _copy_outputs(made: StageRecord, run: str, store: Store, scratch: Path) -> None:
-    """Copy the outputs of a result into the folder of another run.
+def _copy_outputs(made: StageRecord, run: str, store: Store, scratch: Path) -> str:
+    """Copy the outputs of a result into the folder of another run, until one is lost or damaged.
 
-    Raises:
-        NotFoundError: an output is gone.
-        DamagedError: the sha256 of an output is not the recorded one.
+    Returns:
+        What is wrong with that one; empty if all were copied.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     for name, output in made.outputs.items():
         key, copy = stage_folder(made.run, made.stage) + check_key(name), scratch / "output"
-        store.fetch(key, copy)
+        try:
+            store.fetch(key, copy)
+        except NotFoundError:
+            return f"{store.where(key)} is gone"
         if file_sha256(copy) != output.sha256:
-            raise DamagedError(f"{store.where(key)} is not what {made.stage} wrote (sha256 differs)")
+            return f"{store.where(key)} is not what {made.stage} wrote (sha256 differs)"
         store.put(stage_folder(run, made.stage) + name, copy)
-    (scratch / "output").unlink(missing_ok=True)
+    return ""
