@@ -113,6 +113,7 @@ def exec_airflow(arguments: Sequence[str]) -> int:
         env |= start_server()
     if code := prepare(env):
         return code
+    # Only commands that soon end: in a process that stays, garbage would pile up.
     program = ["airflow"] if SERVING & set(arguments) else ["age_tasks.garbage_collection", "airflow"]
     os.execvpe(sys.executable, [sys.executable, "-m", *program, *arguments], env)
 

@@ -29,16 +29,17 @@ def hand_over(made: StageRecord, store: Store, scratch: Path) -> None:
         made: the record of the result, of the run that executed the stage.
         scratch: an empty folder, or one to be made, for one output at a time.
     """
-    heirs = sorted(_heirs(made, store), key=lambda heir: heir.finished)
-    if not heirs:
+    reusing = sorted(_records_reusing(made, store), key=lambda record: record.finished)
+    if not reusing:
         return
-    first, *others = heirs
+    first, *others = reusing
     if problem := _copy_outputs(made, first.run, store, scratch):
-        log.warning("%s: it is not kept for the runs that reuse it: %s", problem, ", ".join(heir.run for heir in heirs))
+        runs = ", ".join(record.run for record in reusing)
+        log.warning("%s: it is not kept for the runs that reuse it: %s", problem, runs)
         return
     own: dict[str, Any] = {"reused_from": None, "seconds": made.seconds, "parts": made.parts}
-    for heir, update in [(first, own), *((other, {"reused_from": first.run}) for other in others)]:
-        record = heir.model_copy(update=update)
+    changed = [first.model_copy(update=own), *(each.model_copy(update={"reused_from": first.run}) for each in others)]
+    for record in changed:
         announce_record(store, record)
         store.put(record_file(record.run, record.stage), record.to_bytes())
     if store.exists(pointer := result_file(made.stage, made.fingerprint)):
@@ -46,7 +47,7 @@ def hand_over(made: StageRecord, store: Store, scratch: Path) -> None:
     log.info("the earlier result of %s is now that of run %s, which reuses it", made.stage, first.run)
 
 
-def _heirs(made: StageRecord, store: Store) -> Iterator[StageRecord]:
+def _records_reusing(made: StageRecord, store: Store) -> Iterator[StageRecord]:
     """The records of the runs that reuse a result. They finished after it was made."""
     for run, facts in run_facts(store).items():
         stage = facts.stages.get(made.stage, StageFacts())
