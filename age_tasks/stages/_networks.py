@@ -8,6 +8,7 @@ import keras
 from age_tasks.config import Config, stored_augmentation
 from age_tasks.errors import SettingsError
 from age_tasks.registry.promotions import Manifest, Promotion
+from age_tasks.stages.preconditions import require_as_many_networks
 from age_tasks.training.network import build_model, cut_point, freeze, load_network, suffixes, weighted_layers
 
 
@@ -51,13 +52,7 @@ def start_from_champion(model: keras.Model, theirs: keras.Model, champion: Promo
     Raises:
         SettingsError: the champion is another network, or averages another number of networks.
     """
-    parts = len(suffixes(theirs))
-    if parts and parts != seeds:
-        raise SettingsError(
-            f"finetune.start_from = champion: the champion {champion.name} is the average of {parts} networks, and "
-            f"finetune.seeds is {seeds}; train all of them on (--set finetune.seeds={parts} "
-            "finetune.combine=average), or start from the baseline (--set finetune.start_from=baseline)"
-        )
+    require_as_many_networks(champion, len(suffixes(theirs)), seeds)
     ours, other = weighted_layers(model), weighted_layers(theirs, number)
     if _shapes(ours) != _shapes(other) or model.input_shape != theirs.input_shape:
         raise SettingsError(

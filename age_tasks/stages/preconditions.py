@@ -8,6 +8,7 @@ from age_tasks.config import Config
 from age_tasks.errors import SettingsError, TooFewNewError
 from age_tasks.registry.promotions import Promotion, champion, manifest
 from age_tasks.runs.listing import previous_run
+from age_tasks.runs.records import StageRecord
 from age_tasks.runs.run import Workspace, record_of
 from age_tasks.training.engines import require_engine
 from age_tasks.training.pretrained import require_weights
@@ -38,10 +39,13 @@ def require_network_of_champion(run: Workspace, config: Config) -> None:
         SettingsError: they don't.
     """
     start = champion(run.store)
-    trained_in = manifest(run.store, start.version).run if start else None
-    record = record_of(run.store, trained_in, "baseline") if trained_in else None
-    _require_as_many_networks(run, start, trained_in, config.finetune.seeds)
-    theirs, ours = record.settings.get("model", {}) if record else {}, config.section("model")
+    trainings = _trainings_of(run, start) if start else {}
+    if start and "finetune" in trainings:
+        summary = trainings["finetune"].summary
+        averages = str(summary.get("kept", "")).startswith("average")
+        require_as_many_networks(start, summary["seeds"] if averages else 0, config.finetune.seeds)
+    theirs = trainings["baseline"].settings.get("model", {}) if "baseline" in trainings else {}
+    ours = config.section("model")
     differing = [name for name in NETWORK if name in theirs and theirs[name] != ours[name]]
     if start and differing:
         told = "; ".join(f"model.{name} is {theirs[name]!r} there, {ours[name]!r} here" for name in differing)
@@ -51,16 +55,34 @@ def require_network_of_champion(run: Workspace, config: Config) -> None:
         )
 
 
-def _require_as_many_networks(run: Workspace, start: Promotion | None, trained_in: str | None, seeds: int) -> None:
-    record = record_of(run.store, trained_in, "finetune") if trained_in else None
-    kept = str(record.summary.get("kept", "")) if record else ""
-    if record and start and kept.startswith("average") and record.summary["seeds"] != seeds:
-        theirs = record.summary["seeds"]
+def require_as_many_networks(start: Promotion, networks: int, seeds: int) -> None:
+    """Check that a champion which averages networks is trained on as a whole.
+
+    Args:
+        networks: that it averages; 0 if it is a single one, with which each training may begin.
+        seeds: the number of trainings.
+
+    Raises:
+        SettingsError: it averages another number.
+    """
+    if networks and networks != seeds:
         raise SettingsError(
-            f"finetune.start_from = champion: the champion {start.name} is the {kept}, and finetune.seeds is {seeds}; "
-            f"train all of them on (--set finetune.seeds={theirs} finetune.combine=average), or start from the "
-            "baseline (--set finetune.start_from=baseline)"
+            f"finetune.start_from = champion: the champion {start.name} is the average of {networks} networks, and "
+            f"finetune.seeds is {seeds}; train all of them on (--set finetune.seeds={networks} "
+            "finetune.combine=average), or start from the baseline (--set finetune.start_from=baseline)"
         )
+
+
+def _trainings_of(run: Workspace, start: Promotion) -> dict[str, StageRecord]:
+    """The records of the trainings that made a version; without those that its run has executed once more since."""
+    made = manifest(run.store, start.version)
+    finetune = record_of(run.store, made.run, "finetune") if made.run else None
+    if not made.run or not finetune or finetune.outputs.get("model.keras") != made.files["model.keras"]:
+        return {}
+    baseline = record_of(run.store, made.run, "baseline")
+    if baseline and baseline.fingerprint == finetune.inputs.get("baseline"):
+        return {"finetune": finetune, "baseline": baseline}
+    return {"finetune": finetune}
 
 
 def require_new_labels(run: Workspace, at_least: int) -> None:

@@ -12,9 +12,10 @@ import pytest
 
 from age_tasks.config import Config, ModelSettings, TrainingSettings
 from age_tasks.environment import Locations
-from age_tasks.registry.promotions import champion, promote, publish_version, rollback
+from age_tasks.registry.promotions import champion, manifest, promote, publish_version, rollback
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.store import open_store
+from age_tasks.store.base import Store
 from age_tasks.training.pretrained import package_of, packaged_weights
 from tests.support.builders import promoted
 from tests.support.records import put_record
@@ -209,7 +210,7 @@ def test_a_champion_that_is_another_network(refused: Walk, run: Workspace, here:
     assert Config().with_overrides({"finetune.start_from": "baseline"}).finetune.start_from == "baseline"
 
 
-@walks("stages/_networks.py", "is the average of {} networks, and ")
+@walks("stages/preconditions.py", "is the average of {} networks, and ")
 def test_a_champion_that_averages_several_networks(refused: Walk, run: Workspace, here: Path):
     from age_tasks.stages._networks import start_from_champion
     from age_tasks.training.network import averaged, freeze
@@ -229,17 +230,40 @@ def test_a_champion_that_averages_several_networks(refused: Walk, run: Workspace
     again(lambda: start_from_champion(parts[0], both, entry, as_told.seeds, 1))
 
 
-@walks("stages/preconditions.py", "is the {}, and finetune.seeds is {}")
+def put_trainings(store: Store, settings: object, **summary: object) -> None:
+    """The records of the trainings that made the champion of run monday."""
+    model = manifest(store, champion(store).version).files["model.keras"]
+    put_record(store, "baseline", "monday", fingerprint="1" * 64, settings={"model": settings})
+    finetune = {"inputs": {"baseline": "1" * 64}, "outputs": {"model.keras": model}, "summary": summary}
+    put_record(store, "finetune", "monday", **finetune)
+
+
+@walks("stages/preconditions.py", "is the average of {} networks, and ")
 def test_a_champion_that_averages_several_networks_is_known_by_its_run(refused: Walk, run: Workspace, here: Path):
     from age_tasks.stages.preconditions import require_usable_settings
 
     promoted(run.store, here, "monday")
-    put_record(run.store, "finetune", "monday", summary={"kept": "average of 3 seeds", "seeds": 3})
-    warm = Config().with_overrides({"model.backbone": "efficientnet_lite0", "finetune.start_from": "champion"})
-    again = refused(lambda: require_usable_settings(run, warm), "the champion v1", "the average of 3 seeds")
+    warm = Config().with_overrides({"model.backbone": LITE0, "finetune.start_from": "champion"})
+    put_trainings(run.store, warm.section("model"), kept="average of 3 seeds", seeds=3)
+    again = refused(lambda: require_usable_settings(run, warm), "the champion v1", "the average of 3 networks")
     as_told = {"finetune.seeds": 3, "finetune.combine": "average"}
     again(lambda: require_usable_settings(run, warm.with_overrides(as_told)))
     require_usable_settings(run, warm.with_overrides({"finetune.start_from": "baseline"}))
+
+
+def test_what_the_run_of_the_champion_trained_later_says_nothing_about_the_champion(run: Workspace, here: Path):
+    from age_tasks.stages.preconditions import require_usable_settings
+
+    promoted(run.store, here, "monday")
+    warm = Config().with_overrides({"model.backbone": LITE0, "finetune.start_from": "champion"})
+    put_trainings(run.store, warm.section("model"), kept="seed 43", seeds=2)
+    require_usable_settings(run, warm)
+
+    put_record(run.store, "baseline", "monday", settings={"model": {"backbone": "resnet50"}})
+    require_usable_settings(run, warm)
+    later = {"model.keras": {"sha256": "2" * 64, "bytes": 3}}
+    put_record(run.store, "finetune", "monday", outputs=later, summary={"kept": "average of 3 seeds", "seeds": 3})
+    require_usable_settings(run, warm)
 
 
 @walks("stages/preconditions.py", "is another network: {}; start from the baseline")
@@ -249,7 +273,7 @@ def test_a_champion_of_another_network_is_known_by_its_settings(refused: Walk, r
     promoted(run.store, here, "monday")
     lite0 = Config().with_overrides({"model.backbone": "efficientnet_lite0", "finetune.start_from": "champion"})
     require_usable_settings(run, lite0)  # nothing is known of that run
-    put_record(run.store, "baseline", "monday", settings={"model": lite0.section("model")})
+    put_trainings(run.store, lite0.section("model"))
     other = lite0.with_overrides({"model.image_size": 64})
     says = "model.image_size is 224 there, 64 here"
     again = refused(lambda: require_usable_settings(run, other), "the champion v1", says, "train the champion's")
