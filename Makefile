@@ -101,8 +101,8 @@ lint: docs types imports ## Check style, types, imports and documentation
 docs: $(INSTALLED) ## Build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
-types: $(INSTALLED) ## Check the types of age_tasks and plugins
-	@.venv/bin/mypy age_tasks plugins
+types: $(INSTALLED) ## Check the types of all code but the tests
+	@.venv/bin/mypy age_tasks plugins benchmarks dags docs
 
 imports: $(INSTALLED) ## Check who imports whom
 	@PYTHONPATH=.:plugins .venv/bin/lint-imports

@@ -71,7 +71,7 @@ def all_years(years: int = YEARS) -> list[dict[str, Any]]:
     rows = []
     for gain, each_at_95 in ((-0.5, False), (0.0, False), (0.0, True)):
         start = time.monotonic()
-        row = {"true_gain_years": gain, "each_at_95": each_at_95}
+        row: dict[str, Any] = {"true_gain_years": gain, "each_at_95": each_at_95}
         rows.append(row | simulated(gain, years, seed=1, each_at_95=each_at_95).row())
         print(f"{rows[-1]}: {time.monotonic() - start:.0f} s", file=sys.stderr)
     return rows
@@ -83,7 +83,7 @@ def all_tries(years: int = YEARS) -> list[dict[str, Any]]:
     for first in FIRST_CHALLENGES:
         start = time.monotonic()
         found = simulated(0.5, years, seed=2, first=first, weeks=3)
-        row = {"true_gain_years": 0.5, "challenge": first, "test_images": images_at(first)}
+        row: dict[str, Any] = {"true_gain_years": 0.5, "challenge": first, "test_images": images_at(first)}
         rows.append(row | {"first_try": found.within(1), "within_three": found.within(3)} | found.row())
         print(f"{rows[-1]}: {time.monotonic() - start:.0f} s", file=sys.stderr)
     return rows
@@ -136,8 +136,8 @@ def _block(gain: float, seed: list[int], first: int, weeks: int, each_at_95: boo
             champion[:, year], share[year], numbers[year] = candidate[:, year], better, 0
             tries[year] = tries[year] or week + 1
             chosen[year] = selection(found, passing_difference(found, SETTINGS))
-            optimism = float((better * true[:, year] - candidate[:, year])[:images].mean())
-            promoted.append((optimism, optimism - chosen[year].optimism))
+            too_good = float((better * true[:, year] - candidate[:, year])[:images].mean())
+            promoted.append((too_good, too_good - chosen[year].optimism))
         numbers = numbers + 1
     in_office = (share * true - champion)[:images].mean(axis=0)
     known = np.array([chosen[year].among(images) if year in chosen else 0 for year in range(BLOCK)])

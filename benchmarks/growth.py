@@ -100,9 +100,10 @@ def _write(new: list[Row]) -> None:
     rows = [*new, *(row for row in before if (row["stage"], row["images"]) not in measured)]
     order = {name: at for at, name in enumerate((*STAGES, *map(_with_champion, CHAMPION_STAGES), "predict"))}
     rows.sort(key=lambda row: (order[row["stage"]], row["images"]))
-    found = {"processor": machine(), "rows": rows, "exponents": _exponents(pd.DataFrame(rows))}
+    exponents = _exponents(pd.DataFrame(rows))
+    found = {"processor": machine(), "rows": rows, "exponents": exponents}
     file.write_text(json.dumps(found, indent=2) + "\n")
-    (HERE / "growth.md").write_text(_page(pd.DataFrame(rows), found["exponents"]))
+    (HERE / "growth.md").write_text(_page(pd.DataFrame(rows), exponents))
     _plot(pd.DataFrame(rows))
     print((HERE / "growth.md").read_text())
 
@@ -158,7 +159,7 @@ def _labels_with_everything(work: Path) -> Path:
 
 def _promote(env: dict[str, str], key: str) -> None:
     """Make a champion of bytes that are no network, with the run's images behind it."""
-    with open_run(key, _locations(env)) as run:
+    with open_run(key, Locations.from_env(env)) as run:
         files = {name: run.scratch / name for name in ("model.keras", "trained_on.csv")}
         files["model.keras"].write_bytes(b"in place of a network")
         trained_on(read_splits(run)).to_csv(files["trained_on.csv"], index=False)
@@ -257,19 +258,18 @@ def _probed(work: Path, names: list[str], rng: np.random.Generator) -> None:
         index.executemany(f"REPLACE INTO probes VALUES ({', '.join('?' * len(columns))})", rows)
 
 
-def _locations(env: dict[str, str]) -> Locations:
-    variables = {name: Path(value) if name == "AGE_CACHE" else value for name, value in env.items()}
-    return Locations(**{name.removeprefix("AGE_").lower(): value for name, value in variables.items()})
-
-
 def _predict(env: dict[str, str], key: str) -> None:
     """In place of the trainings: outputs of `baseline` and `finetune` with predicted ages that are drawn at random."""
-    with open_run(key, _locations(env)) as run:
+    with open_run(key, Locations.from_env(env)) as run:
         for number, stage in enumerate(("baseline", "finetune")):
-            drawn = partial(_drawn, seed=number)
-            execute_stage(stage, PIPELINE[stage].needs, lambda drawn=drawn: drawn, run, run.config())
+            _execute_drawn(stage, run, number)
             rmtree(run.output_dir)
             run.output_dir.mkdir()
+
+
+def _execute_drawn(stage: str, run: Workspace, seed: int) -> None:
+    drawn = partial(_drawn, seed=seed)
+    execute_stage(stage, PIPELINE[stage].needs, lambda: drawn, run, run.config())
 
 
 def _drawn(run: Workspace, config: Config, seed: int) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def probe(share: Share, cache: Path, table: pd.DataFrame, images: Path, pause: f
         time.sleep(pause)
         return read(path)
 
-    probes.probe_file, probes.READERS = read_slowly, 1
+    vars(probes).update(probe_file=read_slowly, READERS=1)
     own = [name for name, sha256 in zip(table["file_name"], table["sha256"], strict=True) if share.holds(sha256)]
     probes.probe_images(ImageFolder(str(images), cache), own, cache)
 

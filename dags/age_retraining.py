@@ -86,4 +86,4 @@ with DAG(
     )
 
 # After the tasks: each would else carry a copy of the form, which Airflow validates whenever it serialises the task.
-dag.params = retraining_form()
+dag.params = retraining_form()  # type: ignore[assignment]  # Airflow converts it

@@ -1,10 +1,13 @@
 """A store that counts the requests it would take on S3."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 from age_tasks.store.base import Entry, Store
 from age_tasks.store.s3 import PAGE
+
+T = TypeVar("T")
 
 
 class CountingStore:
@@ -26,6 +29,14 @@ class CountingStore:
     def fetch(self, key: str, to: Path) -> None:
         self.asked.append(f"GET {key}")
         self._store.fetch(key, to)
+
+    def get_part(self, entry: Entry, start: int, size: int, sha256: str) -> bytes:
+        self.asked.append(f"GET {entry.key}")
+        return self._store.get_part(entry, start, size, sha256)
+
+    def read_through(self, key: str, read: Callable[[BinaryIO], T]) -> T:
+        self.asked.append(f"GET {key}")
+        return self._store.read_through(key, read)
 
     def entry(self, key: str) -> Entry:
         self.asked.append(f"HEAD {key}")
