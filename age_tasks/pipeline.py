@@ -5,6 +5,7 @@ The DAG, the command line, the tables in the documentation and `prune` read it.
 
 import importlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,9 +51,20 @@ class Stage:
     tensorflow: bool = False
 
 
+# Inputs that a fingerprint has as the sha256 of their content: the same stage, executed once more, may write others.
+FINETUNED = "finetune/model.keras"
+METRICS = "evaluate/metrics.json"
+
+
+def _content_of(output: str) -> dict[str, Callable[[StoredRun, Config], str]]:
+    """A further input by its name, such as `finetune/model.keras`: the sha256 of this output."""
+    stage, _, name = output.partition("/")
+    return {output: lambda run, _: run.require_output(stage, name).sha256}
+
+
 def champion_to_beat(run: StoredRun) -> Promotion | None:
     """The version that this run's fine-tuned model is compared with."""
-    return model_to_beat(run.store, run.require_record("finetune").outputs["model.keras"].sha256)
+    return model_to_beat(run.store, run.require_output("finetune", "model.keras").sha256)
 
 
 def _champion_version(run: StoredRun, _: Config) -> str:
@@ -61,7 +73,7 @@ def _champion_version(run: StoredRun, _: Config) -> str:
 
 def _accepted_labels(run: StoredRun, _: Config) -> str:
     """The sha256 of the run's labels if a person has accepted them; else empty."""
-    labels = run.require_record("snapshot").outputs["labels.csv"].sha256
+    labels = run.require_output("snapshot", "labels.csv").sha256
     return labels if acceptance_of(run.store, labels) else ""
 
 
@@ -189,7 +201,7 @@ PIPELINE: dict[str, Stage] = {
             ("split", "baseline", "finetune"),
             ("evaluate",),
             code=(*_EVALUATION, "stages/evaluate.py"),
-            extra={"champion": _champion_version},
+            extra={"champion": _champion_version} | _content_of("baseline/model.keras") | _content_of(FINETUNED),
         ),
         does="measures both models, and the champion, on the same test images; the champion also on all new images",
         writes=("metrics.json", "predictions.csv", "by_age.csv", "labels_to_look_at.csv", "error_in_use.csv"),
@@ -202,7 +214,7 @@ PIPELINE: dict[str, Stage] = {
             ("evaluate",),
             ("gate",),
             code=("evaluation", "registry/challenges.py", "stages/gate.py"),
-            extra={"recipe": _gate_of_recipe},
+            extra={"recipe": _gate_of_recipe} | _content_of(METRICS),
             afterwards=_keep_verdict,
         ),
         does="applies the promotion rules, each with its number and bound; a refusal is a result, not a failure",
@@ -213,7 +225,7 @@ PIPELINE: dict[str, Stage] = {
             ("split", "baseline", "finetune", "evaluate", "gate"),
             ("card",),
             code=(*_EVALUATION, "stages/publish.py"),
-            extra={"approval": _approval_answer},
+            extra={"approval": _approval_answer} | _content_of(FINETUNED),
         ),
         does="writes the report always; publishes the model, its LiteRT export and its card if the gate passed",
         writes=("report.html", "a version in registry/", "an entry in the promotion log"),

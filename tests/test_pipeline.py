@@ -2,13 +2,19 @@
 
 import ast
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from age_tasks import resources
+from age_tasks.config import Config
+from age_tasks.environment import Locations
 from age_tasks.pipeline import PIPELINE, STAGES, load_stage
 from age_tasks.runs.provenance import code_digest
+from age_tasks.runs.records import StageRecord, Summary
+from age_tasks.runs.run import Workspace, open_run, start_run
+from age_tasks.runs.runner import Needs, execute_stage
 
 # No part of these shapes what a stage computes: they store it, or say where it goes and what a person chose. The
 # settings' values are part of the fingerprint themselves.
@@ -44,6 +50,59 @@ def changed_by(file: Path) -> set[str]:
     after = digests()
     file.write_bytes(content)
     return {stage for stage in STAGES if before[stage] != after[stage]}
+
+
+@pytest.fixture
+def do(tmp_path: Path) -> Callable[..., StageRecord]:
+    """Carry out a stage of a run with its place in the pipeline; it only writes a text into each of its files."""
+    locations = Locations(labels="labels.csv", images="images", store=str(tmp_path / "store"), cache=tmp_path / "cache")
+
+    def carry(key: str, stage: str, text: str, again: bool = False) -> StageRecord:
+        def work(run: Workspace, _: Config) -> Summary:
+            for name in PIPELINE[stage].writes:
+                if "/" not in name and " " not in name:
+                    (run.output_dir / name).write_text(text)
+            return {"passed": True, "verdict": text}
+
+        needs = PIPELINE[stage].needs if stage != FIRST else Needs(extra={"labels": lambda *_: "of monday"})
+        with open_run(key, locations) as run:
+            start_run(run, Config(), locations)
+            return execute_stage(stage, needs, lambda: work, run, Config(), again)
+
+    carry.locations = locations
+    return carry
+
+
+FIRST = "split"  # the first of these stages that is carried out
+
+
+def verdicts(do: Callable[..., StageRecord], key: str, text: str, after: str = "") -> dict[str, str]:
+    """Carry out the stages after this one; gives for each the text of the run that executed it."""
+    stages = STAGES[STAGES.index(after) + 1 :] if after else STAGES[STAGES.index(FIRST) :]
+    return {stage: do(key, stage, text).summary["verdict"] for stage in stages}
+
+
+@pytest.mark.parametrize("stage", ["baseline", "finetune", "evaluate"])
+def test_what_a_stage_writes_when_it_is_executed_once_more_is_judged_anew(do, stage: str):
+    verdicts(do, "monday", "first")
+    do("monday", stage, "second", again=True)
+    found = verdicts(do, "monday", "second", after=stage)
+    assert {found[each] for each in ("evaluate", "gate", "publish") if each != stage} == {"second"}
+
+
+@pytest.mark.parametrize("stage", ["baseline", "finetune", "evaluate"])
+def test_a_stage_that_writes_the_same_once_more_changes_nothing(do, stage: str):
+    verdicts(do, "monday", "first")
+    do("monday", stage, "first", again=True)
+    assert set(verdicts(do, "monday", "second", after=stage).values()) == {"first"}
+
+
+def test_a_run_that_trains_itself_does_not_reuse_the_verdict_on_another_model(do):
+    verdicts(do, "monday", "first")
+    Path(do.locations.store, "runs", "monday", "finetune", "model.keras").unlink()
+    found = verdicts(do, "tuesday", "second")
+    assert (found["baseline"], found["finetune"]) == ("first", "second")
+    assert (found["evaluate"], found["gate"], found["publish"]) == ("second", "second", "second")
 
 
 def test_every_stage_comes_after_its_inputs():

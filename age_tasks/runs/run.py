@@ -16,6 +16,7 @@ from age_tasks.stopwatch import timed
 from age_tasks.store import open_store
 from age_tasks.store.base import Store, check_key, file_sha256
 from age_tasks.store.disk import full_disk_named
+from age_tasks.store.documents import FileDigest
 
 
 def _command(stage: str, run: str) -> str:
@@ -30,6 +31,14 @@ def record_of(store: Store, run: str, stage: str) -> StageRecord | None:
         return StageRecord.parse(store.get(key), store.where(key))
     except NotFoundError:
         return None
+
+
+def _output(record: StageRecord, name: str) -> FileDigest:
+    """What a record says of an output."""
+    if found := record.outputs.get(name):
+        return found
+    again = f"`{_command(record.stage, record.run)} --again`"
+    raise MissingInputError(f"run {record.run}: {record.stage} wrote no {name}; run {again}")
 
 
 @dataclass(frozen=True)
@@ -100,6 +109,14 @@ class StoredRun:
             raise MissingInputError(f"run {self.key}: {stage} {state}; run `{_command(stage, self.key)}`")
         return record
 
+    def require_output(self, stage: str, name: str) -> FileDigest:
+        """What the record of a stage that succeeded says of an output.
+
+        Raises:
+            MissingInputError: the stage has not finished, or has no such output.
+        """
+        return _output(self.require_record(stage), name)
+
     def read(self, stage: str, name: str) -> bytes:
         """A stage's output, also of one that failed, for a person to look at.
 
@@ -151,10 +168,8 @@ class Workspace(StoredRun):
             MissingInputError: the stage has not finished, has no such output, or the bytes have changed since.
         """
         record = self.require_record(stage)
-        recorded = record.outputs.get(name)
+        recorded = _output(record, name)
         key, again = stage_folder(record.executed_by, stage) + name, f"`{_command(stage, self.key)} --again`"
-        if recorded is None:
-            raise MissingInputError(f"run {self.key}: {stage} wrote no {name}; run {again}")
         path = self.scratch / "in" / stage / check_key(name)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

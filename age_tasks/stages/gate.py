@@ -59,4 +59,4 @@ def with_challenge(run: Workspace, comparison: ChampionComparison) -> ChampionCo
 
 
 def _model(run: Workspace) -> str:
-    return run.require_record("finetune").outputs["model.keras"].sha256
+    return run.require_output("finetune", "model.keras").sha256

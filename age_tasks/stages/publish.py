@@ -15,7 +15,7 @@ from age_tasks.config import Config, SettingChange
 from age_tasks.environment import MLflowVariables
 from age_tasks.errors import MissingInputError
 from age_tasks.evaluation.results import GateResult, Metrics
-from age_tasks.pipeline import changed_settings_of
+from age_tasks.pipeline import FINETUNED, METRICS, changed_settings_of
 from age_tasks.registry.approval import Approval, read_approval
 from age_tasks.registry.decisions import answer_of, put_decision
 from age_tasks.registry.promotions import (
@@ -30,7 +30,7 @@ from age_tasks.registry.promotions import (
 )
 from age_tasks.reports.model_report import Outcome, model_card_from_run, report_from_run
 from age_tasks.runs.records import Summary, now
-from age_tasks.runs.run import Workspace
+from age_tasks.runs.run import StoredRun, Workspace
 from age_tasks.serving.input_checks import training_floor
 from age_tasks.serving.litert import COMPARED, export_checked, model_signature
 from age_tasks.stages._inputs import images_of, read_splits
@@ -45,6 +45,7 @@ def execute(run: Workspace, config: Config) -> Summary:
     publish = gate.passed and (answer is None or answer.approved)
     if answer:
         put_decision(run.store, answer_of(run.key, answer, now()))  # first: whatever fails below, the answer is kept
+    require_judged(run)
     files, splits = _files(run), read_splits(run)
     evaluation = files["metrics.json"].parent
     export = _export(run, splits["test"], config.model.image_size) if publish else None
@@ -78,9 +79,34 @@ def _files(run: Workspace) -> dict[str, Path]:
     return {"model.keras": run.input("finetune", "model.keras"), "metrics.json": evaluated["metrics.json"], **written}
 
 
-def _model_sha256(run: Workspace) -> str:
+def _model_sha256(run: StoredRun) -> str:
     """Of the model; its record has it, and the file was checked against that when it was fetched."""
-    return run.require_record("finetune").outputs["model.keras"].sha256
+    return run.require_output("finetune", "model.keras").sha256
+
+
+def require_judged(run: StoredRun) -> None:
+    """See to it that the gate has judged the model that is there now: its training may have been executed once more.
+
+    What records of earlier versions do not say is not checked.
+
+    Raises:
+        MissingInputError: evaluate has measured another model, or the gate has judged another one or other metrics.
+    """
+    evaluated, judged = run.require_record("evaluate"), run.require_record("gate")
+    model, metrics = _model_sha256(run), evaluated.outputs["metrics.json"].sha256
+    if {evaluated.inputs.get(FINETUNED, model), judged.summary.get("model", model)} != {model}:
+        what, stage = "model", "finetune"
+    elif judged.inputs.get(METRICS, metrics) != metrics:
+        what, stage = "evaluation", "evaluate"
+    else:
+        return
+    raise MissingInputError(
+        f"run {run.key}: the gate judged another {what} than {stage} has written since; {_judge_again(run)}"
+    )
+
+
+def _judge_again(run: StoredRun) -> str:
+    return f"run evaluate, gate and publish again (--run {run.key}, or clear them and approve in Airflow)"
 
 
 def _export(run: Workspace, test: pd.DataFrame, size: int) -> dict[str, Any]:
@@ -186,8 +212,7 @@ def _require_same_champion(run: Workspace, log: Sequence[Promotion], compared_wi
         name = current.name if current else "none"
         raise MissingInputError(
             f"run {run.key}: the champion is {name} now, not what this model was compared with "
-            f"({compared_with or 'none'}); run evaluate, gate and publish again "
-            f"(--run {run.key}, or clear them in Airflow)"
+            f"({compared_with or 'none'}); {_judge_again(run)}"
         )
 
 

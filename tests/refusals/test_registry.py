@@ -28,12 +28,13 @@ from age_tasks.registry.promotions import (
 from age_tasks.reports.history_text import describe_champion, history_table
 from age_tasks.reports.models_page import models_page
 from age_tasks.runs.run import Workspace, open_run
-from age_tasks.stages.publish import promote_candidate
+from age_tasks.stages.publish import promote_candidate, require_judged
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
 from age_tasks.store.files import FileStore
 from tests.support.answering_server import HTML, Answer, AnsweringServer, answering_server
 from tests.support.builders import FACTS, candidate, promoted, publish
+from tests.support.records import put_record
 from tests.support.refusals import walks
 from tests.support.walks import Walk, command
 
@@ -177,6 +178,35 @@ def test_a_champion_that_changed_meanwhile(refused: Walk, run: Workspace):
     )  # fmt: skip
     compared = candidate(run, b"two", champion(run.store).version)  # what those stages write
     assert again(lambda: promote_candidate(run, compared, FACTS))["version"] == "v2"
+
+
+def wrote(run: Workspace, stage: str, name: str, sha256: str, **fields: object) -> None:
+    """A record of a stage that wrote this file."""
+    put_record(run.store, stage, run.key, outputs={name: {"sha256": sha256, "bytes": 1}}, **fields)
+
+
+def judged(run: Workspace, *, evaluated: str, metrics: str, model: str) -> None:
+    """What evaluate and gate leave: the model that was measured, the metrics that were judged, and their model."""
+    wrote(run, "evaluate", "metrics.json", "new metrics", inputs={"finetune/model.keras": evaluated})
+    inputs, summary = {"evaluate/metrics.json": metrics}, {"model": model}
+    wrote(run, "gate", "gate.json", "gate", inputs=inputs, summary=summary)
+
+
+@pytest.mark.parametrize(
+    ("before", "says"),
+    [
+        ({"evaluated": "old", "metrics": "old metrics", "model": "old"}, "another model than finetune"),
+        ({"evaluated": "old", "metrics": "new metrics", "model": "new"}, "another model than finetune"),
+        ({"evaluated": "new", "metrics": "old metrics", "model": "new"}, "another evaluation than evaluate"),
+    ],
+)
+@walks("stages/publish.py", "the gate judged another")
+def test_a_training_that_was_executed_once_more(refused: Walk, run: Workspace, before: dict[str, str], says: str):
+    wrote(run, "finetune", "model.keras", "new")
+    judged(run, **before)
+    again = refused(lambda: require_judged(run), "run tuesday", says, "run evaluate, gate and publish again", "approve")
+    judged(run, evaluated="new", metrics="new metrics", model="new")
+    again()
 
 
 MLFLOW = "registry/mlflow_mirror.py"

@@ -107,7 +107,7 @@ def lose_entry(store: Store) -> None:
     [
         pytest.param(lose_output, "is gone", marks=walks(RUN, "which {} wrote, is gone; run {}")),
         pytest.param(change_output, "sha256 differs", marks=walks(RUN, "is not what {} wrote (sha256 differs)")),
-        pytest.param(lose_entry, "snapshot wrote no labels.csv", marks=walks(RUN, "input: run {}: {} wrote no {}")),
+        pytest.param(lose_entry, "snapshot wrote no labels.csv", marks=walks(RUN, "_output: run {}: {} wrote no {}")),
     ],
 )
 def test_an_output_that_was_lost(refused: Walk, labelled: Store, damage: Callable[[Store], None], says: str):
