@@ -1,7 +1,8 @@
 """Outputs that are about to be replaced go to the runs that reuse them.
 
-A reused result stays in the folder of the run that made it. Where that run executes the stage once more, with other
-settings, code or labels, the earlier outputs move to the first run that reuses them, and the others refer to that one.
+A reused result stays in the folder of the run that made it. Where that run executes the stage once more, or reuses
+another result with other settings, code or labels, the earlier outputs move to the first run that reuses them, and the
+others refer to that one.
 """
 
 import contextlib

@@ -1,6 +1,5 @@
 """How a stage is executed, recorded and reused."""
 
-import contextlib
 import logging
 import shutil
 import time
@@ -95,14 +94,23 @@ def execute_stage(
     make_cache(run.cache)
     # A second run that reaches the same stage waits here, and reuses the result of the first.
     with run.full_disks_named(), exclusive(run.checkpoint_dir.with_suffix(".lock")):
-        if needs.inputs and not again and (found := _reusable(task, run)):
-            record = _reuse(found, run)
-        else:
-            record = _execute(task, load, run, config)
+        record = _carry_out(task, load, run, config)
         shutil.rmtree(run.checkpoint_dir, ignore_errors=True)
     if needs.afterwards:
         needs.afterwards(run, record)
     return record
+
+
+def _carry_out(task: _Task, load: Callable[[], StageFunction], run: Workspace, config: Config) -> StageRecord:
+    """Reuse a result, or execute the stage; the run's own result, which is replaced, stays with runs that reuse it."""
+    own = _own_record(task, run)
+    found = _reusable(task, own, run) if task.needs.inputs and not run.again else None
+    if found and found.run == run.key:
+        log.info("stage %s had finished in this run, from the same inputs and settings", found.stage)
+        return found
+    if own and own.done and not own.reused_from:
+        hand_over(own, run.store, run.scratch / "handover")
+    return _reuse(found, run) if found else _execute(task, load, run, config)
 
 
 def would_be_reused(stages: Mapping[str, Needs], run: Workspace, config: Config) -> bool:
@@ -119,7 +127,7 @@ def would_be_reused(stages: Mapping[str, Needs], run: Workspace, config: Config)
         inputs = {earlier: foreseen.get(earlier) or run.require_record(earlier).fingerprint for earlier in needs.inputs}
         task = _task(name, needs, inputs, run, config)
         foreseen[name] = task.fingerprint(task.inputs)
-        if not _reusable(task, replace(run, fingerprint=foreseen[name])):
+        if not _reusable(task, run.record(name), replace(run, fingerprint=foreseen[name])):
             return False
     return True
 
@@ -133,8 +141,6 @@ def _task(name: str, needs: Needs, inputs: Mapping[str, str], run: StoredRun, co
 
 def _execute(task: _Task, load: Callable[[], StageFunction], run: Workspace, config: Config) -> StageRecord:
     """Execute the stage; whether it succeeds or fails, put its outputs into the store, its record last."""
-    if task.inputs and (made := _own_result(task.name, run)):
-        hand_over(made, run.store, run.scratch / "handover")
     run.store.delete(record_file(run.key, task.name))
     started, clock, watch = now(), time.perf_counter(), Stopwatch()
     summary: Summary = {}
@@ -178,17 +184,28 @@ def _execute(task: _Task, load: Callable[[], StageFunction], run: Workspace, con
     return record
 
 
-def _own_result(stage: str, run: Workspace) -> StageRecord | None:
-    """The record of what this run made of the stage before; None if it failed, was reused, or can't be read."""
-    with contextlib.suppress(DamagedError):
-        made = run.record(stage)
-        return made if made and made.done and not made.reused_from else None
-    return None
+def _own_record(task: _Task, run: Workspace) -> StageRecord | None:
+    """The record that the run has of the stage by now; None if it has none. The first stage is reused by no run.
+
+    Raises:
+        DamagedError: it can't be read; not where nothing that is stored shall be reused.
+    """
+    if not task.needs.inputs:
+        return None
+    try:
+        return run.record(task.name)
+    except DamagedError:
+        if run.again:
+            return None
+        raise
 
 
-def _reusable(task: _Task, run: Workspace) -> StageRecord | None:
-    """The record of a finished stage with this fingerprint, if all its outputs are still in the store."""
-    own = run.record(task.name)
+def _reusable(task: _Task, own: StageRecord | None, run: Workspace) -> StageRecord | None:
+    """The record of a finished stage with this fingerprint, if all its outputs are still in the store.
+
+    Args:
+        own: the record that the run has of the stage.
+    """
     if own and own.done and own.fingerprint == run.fingerprint:
         key: str | None = run.key
     elif task.needs.follows_previous:  # its last result is one of its inputs: only that can be reused
@@ -213,9 +230,7 @@ def _executed_before(name: str, run: Workspace) -> str | None:
 
 
 def _reuse(found: StageRecord, run: Workspace) -> StageRecord:
-    if found.run == run.key:
-        log.info("stage %s had finished in this run, from the same inputs and settings", found.stage)
-        return found
+    """Record that the run reuses what another one has."""
     time_of_reuse = now()
     record = found.model_copy(
         update={

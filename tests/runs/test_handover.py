@@ -11,6 +11,7 @@ from age_tasks.runs.keys import RECORD, record_file
 from age_tasks.runs.run import open_run
 from age_tasks.runs.runner import Needs
 from age_tasks.store.files import FileStore
+from tests.support.counted import CountingStore
 
 FIRST, SECOND = Needs(), Needs(("first",), ("gate",))
 STRICTER = Config().with_overrides({"gate.max_test_mae": 5})
@@ -53,6 +54,43 @@ def test_a_result_is_handed_on_as_often_as_it_has_to_be(reused):
     for day in DAYS:
         reused(day, "second", SECOND, f"of {day}", again=True)
     assert [found(reused, day) for day in DAYS] == [(f"of {day}", None) for day in DAYS]
+
+
+@pytest.fixture
+def reused_in_turn(do) -> Callable:
+    """Wednesday reuses what Monday made; Tuesday made a stricter one, and Monday was set to that, and reuses it."""
+    for day in DAYS:
+        do(day, "first", FIRST)
+    do("monday", "second", SECOND, "old")
+    assert do("wednesday", "second", SECOND).reused_from == "monday"
+    do("tuesday", "second", SECOND, "stricter", STRICTER)
+    assert do("monday", "second", SECOND, "x", STRICTER).reused_from == "tuesday"
+    return do
+
+
+def test_a_result_that_its_run_no_longer_uses_goes_to_those_that_do(reused_in_turn):
+    assert [found(reused_in_turn, day) for day in DAYS] == [("stricter", "tuesday"), ("stricter", None), ("old", None)]
+
+
+def test_a_run_that_reused_in_between_keeps_what_others_have_of_it(reused_in_turn):
+    reused_in_turn("monday", "second", SECOND, "third", Config().with_overrides({"gate.max_test_mae": 4}))
+    assert [found(reused_in_turn, day)[0] for day in DAYS] == ["third", "stricter", "old"]
+
+
+def test_what_is_handed_over_replaces_nothing_that_others_reuse(reused_in_turn):
+    reused_in_turn("tuesday", "second", SECOND, "new", STRICTER, again=True)
+    assert [found(reused_in_turn, day)[0] for day in DAYS] == ["stricter", "new", "old"]
+
+
+def test_a_new_run_that_reuses_a_result_asks_for_its_own_record_once(do, monkeypatch: pytest.MonkeyPatch):
+    for day in DAYS[:2]:
+        do(day, "first", FIRST)
+    do("monday", "second", SECOND)
+    store = CountingStore(FileStore(Path(do.locations.store)))
+    monkeypatch.setattr("age_tasks.runs.run.open_store", lambda _: store)
+    assert do("tuesday", "second", SECOND).reused_from == "monday"
+    assert store.asked.count(f"GET {record_file('tuesday', 'second')}") == 1
+    assert sum(asked.startswith("LIST index/") for asked in store.asked) == 2  # to announce the record
 
 
 def test_a_failure_replaces_nothing_that_others_reuse(reused):
