@@ -255,10 +255,31 @@ def model_to_beat(store: Store, model_sha256: str) -> Promotion | None:
     """The version that a candidate has to beat: the last promoted one that is not the candidate itself.
 
     So a repeated run, whose model is the champion already, is compared with the same version as before, and its stages
-    are reused.
+    are reused. Versions that were lost are passed over, unless it is the champion: nothing replaces that unseen.
     """
-    others = (entry for entry in reversed(history(store)) if _model(store, entry) != model_sha256)
-    return next(others, None)
+    promotions = history(store)
+    for entry in reversed(promotions):
+        facts, is_champion = version_facts(store, entry), entry is promotions[-1]
+        model = facts.model_sha256
+        if model != model_sha256 and (facts.lost or not is_champion):  # the index may be out of date
+            model = _model_if_complete(store, entry.version)
+        if model != model_sha256 and (model or is_champion):
+            return entry
+        if not model:
+            log.warning("%s (%s) is passed over: it is damaged, or was removed", entry.name, entry.version)
+    return None
+
+
+def _model_if_complete(store: Store, version: str) -> str:
+    """The sha256 of a version's model; empty where one of its files is not there, or has another size."""
+    try:
+        files = manifest(store, version).files
+    except (NotFoundError, DamagedError):
+        return ""
+    folder = f"{VERSIONS}{version}/"
+    sizes = {entry.key.removeprefix(folder): entry.size for entry in store.entries(folder)}
+    complete = all(sizes.get(name) == digest.bytes for name, digest in files.items())
+    return files["model.keras"].sha256 if complete and "model.keras" in files else ""
 
 
 def published_before(store: Store, model_sha256: str) -> Promotion | None:

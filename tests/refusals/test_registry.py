@@ -1,5 +1,6 @@
 """Versions, the promotion log and MLflow, where something is refused."""
 
+import hashlib
 import json
 import logging
 import sys
@@ -65,6 +66,10 @@ def lose_model(store: Store, version: str) -> None:
     store.delete(f"{VERSIONS}{version}/model.keras")
 
 
+def sha256_of(version: str) -> str:
+    return hashlib.sha256(version.encode()).hexdigest()
+
+
 DAMAGES = [
     pytest.param(damage_manifest, "is not a valid Manifest", marks=walks("store/documents.py", "restore the file, or")),
     pytest.param(lose_manifest, "no version three in", marks=walks(MODULE, "manifest: no version {} in {}")),
@@ -87,6 +92,9 @@ def test_a_champion_that_was_lost(
     assert describe_champion(three).startswith("v2 is in use")
     assert "v3" in models_page(three)
     assert model_to_beat(three, "0" * 64).version == "two"
+    assert model_to_beat(three, sha256_of("two")).version == "one"  # a run that made the champion
+    rollback(three, "the first is better", "v1")
+    assert model_to_beat(three, sha256_of("one")).version == "two"
     assert published_before(three, "0" * 64) is None
 
 

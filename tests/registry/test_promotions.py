@@ -135,9 +135,10 @@ def test_few_requests_find_champion_and_opponent_however_long_the_log_is(tmp_pat
         counting = CountingStore(store)
         assert champion(counting).why
         assert len(counting.asked) == 3
-    sunday = file_sha256(tmp_path / "sunday.keras")
+    sunday, last = (file_sha256(tmp_path / f"{name}.keras") for name in ("sunday", "run39"))
     for find, name, requests in (
         (lambda store: model_to_beat(store, sunday), "v4", 3),
+        (lambda store: model_to_beat(store, last), "v1", 5),
         (lambda store: published_before(store, sunday), "v1", 5),
         (lambda store: published_before(store, "0" * 64), None, 3),
     ):
@@ -171,6 +172,31 @@ def test_a_version_whose_files_are_gone_is_no_earlier_publication(store: Store, 
     assert published_before(store, monday).name == "v1"
     store.delete(manifest_file("monday"))
     assert published_before(store, monday) is None
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_lost_version_is_no_opponent_unless_it_is_the_champion(store: Store, tmp_path: Path, indexed: bool):
+    promoted(store, tmp_path, "monday", "tuesday", "wednesday")
+    monday = file_sha256(tmp_path / "monday.keras")
+    store.delete(manifest_file("wednesday"))
+    if indexed:
+        rebuild_index(store)  # otherwise the index says that it is there
+    for model in (monday, "0" * 64):
+        assert model_to_beat(store, model).name == "v3"
+    rollback(store, "wednesday's is lost", "v1")
+    assert model_to_beat(store, monday).name == "v2"
+    assert model_to_beat(store, "0" * 64).name == "v1"
+    store.delete(f"{VERSIONS}tuesday/model.keras")
+    assert model_to_beat(store, monday) is None
+
+
+def test_a_version_that_was_restored_is_not_its_own_opponent(store: Store, tmp_path: Path):
+    promoted(store, tmp_path, "monday", "tuesday")
+    content = store.get(manifest_file("tuesday"))
+    store.delete(manifest_file("tuesday"))
+    rebuild_index(store)
+    store.put(manifest_file("tuesday"), content)
+    assert model_to_beat(store, file_sha256(tmp_path / "tuesday.keras")).name == "v1"
 
 
 def test_a_promotion_stands_although_the_index_can_not_be_written(
