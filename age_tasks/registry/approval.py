@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from age_tasks.environment import StageVariables
-from age_tasks.errors import SettingsError
+from age_tasks.errors import MissingInputError, SettingsError
 from age_tasks.store.base import from_json
 
 
@@ -21,6 +21,8 @@ class _Answer(BaseModel):
     who: str | None = None
     why: str | None = None
     at: str | None = None
+    model: str | None = None
+    champion: str | None = None
 
     @field_validator("at")
     @classmethod
@@ -28,6 +30,22 @@ class _Answer(BaseModel):
         if at:
             datetime.fromisoformat(at)
         return at
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a person is asked: whether this model may replace this champion.
+
+    Args:
+        model: its sha256.
+        champion: the version; empty if there is none.
+    """
+
+    model: str
+    champion: str
+
+    def __str__(self) -> str:
+        return f"model {self.model[:12]} against {self.champion or 'no champion'}"
 
 
 @dataclass(frozen=True)
@@ -60,9 +78,36 @@ def read_approval() -> Approval | None:
     Raises:
         SettingsError: `AGE_APPROVAL` is not such a JSON object.
     """
+    answer = _answer()
+    if not answer.asked:
+        return None
+    return Approval(answer.approved is True and bool(answer.who), answer.who, answer.why or "", answer.at or "")
+
+
+def require_answer_to(judged: Question) -> None:
+    """See to it that the answer in `AGE_APPROVAL` is about what the gate judged, which may have judged anew since.
+
+    An answer without the model, as of version 0.1.0 or written by hand, counts. One with the model although no approval
+    was requested says that one is required, and that the gate had refused the model.
+
+    Raises:
+        MissingInputError: it is about another model or champion, or nobody was asked since the gate had refused.
+        SettingsError: as `read_approval`.
+    """
+    answer = _answer()
+    if answer.model is None:
+        return
+    asked = Question(answer.model, answer.champion or "")
+    if answer.asked and asked == judged:
+        return
+    before = f"asked about {asked}" if answer.asked else "asked nobody, since the gate had refused"
+    raise MissingInputError(f"the task approve {before}, but the gate has passed {judged} since; clear approve too")
+
+
+def _answer() -> _Answer:
     text = approval_answer()
     try:
-        answer = _Answer.model_validate(from_json(text))
+        return _Answer.model_validate(from_json(text))
     except ValueError as error:
         problem = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         where = ".".join(map(str, problem["loc"]))
@@ -70,6 +115,3 @@ def read_approval() -> Approval | None:
             f"AGE_APPROVAL={text[:200]!r} is invalid ({where}{': ' if where else ''}{problem['msg']}); write "
             '{"asked": true, "approved": true, "who": "ann", "why": "", "at": "2026-11-24T10:15:00"}, or leave it unset'
         ) from None
-    if not answer.asked:
-        return None
-    return Approval(answer.approved is True and bool(answer.who), answer.who, answer.why or "", answer.at or "")

@@ -16,7 +16,7 @@ from age_tasks.environment import MLflowVariables
 from age_tasks.errors import MissingInputError
 from age_tasks.evaluation.results import GateResult, Metrics
 from age_tasks.pipeline import FINETUNED, METRICS, changed_settings_of
-from age_tasks.registry.approval import Approval, read_approval
+from age_tasks.registry.approval import Approval, Question, read_approval, require_answer_to
 from age_tasks.registry.decisions import answer_of, put_decision
 from age_tasks.registry.promotions import (
     VERSIONS,
@@ -46,6 +46,8 @@ def execute(run: Workspace, config: Config) -> Summary:
     if answer:
         put_decision(run.store, answer_of(run.key, answer, now()))  # first: whatever fails below, the answer is kept
     require_judged(run)
+    if gate.passed:
+        require_answer_to(_judged(run))
     files, splits = _files(run), read_splits(run)
     evaluation = files["metrics.json"].parent
     export = _export(run, splits["test"], config.model.image_size) if publish else None
@@ -103,6 +105,12 @@ def require_judged(run: StoredRun) -> None:
     raise MissingInputError(
         f"run {run.key}: the gate judged another {what} than {stage} has written since; {_judge_again(run)}"
     )
+
+
+def _judged(run: StoredRun) -> Question:
+    """What the gate judged, which a person may have been asked about."""
+    champion = run.require_record("gate").summary.get("champion")
+    return Question(_model_sha256(run), champion["version"] if champion else "")
 
 
 def _judge_again(run: StoredRun) -> str:

@@ -1,6 +1,7 @@
 """The task `approve`: a person decides whether a candidate becomes the champion."""
 
 import contextlib
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,11 +24,14 @@ APPROVAL_ENV = {
     "AGE_APPROVAL": "{{ (ti.xcom_pull(task_ids='approve') or {'asked': params.require_approval}) | tojson }}"
 }
 
+QUESTION = "question"  # the key of the XCom with what the question is about
+
 
 class PromotionApproval(ApprovalOperator):
     """Asks whether the candidate may become the champion, if the form requires it and the gate passed.
 
-    The XCom is the answer as `age_tasks.registry.approval` reads it. `publish` runs after any answer, since it writes
+    The XCom is the answer as `age_tasks.registry.approval` reads it, with what it is about: the gate may judge anew
+    while nobody clears this task. `publish` runs after any answer, since it writes
     the report.
     """
 
@@ -40,8 +44,12 @@ class PromotionApproval(ApprovalOperator):
         judged = context["ti"].xcom_pull(task_ids="gate")
         if judged is None:
             raise TaskFailedForGood("the gate has no result to decide on; clear the task gate")
-        if not judged["passed"] or _published(judged["model"]):
+        about = _question_about(judged)
+        if not judged["passed"]:
+            return {"asked": False, **about}
+        if _published(judged["model"]):
             return {"asked": False}
+        context["ti"].xcom_push(key=QUESTION, value=about)  # the gate may judge anew before the answer
         self.body = question(
             judged, report_page(run.dag_id, run.run_id), _facts(run.run_id), run_files(run.dag_id, run.run_id)
         )
@@ -64,7 +72,7 @@ class PromotionApproval(ApprovalOperator):
         """What a person answered, or that the time is up."""
         if event.get("error_type") == "timeout":
             at = datetime.now(UTC).isoformat(timespec="seconds")
-            return {"asked": True, "approved": False, "who": None, "why": "", "at": at}
+            return {"asked": True, "approved": False, "who": None, "why": "", "at": at, **_asked(context)}
         answer = super().execute_complete(context, event)
         person = answer["responded_by_user"]
         return {
@@ -73,6 +81,7 @@ class PromotionApproval(ApprovalOperator):
             "who": person["name"] if person else None,
             "why": answer["params_input"].get("comment") or "",
             "at": answer["responded_at"].isoformat(timespec="seconds"),
+            **_asked(context),
         }
 
     def skip(self, ti: Any, tasks: Any) -> None:
@@ -102,6 +111,18 @@ def approval_task(**options: Any) -> PromotionApproval:
         retry_policy=NO_USELESS_RETRY,
         **options,
     )
+
+
+def _question_about(judged: Mapping[str, Any]) -> dict[str, str]:
+    """The sha256 of the model and the version of the champion in a result of the gate; empty if there is none."""
+    champion = judged["champion"]
+    return {"model": judged["model"], "champion": champion["version"] if champion else ""}
+
+
+def _asked(context: Context) -> dict[str, str]:
+    """What the question was about; nothing where an earlier version asked it."""
+    about: dict[str, str] | None = context["ti"].xcom_pull(task_ids="approve", key=QUESTION)
+    return about or {}
 
 
 def _facts(run_id: str) -> RunFacts | None:

@@ -146,6 +146,15 @@ def test_nobody_is_asked_without_a_decision_to_make(name: str, runs: dict[str, d
     assert "approval" not in publish_summary(store, name)
 
 
+def test_an_answer_says_what_it_is_about(runs: dict[str, dict[str, Any]], store: FileStore):
+    record = json.loads(store.get(f"runs/{key(1)}/finetune/stage.json"))
+    about = {"model": record["outputs"]["model.keras"]["sha256"], "champion": ""}
+    for name in ("refused", "unanswered", "not passed", "approved"):
+        (answer,) = runs[name]["results"]["approve"]
+        assert {each: answer.get(each) for each in about} == about
+    assert runs["approved before"]["results"]["approve"] == [{"asked": False}]
+
+
 def test_only_a_promotion_updates_the_asset(runs: dict[str, dict[str, Any]], store: FileStore):
     events = {name: run["events"] for name, run in runs.items() if run["events"]}
     mae = publish_summary(store, "approved")["test_mae"]

@@ -58,8 +58,8 @@ def test_a_question_without_a_result_of_the_gate(refused: Walk):
         "ti": SimpleNamespace(xcom_pull=lambda task_ids: results.get(task_ids)),
     }
     again = refused(of_airflow(lambda: task.execute(context)), "the gate", "clear the task gate")
-    results["gate"] = {"passed": False}
-    assert again() == {"asked": False}
+    results["gate"] = {"passed": False, "model": "ab12", "champion": {"version": "sunday"}}
+    assert again() == {"asked": False, "model": "ab12", "champion": "sunday"}
 
 
 @walks("assets.py", "nothing to score: set {}")

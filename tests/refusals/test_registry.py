@@ -11,6 +11,7 @@ import pytest
 
 from age_tasks.environment import Locations
 from age_tasks.registry import challenges, mlflow_mirror, promotions
+from age_tasks.registry.approval import Question, require_answer_to
 from age_tasks.registry.challenges import ChallengeEntry, challenge_number
 from age_tasks.registry.promotions import (
     INDEX,
@@ -214,6 +215,16 @@ def test_a_training_that_was_executed_once_more(refused: Walk, run: Workspace, b
     judged(run, **before)
     again = refused(lambda: require_judged(run), "run tuesday", says, "run evaluate, gate and publish again", "approve")
     judged(run, evaluated="new", metrics="new metrics", model="new")
+    again()
+
+
+@walks("registry/approval.py", "the task approve {}, but the gate has passed {} since")
+def test_an_approval_of_another_comparison(refused: Walk, monkeypatch: pytest.MonkeyPatch):
+    said = {"asked": True, "approved": True, "who": "ann", "model": "ab12" * 16, "champion": "sunday"}
+    monkeypatch.setenv("AGE_APPROVAL", json.dumps(said))
+    question = Question("ab12" * 16, "monday")
+    again = refused(lambda: require_answer_to(question), "against sunday", "against monday", "clear approve too")
+    monkeypatch.setenv("AGE_APPROVAL", json.dumps(said | {"champion": "monday"}))  # ann is asked again
     again()
 
 

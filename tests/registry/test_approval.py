@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from age_tasks.errors import SettingsError
-from age_tasks.registry.approval import Approval, read_approval
+from age_tasks.errors import MissingInputError, SettingsError
+from age_tasks.registry.approval import Approval, Question, read_approval, require_answer_to
 
 ANN = {"asked": True, "approved": True, "who": "ann", "why": "looks right", "at": "2026-11-24T10:15:00+00:00"}
 
@@ -47,6 +47,7 @@ def test_without_a_request_there_is_no_answer(given: str, monkeypatch: pytest.Mo
         '{"asked": true, "approved": true, "who": "ann", "at": 5}',
         '{"asked": true, "approved": true, "who": "ann", "at": "noon"}',
         '{"asked": true, "why": {}}',
+        '{"asked": true, "model": 3}',
     ],
 )
 def test_an_invalid_answer_is_refused(given: str, monkeypatch: pytest.MonkeyPatch):
@@ -57,3 +58,27 @@ def test_an_invalid_answer_is_refused(given: str, monkeypatch: pytest.MonkeyPatc
 
 def test_an_approval_without_a_reason_names_the_person():
     assert Approval(True, "ann", "", "").sentence == "approved by ann"
+
+
+JUDGED = Question("ab12" * 16, "sunday")
+
+
+@pytest.mark.parametrize("given", [{"asked": False}, {"asked": True}, ANN, ANN | {"model": None}])
+def test_an_answer_that_does_not_say_what_it_is_about_counts(given: dict, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AGE_APPROVAL", json.dumps(given))
+    require_answer_to(JUDGED)
+
+
+@pytest.mark.parametrize("champion", ["sunday", ""])
+def test_an_answer_counts_for_the_comparison_that_it_is_about(champion: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AGE_APPROVAL", json.dumps(ANN | {"model": JUDGED.model, "champion": champion}))
+    require_answer_to(Question(JUDGED.model, champion))
+    for other in (Question(JUDGED.model, "monday"), Question("0" * 64, champion)):
+        with pytest.raises(MissingInputError, match=rf"asked about model ab12ab12ab12 .*passed {other} since"):
+            require_answer_to(other)
+
+
+def test_a_model_that_the_gate_had_refused_was_not_asked_about(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AGE_APPROVAL", json.dumps({"asked": False, "model": JUDGED.model, "champion": "sunday"}))
+    with pytest.raises(MissingInputError, match="asked nobody, since the gate had refused"):
+        require_answer_to(JUDGED)

@@ -1,5 +1,6 @@
 """The stage `publish`."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from age_tasks.config import Config
 from age_tasks.data.decoding import load_rgb
 from age_tasks.environment import Locations
 from age_tasks.errors import MissingInputError
+from age_tasks.evaluation.results import GateResult
 from age_tasks.registry.approval import Approval
+from age_tasks.registry.decisions import decisions
 from age_tasks.registry.promotions import champion, fetch_version, history, publish_version, rollback
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.serving.litert import litert_predict
@@ -20,6 +24,7 @@ from age_tasks.stages._inputs import images_of
 from age_tasks.stages.publish import promote_candidate, trained_on
 from age_tasks.store.base import Store
 from tests.support.builders import FACTS, candidate
+from tests.support.records import put_record
 from tests.support.settings import QUICK
 from tests.support.stages import run_stages, table
 
@@ -88,6 +93,46 @@ def test_a_rollback_during_the_upload_holds(run: Workspace, tmp_path: Path, monk
     assert promote_candidate(run, candidate(run, b"three", first.version), FACTS)["version"] == "v3"
     fetch_version(run.store, champion(run.store).version, tmp_path)
     assert json.loads((tmp_path / "metrics.json").read_text())["champion"]["version"] == first.version
+
+
+@pytest.fixture
+def judged(run: Workspace) -> Workspace:
+    """The gate passed the model `one` against the version `sunday`; publish is due."""
+    gate = GateResult(passed=True, verdict="passed: all 7 rules hold", rules=()).to_bytes()
+    run.store.put("runs/tuesday/gate/gate.json", gate)
+    wrote(run, "finetune", "model.keras", b"one")
+    wrote(run, "evaluate", "metrics.json", b"{}", inputs={"finetune/model.keras": sha256(b"one")})
+    wrote(run, "gate", "gate.json", gate, summary={"model": sha256(b"one"), "champion": {"version": "sunday"}})
+    return run
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def wrote(run: Workspace, stage: str, name: str, content: bytes, **fields: object) -> None:
+    outputs = {name: {"sha256": sha256(content), "bytes": len(content)}}
+    put_record(run.store, stage, run.key, outputs=outputs, **fields)
+
+
+def test_a_model_that_the_gate_did_not_judge_is_not_published(judged: Workspace):
+    wrote(judged, "finetune", "model.keras", b"trained once more")
+    with pytest.raises(MissingInputError, match="the gate judged another model than finetune has written since"):
+        publish.execute(judged, Config())
+    assert history(judged.store) == []
+
+
+def test_an_approval_of_another_comparison_publishes_nothing_and_is_kept(
+    judged: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    said = {"asked": True, "approved": True, "who": "ann", "model": sha256(b"one"), "champion": "saturday"}
+    monkeypatch.setenv("AGE_APPROVAL", json.dumps(said))
+    with pytest.raises(MissingInputError, match=r"against saturday, but .* against sunday since; clear approve too"):
+        publish.execute(judged, Config())
+    assert [each.who for each in decisions(judged.store)] == ["ann"]
+    monkeypatch.setenv("AGE_APPROVAL", json.dumps(said | {"champion": "sunday"}))
+    with pytest.raises(MissingInputError, match="which evaluate wrote, is gone"):  # the approval counts
+        publish.execute(judged, Config())
 
 
 def test_a_version_remembers_the_images_of_its_splits():
