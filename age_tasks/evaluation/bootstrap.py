@@ -24,6 +24,16 @@ def people_of(table: pd.DataFrame) -> np.ndarray | None:
     return np.asarray(pd.factorize(("person " + table["person"]).where(known, own))[0])
 
 
+def people_in(part: np.ndarray, people: np.ndarray | None) -> int | None:
+    """How many people the images of a part show; None where nothing is known of people.
+
+    Args:
+        part: a mask of shape (images,).
+        people: as for `intervals`.
+    """
+    return None if people is None else len(np.unique(people[part]))
+
+
 def intervals(
     loss: np.ndarray, groups: Sequence[np.ndarray], samples: int, seed: int, people: np.ndarray | None = None
 ) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from age_tasks.evaluation.bootstrap import intervals, people_of, permutation_p_value
+from age_tasks.evaluation.bootstrap import intervals, people_in, people_of, permutation_p_value
 from age_tasks.evaluation.metrics import estimate
 from age_tasks.evaluation.results import BinDifference, PairedComparison
 
@@ -15,9 +15,8 @@ def compare(predictions: pd.DataFrame, edges: Sequence[float], samples: int, see
     """MAE of the candidate less MAE of the champion, in years: below 0 the candidate is better.
 
     The images, or people where they are known, are resampled in pairs (Efron 1979), which takes out what makes an image
-    hard for both. The p-value is
-    that of a permutation test: how often swapping candidate and champion at random, image by image, gives a difference
-    at least as large.
+    hard for both. The p-value is that of a permutation test: how often swapping candidate and champion at random, image
+    by image, or person by person, gives a difference at least as large.
 
     Args:
         predictions: columns `real_age`, `finetune` (the candidate), `champion`, in years; `person` if it is known.
@@ -36,6 +35,7 @@ def compare(predictions: pd.DataFrame, edges: Sequence[float], samples: int, see
     return PairedComparison(
         **dict(estimate(overall[:, 0])),
         images=len(loss),
+        people=None if people is None else len(np.unique(people)),
         candidate_mae=round(float(errors["finetune"].mean()), 4),
         champion_mae=round(float(errors["champion"].mean()), 4),
         p_value=round(permutation_p_value(loss, samples, seed, people), 4),
@@ -45,6 +45,7 @@ def compare(predictions: pd.DataFrame, edges: Sequence[float], samples: int, see
                 low_age=bounds[at][0],
                 high_age=bounds[at][1],
                 images=int(masks[at].sum()),
+                people=people_in(masks[at], people),
                 candidate_mae=round(float(errors["finetune"][masks[at]].mean()), 4),
                 champion_mae=round(float(errors["champion"][masks[at]].mean()), 4),
             )

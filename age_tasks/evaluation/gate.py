@@ -6,10 +6,9 @@ from typing import Literal
 
 from age_tasks.config import GateSettings, SettingChange
 from age_tasks.evaluation.challenges import ERROR_IN_OFFICE, challenge
+from age_tasks.evaluation.enough import enough_in_words, too_few_in_words
 from age_tasks.evaluation.results import ChampionComparison, GateResult, Metrics, Rule, SliceMetrics
 from age_tasks.evaluation.selection import selection
-
-FEW_IMAGES = 30  # the MAE of fewer is too uncertain to judge by
 
 
 def judge(metrics: Metrics, settings: GateSettings, recipe: GateSettings | None = None) -> list[Rule]:
@@ -43,7 +42,7 @@ def _gap_rules(metrics: Metrics, settings: GateSettings, recipe: GateSettings) -
     """The bound on the gap between the slices of a column; none where it is not set, or there are no slices."""
     if not (settings.max_slice_gap_years and metrics.slices):
         return []
-    gap = largest_gap(metrics.slices)
+    gap, people_known = largest_gap(metrics.slices), metrics.people is not None
     named = f" ({gap.column}: {gap.worst} against {gap.best})" if gap else ""
     return [
         _rule(
@@ -51,9 +50,9 @@ def _gap_rules(metrics: Metrics, settings: GateSettings, recipe: GateSettings) -
             gap.years if gap else None,
             "<=",
             settings.max_slice_gap_years,
-            f"The error must be alike for all groups; slices with fewer than {FEW_IMAGES} images are ignored.",
+            f"The error must be alike for all groups; slices with {too_few_in_words(people_known)} are ignored.",
             recipe_bound=recipe.max_slice_gap_years,
-            missing=f"no column has two slices of {FEW_IMAGES} test images",
+            missing=f"no column has two slices of {enough_in_words(people_known, 'test images')}",
         )
     ]
 
@@ -70,7 +69,7 @@ class Gap:
 
 def largest_gap(slices: Sequence[SliceMetrics]) -> Gap | None:
     """The largest difference between two slices of one column; None if no column has two that are large enough."""
-    enough = [each for each in slices if each.images >= FEW_IMAGES]
+    enough = [each for each in slices if not each.too_few]
     gaps = []
     for column in dict.fromkeys(each.column for each in enough):
         ranked = sorted((each for each in enough if each.column == column), key=lambda each: each.mae.value)
@@ -85,7 +84,7 @@ def champion_rules(comparison: ChampionComparison, settings: GateSettings, recip
 
     A comparison that does not know which challenge of the champion it is counts as the first.
     """
-    asked = comparison.challenge or challenge(comparison, 1)
+    asked, people_known = comparison.challenge or challenge(comparison, 1), comparison.people is not None
     rules = [
         _rule(
             "not worse than the champion (upper end of the 95 % interval)",
@@ -121,12 +120,12 @@ def champion_rules(comparison: ChampionComparison, settings: GateSettings, recip
     rules.append(
         _rule(
             "no age bin worse (lower end of the worst bin's 95 % interval)",
-            max((found.low for found in comparison.bins if found.images >= FEW_IMAGES), default=None),
+            max((found.low for found in comparison.bins if not found.too_few), default=None),
             "<=",
             settings.max_bin_regression_years,
-            f"No age group may get worse for a better mean; bins with fewer than {FEW_IMAGES} images are ignored.",
+            f"No age group may get worse for a better mean; bins with {too_few_in_words(people_known)} are ignored.",
             recipe_bound=recipe.max_bin_regression_years,
-            missing=f"no age bin has {FEW_IMAGES} test images",
+            missing=f"no age bin has {enough_in_words(people_known, 'test images')}",
         )
     )
     if comparison.slices:

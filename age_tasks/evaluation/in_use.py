@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from age_tasks.evaluation.bootstrap import intervals, people_of
-from age_tasks.evaluation.gate import FEW_IMAGES
+from age_tasks.evaluation.enough import too_few
 from age_tasks.evaluation.metrics import estimate
 from age_tasks.evaluation.results import ErrorInUse, Estimate
 
@@ -14,8 +14,8 @@ def error_in_use(
 ) -> ErrorInUse:
     """The champion's MAE on new images, and whether it is worse than on its test images beyond chance.
 
-    It is where the 95 % interval of the difference is above 0, and at least `FEW_IMAGES` images are new. Beside the
-    selection, nothing is adjusted for: the new images may show other people, or be harder.
+    It is where the 95 % interval of the difference is above 0, and the new images and their people are enough to judge
+    by. Beside the selection, nothing is adjusted for: the new images may show other people, or be harder.
 
     Args:
         images: those that are new since the champion was trained, at least one: columns real_age, champion (years);
@@ -27,19 +27,21 @@ def error_in_use(
     """
     loss = (images["champion"] - images["real_age"]).abs().to_numpy(dtype="float64")
     people = people_of(images)
+    count = None if people is None else len(np.unique(people))
+    few = bool(too_few(len(loss), count))
     found, _ = intervals(loss[:, None], [], samples, seed, people)
     mae = estimate(found[:, 0])
     difference = difference_of_independent(mae, _moved(tested, optimism or 0.0)) if tested else None
     return ErrorInUse(
         name=name,
         images=len(loss),
-        people=None if people is None else len(np.unique(people)),
+        people=count,
         mae=mae,
         test_mae=tested,
         optimism=optimism if tested else None,
         difference=difference,
-        few=len(loss) < FEW_IMAGES,
-        worse=difference is not None and difference.low > 0 and len(loss) >= FEW_IMAGES,
+        few=few,
+        worse=difference is not None and difference.low > 0 and not few,
     )
 
 

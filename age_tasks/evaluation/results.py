@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from age_tasks.config import SettingChange
+from age_tasks.evaluation.enough import too_few
 from age_tasks.store.documents import Document
 
 LABELS_TO_LOOK_AT = 200  # rows kept for a labeller
@@ -45,17 +46,28 @@ class Mistaken(_Part):
     mistaken: float | None
 
 
-class BinDifference(Estimate):
+class ImagesOfPeople(_Part):
+    """How many images, and how many people they show: None where that is not known, and before 0.2."""
+
+    images: int
+    people: int | None = None
+
+    @property
+    def too_few(self) -> str:
+        """`few images` or `few people` where these are too few to judge by; else empty."""
+        return too_few(self.images, self.people)
+
+
+class BinDifference(ImagesOfPeople, Estimate):
     """MAE of the candidate less MAE of the champion on the test images of an age bin."""
 
     low_age: float
     high_age: float
-    images: int
     candidate_mae: float | None = None  # as `champion_mae`, unknown before 0.2
     champion_mae: float | None = None
 
 
-class SliceMetrics(_Part):
+class SliceMetrics(ImagesOfPeople):
     """The fine-tuned model on the test images with one value of a column of the labels, or of two columns.
 
     A column may also be one of `IMAGE_SLICES`, which is measured of the images.
@@ -63,7 +75,6 @@ class SliceMetrics(_Part):
 
     column: str
     value: str
-    images: int
     mae: Estimate
     bias: Estimate
 
@@ -82,7 +93,7 @@ class WeakSegment(_Part):
     difference: Estimate
 
 
-class SliceDifference(Estimate):
+class SliceDifference(ImagesOfPeople, Estimate):
     """MAE of the candidate less MAE of the champion in a slice.
 
     `lower_bound` holds for all slices together with a probability of 95 %.
@@ -90,14 +101,12 @@ class SliceDifference(Estimate):
 
     column: str
     slice_value: str
-    images: int
     lower_bound: float
 
 
-class PairedComparison(Estimate):
+class PairedComparison(ImagesOfPeople, Estimate):
     """MAE of the candidate less MAE of the champion on the same test images; empty age bins are left out."""
 
-    images: int
     candidate_mae: float
     champion_mae: float
     p_value: float
@@ -172,18 +181,16 @@ class ChampionComparison(PairedComparison):
         return corrected(self.champion_mae, self.optimism)
 
 
-class ErrorInUse(_Part):
+class ErrorInUse(ImagesOfPeople):
     """The MAE of the champion `name` on images of all splits that are new since it was trained.
 
     `test_mae` is that of its test images when it was published, None if that is lost; `optimism` is by how much it
     looks too good, in years, since the champion was chosen by it; None where that is not known. `difference` is the MAE
-    on the new images less the test MAE so corrected. `few` says that the new images are too few to judge by; `worse`
-    that the MAE is higher beyond chance.
+    on the new images less the test MAE so corrected. `few` says that the new images, or the people whom they
+    show, are too few to judge by; `worse` that the MAE is higher beyond chance.
     """
 
     name: str
-    images: int
-    people: int | None = None
     mae: Estimate
     test_mae: Estimate | None
     optimism: float | None = None
@@ -207,7 +214,7 @@ class ErrorInUse(_Part):
         if self.corrected_test_mae is not None:
             said += f", {self.corrected_test_mae:.2f} corrected for its selection"
         if self.few:
-            return f"{said}; so few images are too few to judge by"
+            return f"{said}; so {self.too_few or 'few images'} are too few to judge by"
         judged, apart = "worse" if self.worse else "not worse", self.difference
         interval = f"95 % interval {apart.low:+z.2f} to {apart.high:+z.2f}"
         return f"{said}: {judged} beyond chance (difference {apart.value:+z.2f} years, {interval})"

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from age_tasks.config import IMAGE_SLICES, SLICE, SliceColumn, parse_slice
-from age_tasks.evaluation.bootstrap import intervals, intervals_with_lower_bounds, people_of
+from age_tasks.evaluation.bootstrap import intervals, intervals_with_lower_bounds, people_in, people_of
+from age_tasks.evaluation.enough import too_few
 from age_tasks.evaluation.metrics import estimate
 from age_tasks.evaluation.results import SliceDifference, SliceMetrics
 
@@ -54,13 +55,14 @@ def measure_slices(
     if not named:
         return ()
     error = (predictions["finetune"] - predictions["real_age"]).to_numpy("float64")
-    masks = [mask for _, _, mask in named]
-    _, found = intervals(np.column_stack([np.abs(error), error]), masks, samples, seed, people_of(predictions))
+    masks, people = [mask for _, _, mask in named], people_of(predictions)
+    _, found = intervals(np.column_stack([np.abs(error), error]), masks, samples, seed, people)
     return tuple(
         SliceMetrics(
             column=column,
             value=value,
             images=int(mask.sum()),
+            people=people_in(mask, people),
             mae=estimate(each[:, 0]),
             bias=estimate(each[:, 1]),
         )
@@ -69,22 +71,22 @@ def measure_slices(
 
 
 def compare_slices(
-    predictions: pd.DataFrame, labels: pd.DataFrame, few: int, samples: int, seed: int
+    predictions: pd.DataFrame, labels: pd.DataFrame, samples: int, seed: int
 ) -> tuple[SliceDifference, ...]:
-    """MAE of the candidate less that of the champion in each slice of at least `few` images.
+    """MAE of the candidate less that of the champion in each slice that is large enough to judge by.
 
     Args:
         predictions: columns real_age, finetune (the candidate), champion (years); person if it is known.
         labels: of these rows, as `slice_labels` returns it.
-        few: slices with fewer images are left out.
         samples: resamples behind each bound.
     """
-    named = [(column, value, mask) for column, value, mask in _masks(labels) if mask.sum() >= few]
+    people = people_of(predictions)
+    named = [each for each in _masks(labels) if not too_few(int(each[-1].sum()), people_in(each[-1], people))]
     if not named:
         return ()
     errors = {name: np.abs(predictions[name] - predictions["real_age"]) for name in ("finetune", "champion")}
     loss = np.asarray(errors["finetune"] - errors["champion"], "float64")
-    masks, people = [mask for _, _, mask in named], people_of(predictions)
+    masks = [mask for _, _, mask in named]
     each_alone, together = intervals_with_lower_bounds(loss, masks, samples, seed, people)
     return tuple(
         SliceDifference(
@@ -92,6 +94,7 @@ def compare_slices(
             column=column,
             slice_value=value,
             images=int(mask.sum()),
+            people=people_in(mask, people),
             lower_bound=round(float(bound), 4),
         )
         for (column, value, mask), found, bound in zip(named, each_alone, together, strict=True)

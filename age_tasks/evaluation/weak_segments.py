@@ -13,8 +13,8 @@ import pandas as pd
 from sklearn.tree import DecisionTreeRegressor
 
 from age_tasks.config import SLICE
-from age_tasks.evaluation.bootstrap import differences_of_groups, people_of
-from age_tasks.evaluation.gate import FEW_IMAGES
+from age_tasks.evaluation.bootstrap import differences_of_groups, people_in, people_of
+from age_tasks.evaluation.enough import FEW_IMAGES, too_few
 from age_tasks.evaluation.metrics import estimate
 from age_tasks.evaluation.results import WeakSegment
 from age_tasks.evaluation.slices import slice_labels
@@ -22,7 +22,6 @@ from age_tasks.evaluation.slices import slice_labels
 AGE = "age"
 DEPTH = 2  # properties that describe a segment
 ENOUGH_IMAGES = 4 * FEW_IMAGES  # for two parts of two halves
-FEW_PEOPLE = 10  # whose images are too uncertain to judge by, where people are known
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def _half(people: np.ndarray, seed: int) -> np.ndarray:
 
 def _enough(part: np.ndarray, people: np.ndarray | None) -> bool:
     """Whether a part of the images has enough images, and enough people where they are known."""
-    return bool(part.sum() >= FEW_IMAGES and (people is None or len(np.unique(people[part])) >= FEW_PEOPLE))
+    return not too_few(int(part.sum()), people_in(part, people))
 
 
 def _renumbered(people: np.ndarray | None, part: np.ndarray) -> np.ndarray | None:

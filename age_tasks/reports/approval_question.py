@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from age_tasks.config import SettingChange
-from age_tasks.evaluation.gate import FEW_IMAGES
-from age_tasks.evaluation.results import ChampionComparison, Estimate, Rule
+from age_tasks.evaluation.enough import too_few_in_words
+from age_tasks.evaluation.results import BinDifference, ChampionComparison, PairedComparison, Rule
 from age_tasks.pipeline import STAGES, changed_settings_of
 from age_tasks.reports.gate_summary import SHEETS_OF_CHANGES, changed_faces
 from age_tasks.reports.html import markdown_text
@@ -101,10 +101,10 @@ def _bins(champion: ChampionComparison | None) -> str:
     """Ages from left to right: such a table is low, so that the buttons below it stay on the screen."""
     if champion is None:
         return ""
-    columns = [_Column("all ages", champion.images, champion, champion.candidate_mae, champion.champion_mae)]
+    columns = [_Column("all ages", champion, champion.candidate_mae, champion.champion_mae)]
     for each in champion.bins:
         ages = f"{each.low_age:g}–{each.high_age:g}"
-        columns.append(_Column(ages, each.images, each, each.candidate_mae, each.champion_mae))
+        columns.append(_Column(ages, each, each.candidate_mae, each.champion_mae))
     rows = [
         ["test MAE (years)", *(column.head for column in columns)],
         ["---"] * (len(columns) + 1),
@@ -113,7 +113,8 @@ def _bins(champion: ChampionComparison | None) -> str:
         ["difference", *(column.difference for column in columns)],
     ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"{table}\n\nBold: the 95 % interval of the difference excludes 0. *: fewer than {FEW_IMAGES} images."
+    few = too_few_in_words(champion.people is not None)
+    return f"{table}\n\nBold: the 95 % interval of the difference excludes 0. *: {few}."
 
 
 @dataclass(frozen=True)
@@ -121,19 +122,19 @@ class _Column:
     """The test images of some ages."""
 
     ages: str
-    images: int
-    estimate: Estimate
+    estimate: PairedComparison | BinDifference
     candidate_mae: float | None
     champion_mae: float | None
 
     @property
     def head(self) -> str:
-        return f"{self.ages} ({self.images}{chr(92) + '*' if self.images < FEW_IMAGES else ''})"
+        return f"{self.ages} ({self.estimate.images}{chr(92) + '*' if self.estimate.too_few else ''})"
 
     @property
     def difference(self) -> str:
         value = f"{self.estimate.value:+z.2f}"
-        return f"**{value}**" if self.estimate.high < 0 or self.estimate.low > 0 else value
+        apart = self.estimate.high < 0 or self.estimate.low > 0
+        return f"**{value}**" if apart and not self.estimate.too_few else value
 
 
 def _years(mae: float | None) -> str:

@@ -11,7 +11,6 @@ from age_tasks.config import SettingChange
 from age_tasks.data.label_columns import PERSON
 from age_tasks.errors import NotFoundError
 from age_tasks.evaluation.comparison import compare
-from age_tasks.evaluation.gate import FEW_IMAGES
 from age_tasks.evaluation.results import Metrics, PairedComparison
 from age_tasks.pipeline import STAGES, gate_decision
 from age_tasks.reports.face_sheets import changed_most
@@ -133,7 +132,6 @@ def compare_page(runs: Sequence[StoredRun]) -> str:
         metrics=list(_metrics(compared)),
         paired=[_paired(first, other) for other in others],
         curves={stage: chart for stage in TRAININGS if (chart := _curves(compared, stage))},
-        few_images=FEW_IMAGES,
         samples=SAMPLES,
     )
 

@@ -7,7 +7,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from age_tasks.config import SettingChange
-from age_tasks.evaluation.gate import FEW_IMAGES
 from age_tasks.evaluation.results import ChampionComparison, Estimate, Rule
 from age_tasks.registry.decisions import Decision, by_run, decisions
 from age_tasks.reports.html import render
@@ -61,7 +60,6 @@ def approve_page(run: StoredRun) -> tuple[str, bool]:
         answers=answers(run.store, run.key),
         published=published is not None,
         gate=gate_summary(record.summary) if record else None,
-        few_images=FEW_IMAGES,
         sheets={name: SHEETS_OF_CHANGES[name] for name in changed_faces(run.record("evaluate"))},
     )
     return page, published is None

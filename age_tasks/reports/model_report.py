@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from age_tasks.evaluation.challenges import ERROR_IN_OFFICE
-from age_tasks.evaluation.gate import FEW_IMAGES, largest_gap
+from age_tasks.evaluation.enough import FEW_IMAGES, enough_in_words, too_few_in_words
+from age_tasks.evaluation.gate import largest_gap
 from age_tasks.evaluation.results import LABELS_TO_LOOK_AT, GateResult, Metrics
 from age_tasks.pipeline import changed_settings_of
 from age_tasks.registry.approval import Approval
@@ -71,6 +72,7 @@ def report_from_run(
     """
     outcome = outcome or Outcome()
     facts = _facts(run, evaluation)
+    in_use = facts["metrics"].in_use
     settings = {"settings": facts["config"], "versions": run.require_record("baseline").versions}
     return render(
         "report.html.j2",
@@ -87,6 +89,8 @@ def report_from_run(
         links=_links(run, evaluation, outcome.final, runs),
         settings=_yaml(settings),
         few_images=FEW_IMAGES,
+        too_few=too_few_in_words(facts["metrics"].people is not None),
+        enough_in_use=enough_in_words(bool(in_use and in_use.people is not None)),
         error_in_office=ERROR_IN_OFFICE,
         label_issues=LABELS_TO_LOOK_AT,
     )

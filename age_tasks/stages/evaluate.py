@@ -22,10 +22,10 @@ from age_tasks.data.image_places import write_places
 from age_tasks.data.image_quality import image_slices
 from age_tasks.data.label_columns import further_columns_of
 from age_tasks.errors import SettingsError
-from age_tasks.evaluation.bootstrap import people_of
+from age_tasks.evaluation.bootstrap import people_in, people_of
 from age_tasks.evaluation.comparison import compare, population_stability
 from age_tasks.evaluation.conformal import half_widths, with_coverage
-from age_tasks.evaluation.gate import FEW_IMAGES
+from age_tasks.evaluation.enough import too_few
 from age_tasks.evaluation.in_use import error_in_use
 from age_tasks.evaluation.label_issues import rank_by_label_error
 from age_tasks.evaluation.metrics import (
@@ -259,7 +259,7 @@ def compare_with_champion(
     """The candidate against the champion on the same test images.
 
     Test images that the champion was trained on would favour it. They are counted, and left out of the comparison
-    unless fewer than `FEW_IMAGES` others remain.
+    unless too few others remain to judge by.
 
     Args:
         predictions: of the test images: columns sha256, real_age, finetune, champion (years).
@@ -268,7 +268,8 @@ def compare_with_champion(
     """
     before = champion.trained_on
     seen = predictions["sha256"].isin(before.loc[before["split"] != "test", "sha256"])
-    unseen = predictions[~seen] if (~seen).sum() >= FEW_IMAGES else predictions
+    remain = too_few(int((~seen).sum()), people_in((~seen).to_numpy(), people_of(predictions)))
+    unseen = predictions if remain else predictions[~seen]
     drift = population_stability(before["real_age"], all_images["real_age"], settings.bin_edges)
     paired = compare(unseen, settings.bin_edges, settings.comparison_samples, settings.seed)
     return ChampionComparison(
@@ -279,7 +280,7 @@ def compare_with_champion(
         new_images=int((~all_images["sha256"].isin(before["sha256"])).sum()),
         drift=round(drift, 4),
         optimism=optimism_of(champion.manifest, len(unseen)),
-        slices=compare_slices(unseen, slices.loc[unseen.index], FEW_IMAGES, settings.comparison_samples, settings.seed),
+        slices=compare_slices(unseen, slices.loc[unseen.index], settings.comparison_samples, settings.seed),
     )
 
 

@@ -25,7 +25,6 @@ from age_retraining_plugin.run_progress import progress, step
 from age_retraining_plugin.run_state import RunState, run_state
 from age_tasks.environment import Locations
 from age_tasks.errors import DamagedError, MissingInputError, NotFoundError, SettingsError, StoreError
-from age_tasks.evaluation.gate import FEW_IMAGES
 from age_tasks.pipeline import SHARED_WORK, STAGES, tasks_in_order
 from age_tasks.registry import label_ranking
 from age_tasks.reports.gate_summary import approve_page, gate_summary
@@ -286,7 +285,6 @@ def summary(asked: AskedByPath, stage: str) -> HTMLResponse:
         again=bool(record) and running,
         live=live,
         gate=gate_summary(record.summary) if record and stage == "gate" else None,
-        few_images=FEW_IMAGES,
         page=PAGE_OF.get(stage),
     )
     ended = state.over if state else record is not None

@@ -44,6 +44,18 @@ def test_bins_have_their_own_difference_and_together_all_images():
     assert all(found.low < 1 for found in bins[:3])
 
 
+def test_people_are_counted_over_all_and_in_each_bin():
+    table = pairs(200, 0.0).sort_values("real_age", ignore_index=True)
+    table["person"] = [f"person {number // 10}" if number < 150 else "" for number in range(200)]  # 50 of their own
+    found = compare(table, EDGES, samples=1000, seed=1)
+    number = pd.cut(table["real_age"], EDGES, labels=False)
+    own = table["person"].where(table["person"] != "", table.index.astype(str))
+    assert found.people == 65
+    assert [each.people for each in found.bins] == own.groupby(number).nunique().tolist()
+    alone = compare(table.drop(columns="person"), EDGES, samples=1000, seed=1)
+    assert (alone.people, {each.people for each in alone.bins}) == (None, {None})
+
+
 def test_empty_bins_are_left_out():
     table = pairs(100, 0.0).assign(real_age=30.0)
     assert [found.low_age for found in compare(table, EDGES, samples=1000, seed=1).bins] == [20]

@@ -66,6 +66,19 @@ def test_small_age_bins_are_ignored():
     assert failed(against(-0.5, -0.7, -0.3, bins=[(29, 9.0), (500, -0.5)])) == []
 
 
+@pytest.mark.parametrize(("people", "refused"), [(1, False), (9, False), (10, True), (None, True)])
+def test_age_bins_of_few_people_are_ignored(people: int | None, refused: bool):
+    found = against(-0.5, -0.7, -0.3, bins=[(200, 9.0)])
+    bins = [found.champion.bins[0].model_copy(update={"people": people})]
+    known = found.champion.model_copy(update={"bins": tuple(bins), "people": None if people is None else 80})
+    found = found.model_copy(update={"champion": known})
+    assert failed(found) == (["no age bin worse"] if refused else [])
+    (rule,) = [rule for rule in judge(found, SETTINGS) if rule.name.startswith("no age bin worse")]
+    assert ("or 10 people are ignored" in rule.why) == (people is not None)
+    if not refused:
+        assert rule.sentence.endswith("not measured, no age bin has 30 test images of 10 people")
+
+
 @given(st.floats(-5, 5), st.floats(0, 3), st.sampled_from(["better", "not_worse"]), st.integers(0, 1))
 def test_the_gate_passes_exactly_what_the_policy_allows(value: float, half: float, policy: str, new: int):
     found = against(value, value - half, value + half, new_images=new)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from age_tasks.evaluation.enough import FEW_PEOPLE
 from age_tasks.evaluation.in_use import difference_of_independent, error_in_use
 from age_tasks.evaluation.results import ErrorInUse, Estimate
 
@@ -69,6 +70,26 @@ def test_images_of_few_people_say_less():
     alone = error_in_use(images.drop(columns="person"), "v3", TESTED, None, 500, 1)
     assert clustered.people == 10
     assert clustered.mae.high - clustered.mae.low > 2 * (alone.mae.high - alone.mae.low)
+
+
+def of_people(people: int) -> ErrorInUse:
+    """60 images that so many people share, with errors of 9 years for some and 12 for others."""
+    person = np.arange(60) % people
+    table = pd.DataFrame({"real_age": 40.0, "champion": 49.0 + 3.0 * (person % 2), "person": person.astype(str)})
+    return error_in_use(table, "v3", TESTED, None, 500, 1)
+
+
+@pytest.mark.parametrize("people", [1, 2, FEW_PEOPLE - 1])
+def test_new_images_of_few_people_are_not_judged(people: int):
+    found = of_people(people)
+    assert found.difference.low > 0
+    assert (found.people, found.few, found.worse) == (people, True, False)
+    assert found.sentence.endswith("so few people are too few to judge by")
+
+
+def test_new_images_of_enough_people_are_judged():
+    found = of_people(FEW_PEOPLE)
+    assert (found.few, found.worse) == (False, True)
 
 
 numbers = st.floats(-50, 50, allow_nan=False)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from age_tasks.config import EvaluateSettings, GateSettings, SliceColumn, parse_slice
-from age_tasks.evaluation.gate import FEW_IMAGES, champion_rules, judge, largest_gap
+from age_tasks.evaluation.enough import FEW_IMAGES, FEW_PEOPLE
+from age_tasks.evaluation.gate import champion_rules, judge, largest_gap
 from age_tasks.evaluation.results import SliceMetrics
 from age_tasks.evaluation.slices import compare_slices, image_slice_labels, measure_slices, slice_labels
 from tests.support.metrics import comparison_of, metrics_of
@@ -128,6 +129,61 @@ def test_the_largest_gap_is_within_a_column_and_ignores_few_images():
     assert largest_gap(slices[2:]) is None
 
 
+def test_the_largest_gap_ignores_few_people():
+    by_sex = gap_slices(("sex", "f", 40, 6.0), ("sex", "m", 40, 9.0))
+    few, enough = (
+        [each.model_copy(update={"people": people}) for each in by_sex] for people in (FEW_PEOPLE - 1, FEW_PEOPLE)
+    )
+    assert largest_gap(few) is None
+    assert largest_gap([few[0], enough[1]]) is None
+    assert largest_gap(enough).years == 3.0
+    found = metrics_of(people=80, slices=[each.model_dump() for each in few])
+    (rule,) = [rule for rule in judge(found, GateSettings(max_slice_gap_years=1)) if rule.name.startswith("gap")]
+    assert rule.passed
+    assert rule.sentence.endswith("not measured, no column has two slices of 30 test images of 10 people")
+    assert "slices with fewer than 30 images or 10 people are ignored" in rule.why
+
+
+def of_people(people: int, years: float) -> pd.DataFrame:
+    """100 people with 10 images each at site a, so many with 60 in all at site b: there the candidate is worse."""
+    rng = np.random.default_rng(SEED)
+    site = np.repeat(["a", "b"], [1000, 60])
+    table = predictions(1060, site=site.tolist())
+    table["finetune"] = table["champion"] + np.sign(table["champion"] - table["real_age"]) * rng.normal(0, 0.1, 1060)
+    table.loc[site == "b", "finetune"] += years * np.sign(table["champion"] - table["real_age"])
+    here = np.arange(60) % people
+    return table.assign(person=[*(f"a{number // 10}" for number in range(1000)), *(f"b{number}" for number in here)])
+
+
+@pytest.mark.parametrize("people", [1, 2, 3, FEW_PEOPLE - 1])
+def test_a_slice_of_few_people_is_shown_and_not_judged(people: int):
+    table = of_people(people, years=0.2)
+    labels = slice_labels(table, ("site",))
+    assert [each.slice_value for each in compare_slices(table, labels, 1000, 1)] == ["a"]
+    shown = {each.value: each for each in measure_slices(table, labels, 100, 1)}
+    assert (shown["b"].images, shown["b"].people, shown["b"].too_few) == (60, people, "few people")
+    assert (shown["a"].people, shown["a"].too_few) == (100, "")
+
+
+def test_a_slice_of_enough_people_is_judged():
+    table = of_people(FEW_PEOPLE, years=5.0)
+    found = {each.slice_value: each for each in compare_slices(table, slice_labels(table, ("site",)), 1000, 1)}
+    assert found["b"].people == FEW_PEOPLE
+    assert found["b"].lower_bound > 3
+
+
+def test_slices_without_known_people_are_judged_by_their_images():
+    table = of_people(1, years=5.0).drop(columns="person")
+    found = {each.slice_value: each for each in compare_slices(table, slice_labels(table, ("site",)), 1000, 1)}
+    assert found["b"].people is None
+    assert found["b"].lower_bound > 3
+
+
+def test_slices_of_documents_that_knew_no_people_are_judged_by_their_images():
+    old = gap_slices(("sex", "f", FEW_IMAGES - 1, 6.0), ("sex", "m", FEW_IMAGES, 9.0))
+    assert [each.too_few for each in old] == ["few images", ""]
+
+
 def test_the_gap_is_bounded_only_where_a_bound_is_set():
     found = metrics_of(slices=[each.model_dump() for each in gap_slices(("sex", "f", 40, 6.0), ("sex", "m", 40, 7.5))])
     assert not [rule for rule in judge(found, GateSettings()) if rule.name.startswith("gap")]
@@ -145,7 +201,7 @@ def refused_for_a_slice(rng: np.random.Generator, worse: float, better: float) -
     error = {name: np.abs(shared + rng.normal(0, 3, images)) for name in ("champion", "finetune")}
     error["finetune"] += np.where(group == "4", worse, -better)
     table = pd.DataFrame({"real_age": real, **{name: real + each for name, each in error.items()}, "slice:site": group})
-    slices = compare_slices(table, slice_labels(table, ("site",)), FEW_IMAGES, 1000, int(rng.integers(2**31)))
+    slices = compare_slices(table, slice_labels(table, ("site",)), 1000, int(rng.integers(2**31)))
     rules = champion_rules(comparison_of(slices=[each.model_dump() for each in slices]), GateSettings(), GateSettings())
     (rule,) = [rule for rule in rules if rule.name.startswith("no slice worse")]
     assert rule.passed or "site = 4" in rule.name or not worse

@@ -80,6 +80,15 @@ def test_candidate_and_champion_are_shown_overall_and_by_age():
     assert rows["| candidate"] == ["7.07", "7.00", "7.00 |"]
     assert rows["| champion, v4"] == ["7.41", "7.50", "7.50 |"]
     assert rows["| difference"] == ["**-0.35**", "**-0.50**", "+0.30 |"]
+    assert text.count("*: fewer than 30 images.") == 1
+
+
+def test_ages_of_few_people_are_marked_and_not_bold():
+    bins = [bin_ | {"people": people} for bin_, people in zip(CHAMPION["bins"], (3, 8), strict=True)]
+    text = ask(judged(CHAMPION | {"bins": bins, "people": 11}), facts())
+    assert "20–30 (31\\*) | 40–50 (8\\*) |" in text
+    assert "| difference | **-0.35** | -0.50 | +0.30 |" in text
+    assert "*: fewer than 30 images or 10 people." in text
 
 
 def test_the_challenge_and_the_mae_corrected_for_its_selection_are_shown():

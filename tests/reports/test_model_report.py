@@ -185,6 +185,10 @@ def test_a_report_from_files_of_version_0_1_says_nothing_of_challenges(
         ({"worse": False}, ": not worse beyond chance"),
         ({"worse": False, "few": True}, "too few to judge by. From 30 images on, a difference is judged."),
         ({"people": 12}, "intervals resample their 12 people"),
+        (
+            {"worse": False, "few": True, "people": 2},
+            "so few people are too few to judge by. From 30 images of 10 people on, a difference is judged.",
+        ),
     ],
 )
 def test_the_error_in_use_stands_beside_the_test_mae(
@@ -404,6 +408,18 @@ def test_slices_by_image_quality_have_a_figure_tables_and_their_place_in_the_car
     card = model_card_from_run(run, folder, _gate(9.0))
     assert "Results are reported by age and by image brightness. How they vary by sex" in card
     assert "| 0.1 to 0.3 | 40 | 6.10 | 5.00–7.00 | -1.20 |" in card
+
+
+def test_parts_of_few_people_are_marked(run: Workspace, evaluation: Path, tmp_path: Path):
+    bins = [bin_ | {"people": 3} for bin_ in CHAMPION["bins"]]
+    champion = CHAMPION | {"bins": bins, "people": 11}
+    folder = _with_metrics(evaluation, tmp_path, people=11, slices=[DARK | {"people": 3}], champion=champion)
+    _against_champion(folder, champion)
+    page = Page(report_from_run(run, folder, gate=None))
+    assert page.row("0.1 to 0.3 few people", cells=6)
+    assert "Slices with fewer than 30 images or 10 people are too uncertain to judge by." in page.text
+    assert page.row("20–30", cells=7)[-1] == "few people"
+    assert page.row("40–50", cells=7)[-1] == "few images"
 
 
 def test_weak_segments_are_listed_with_their_faces(

@@ -156,6 +156,22 @@ def test_test_images_that_the_champion_was_trained_on_are_left_out_if_enough_rem
     pd.testing.assert_frame_equal(table, unchanged)
 
 
+@pytest.mark.parametrize(("people", "compared"), [(9, 100), (10, 50), (None, 50)])
+def test_test_images_that_the_champion_was_trained_on_are_kept_if_the_others_show_few_people(
+    people: int | None, compared: int, tmp_path: Path
+):
+    rng = np.random.default_rng(1)
+    real = rng.uniform(5, 80, 100)
+    names = [f"{number:064x}" for number in range(100)]
+    table = pd.DataFrame({"sha256": names, "real_age": real, "finetune": real + 1, "champion": real + 2})
+    if people:
+        table["person"] = [f"seen {number}" for number in range(50)] + [f"new {n % people}" for n in range(50)]
+    before = table[["sha256", "real_age"]].assign(split=["train"] * 50 + ["test"] * 50)
+    none = pd.DataFrame(index=table.index)
+    found = compare_with_champion(champion_trained_on(before, tmp_path), table, table, none, EvaluateSettings())
+    assert (found.seen_in_training, found.images) == (50, compared)
+
+
 @pytest.mark.parametrize(
     ("gate", "images", "optimism"),
     [
