@@ -30,11 +30,12 @@ def challenge(comparison: PairedComparison, number: int) -> Challenge:
     """What a candidate needs as the champion's challenge with this number, from 1 on.
 
     The upper end is that of the 95 % bootstrap interval, moved out as far as Student's distribution is wider at the
-    level of the challenge: 10,000 resamples have too few values beyond 0.1 % to count them.
+    level of the challenge: 10,000 resamples have too few values beyond 0.1 % to count them. Its degrees of freedom are
+    those of the people where they are known, since these are what is resampled.
     """
     from scipy.special import stdtrit  # slow to import, and pages that know the gate need it not
 
-    error, freedom = error_of(number), max(comparison.images - 1, 1)
+    error, freedom = error_of(number), max((comparison.people or comparison.images) - 1, 1)
     wider = stdtrit(freedom, 1 - error) / stdtrit(freedom, 1 - SHOWN_TAIL)
     upper = comparison.value + (comparison.high - comparison.value) * float(wider)
     return Challenge(number=number, level=1 - 2 * error, upper=round(upper, 4))

@@ -34,6 +34,28 @@ def test_a_later_challenge_needs_more(one: int, other: int, images: int, value: 
     assert challenge(found, first).level <= challenge(found, second).level
 
 
+@given(NUMBERS, st.integers(2, 1000), st.integers(1, 50))
+def test_people_are_the_sample_where_they_are_known(number: int, people: int, each: int):
+    found = comparison_of(images=people * each, people=people)
+    assert challenge(found, number).upper == challenge(comparison_of(images=people), number).upper
+    assert challenge(found, number).upper >= challenge(comparison_of(images=people * each), number).upper
+
+
+def test_on_images_of_few_people_equal_candidates_do_not_pass_many_times_as_often_as_allowed():
+    """On 144 images of 12 people, as challenge 10: with the degrees of freedom of the images, and of the people."""
+    images = {"value": -1.0, "high": 0.0, "images": 144}
+    wider = {people: challenge(comparison_of(**images, people=people), 10).upper + 1 for people in (None, 12)}
+    passed, blocks = dict.fromkeys(wider, 0), 20
+    for block in range(blocks):
+        of_people = np.random.default_rng(block).normal(0, 1, (12, 1000))  # the mean of each person's images
+        (value, _, high), _ = intervals(of_people, [], 2000, block)
+        for people, factor in wider.items():
+            passed[people] += int((value + factor * (high - value) < 0).sum())
+    allowed = 1000 * blocks * error_of(10)
+    assert passed[None] > 6 * allowed
+    assert passed[12] < 4 * allowed
+
+
 def test_the_first_challenge_is_judged_by_the_interval_that_is_shown():
     found = challenge(comparison_of(), 1)
     assert (found.level, found.upper) == (0.95, comparison_of().high)
