@@ -14,6 +14,7 @@ from age_tasks.evaluation.results import SliceDifference, SliceMetrics
 
 NOT_GIVEN = "(not given)"
 MANY_NUMBERS = 10  # a column of more different numbers is cut at its quartiles
+FEWEST_DIGITS, ALL_DIGITS = 6, 17  # significant ones; so many tell any two floats apart
 
 
 def slice_labels(table: pd.DataFrame, slices: Sequence[str]) -> pd.DataFrame:
@@ -101,6 +102,24 @@ def compare_slices(
     )
 
 
+def in_digits(numbers: Sequence[float]) -> list[str]:
+    """Each number in as many digits as tell all different ones apart, at least six; a large one without exponent.
+
+    Args:
+        numbers: finite.
+    """
+    for digits in range(FEWEST_DIGITS, ALL_DIGITS):
+        texts = [_in_digits(number, digits) for number in numbers]
+        if len(set(texts)) == len(set(numbers)):
+            return texts
+    return [_in_digits(number, ALL_DIGITS) for number in numbers]
+
+
+def _in_digits(number: float, digits: int) -> str:
+    text = f"{number:.{digits}g}"
+    return f"{number:.0f}" if "e+" in text and abs(number) < 1e21 else text
+
+
 def _masks(labels: pd.DataFrame) -> Iterator[tuple[str, str, np.ndarray]]:
     """Each slice: its column or columns, its value, and which rows are in it."""
     for column in labels:
@@ -117,7 +136,7 @@ def _in_order(value: str) -> tuple[bool, float, str]:
 def _values(texts: pd.Series, column: SliceColumn) -> pd.Series:
     """The slice of each row in one column."""
     given = texts.str.strip() != ""
-    numbers = pd.to_numeric(texts.where(given), errors="coerce")
+    numbers = pd.to_numeric(texts.where(given), errors="coerce").replace([np.inf, -np.inf], np.nan)
     if column.edges:
         return _binned(numbers, column.edges)
     if numbers[given].notna().all() and numbers.nunique() > MANY_NUMBERS:
@@ -127,6 +146,6 @@ def _values(texts: pd.Series, column: SliceColumn) -> pd.Series:
 
 def _binned(numbers: pd.Series, edges: Sequence[float] | np.ndarray) -> pd.Series:
     """The bin of each number, `low to high`; each bin includes its upper edge, the first its lower too."""
-    names = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
+    names = [f"{low} to {high}" for low, high in pairwise(in_digits([float(edge) for edge in edges]))]
     binned = pd.cut(numbers, list(edges), labels=names, include_lowest=True)
     return binned.astype("object").where(binned.notna(), NOT_GIVEN)

@@ -17,7 +17,7 @@ from age_tasks.evaluation.bootstrap import differences_of_groups, people_in, peo
 from age_tasks.evaluation.enough import FEW_IMAGES, too_few
 from age_tasks.evaluation.metrics import estimate
 from age_tasks.evaluation.results import WeakSegment
-from age_tasks.evaluation.slices import slice_labels
+from age_tasks.evaluation.slices import in_digits, slice_labels
 
 AGE = "age"
 DEPTH = 2  # properties that describe a segment
@@ -141,7 +141,7 @@ def _properties(predictions: pd.DataFrame) -> Iterator[_Property]:
     for column in predictions.columns[predictions.columns.str.startswith(SLICE)]:
         name = column.removeprefix(SLICE)
         numbers = pd.to_numeric(predictions[column], errors="coerce")
-        if numbers.notna().all():
+        if (numbers.abs() <= np.finfo("float32").max).all():  # what the tree computes with; not for a missing one
             yield _Property(name, None, numbers.to_numpy("float64"))
             continue
         values = slice_labels(predictions, [name])[name]
@@ -180,8 +180,12 @@ def _of_one_name(conditions: Sequence[_Condition]) -> str:
         has = [each.property.value for each in conditions if each.above]
         not_these = " or ".join(str(each.property.value) for each in conditions)
         return f"{name} = {has[0]}" if has else f"{name} other than {not_these}"
-    low = [cells[cells > each.bound].min() for each in conditions if each.above]
-    high = [cells[cells <= each.bound].max() for each in conditions if not each.above]
-    if low and high:
-        return f"{name} {max(low):g} to {min(high):g}"
-    return f"{name} {max(low):g} and more" if low else f"{name} up to {min(high):g}"
+    low = max((each.bound for each in conditions if each.above), default=-np.inf)
+    high = min((each.bound for each in conditions if not each.above), default=np.inf)
+    computed = cells.astype("float32").astype("float64")  # as the tree does: 20240115 is 20240116 there
+    inside, below, over = cells[(computed > low) & (computed <= high)], cells[computed <= low], cells[computed > high]
+    beside = [*below[below == below.max(initial=-np.inf)][:1], *over[over == over.min(initial=np.inf)][:1]]
+    first, last, *_ = in_digits([float(number) for number in (inside.min(), inside.max(), *beside)])
+    if below.size and over.size:
+        return f"{name} {first} to {last}"
+    return f"{name} {first} and more" if below.size else f"{name} up to {last}"

@@ -11,7 +11,14 @@ from age_tasks.config import EvaluateSettings, GateSettings, SliceColumn, parse_
 from age_tasks.evaluation.enough import FEW_IMAGES, FEW_PEOPLE
 from age_tasks.evaluation.gate import champion_rules, judge, largest_gap
 from age_tasks.evaluation.results import SliceMetrics
-from age_tasks.evaluation.slices import compare_slices, image_slice_labels, measure_slices, slice_labels
+from age_tasks.evaluation.slices import (
+    MANY_NUMBERS,
+    compare_slices,
+    image_slice_labels,
+    in_digits,
+    measure_slices,
+    slice_labels,
+)
 from tests.support.metrics import comparison_of, metrics_of
 
 SEED = 3
@@ -57,6 +64,71 @@ def test_numbers_are_cut_at_their_quartiles_or_at_given_edges():
     }
     edges = slice_labels(table, ("income: 0, 10, 20",))["income: 0, 10, 20"]
     assert edges.value_counts().to_dict() == {"(not given)": 20, "0 to 10": 11, "10 to 20": 10}
+
+
+@pytest.mark.parametrize(
+    ("edges", "names"),
+    [
+        ([0, 9.75, 19.5], ["0", "9.75", "19.5"]),
+        ([0.1234567, 0.5, 1e-7], ["0.123457", "0.5", "1e-07"]),
+        ([20240101, 20240115, 20240229], ["20240101", "20240115", "20240229"]),
+        ([1e6, 2e6], ["1000000", "2000000"]),
+        ([1234567.25, 1234567.375], ["1234567.2", "1234567.4"]),
+        ([0.12345671, 0.12345672], ["0.12345671", "0.12345672"]),
+        ([900000000000000128, 900000000000000256], ["900000000000000128", "900000000000000256"]),
+        ([-3.5, 1e300, 1.5e300], ["-3.5", "1e+300", "1.5e+300"]),
+        ([5.0, 5.0], ["5", "5"]),
+    ],
+)
+def test_numbers_are_named_in_the_fewest_digits_that_tell_them_apart(edges: list[float], names: list[str]):
+    assert in_digits([float(edge) for edge in edges]) == names
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=8, unique=True))
+def test_any_different_numbers_have_different_names(numbers: list[float]):
+    assert len(set(in_digits(numbers))) == len(numbers)
+
+
+NEAR = st.integers(1, 10**15).flatmap(
+    lambda first: st.lists(st.integers(first, first + 40), min_size=MANY_NUMBERS + 1, max_size=40, unique=True)
+)
+
+
+@given(NEAR, st.sampled_from([1, 1000, 10**9]), st.booleans())
+def test_any_column_of_numbers_is_cut_into_slices_of_different_names(numbers: list[int], per: int, blank: bool):
+    values = [*(str(number / per) for number in numbers), *([" "] if blank else [])]
+    found = slice_labels(predictions(len(values), taken=values), ("taken",))["taken"]
+    assert found.nunique() >= 1 + blank
+    assert ("(not given)" in set(found)) == blank
+    assert not found.str.contains("e+", regex=False).any()
+
+
+def test_dates_and_long_ids_are_cut_at_their_quartiles():
+    days = [str(20240101 + number % 31) for number in range(62)] + [""]
+    found = slice_labels(predictions(63, day=days), ("day",))["day"]
+    assert sorted(set(found)) == [
+        "(not given)",
+        "20240101 to 20240108",
+        "20240108 to 20240116",
+        "20240116 to 20240124",
+        "20240124 to 20240131",
+    ]
+
+
+def test_edges_of_the_settings_may_be_large_and_close():
+    slices = ("day: 20240101, 20240115, 20240116, 20240131",)
+    found = slice_labels(predictions(4, day=["20240102", "20240116", "20240117", ""]), slices)[slices[0]]
+    assert found.tolist() == [
+        "20240101 to 20240115",
+        "20240115 to 20240116",
+        "20240116 to 20240131",
+        "(not given)",
+    ]
+
+
+def test_texts_that_read_as_infinite_numbers_are_values():
+    values = [str(number) for number in range(20)] + ["9e999", "inf"]
+    assert slice_labels(predictions(22, code=values), ("code",))["code"].tolist() == values
 
 
 def test_few_different_numbers_are_values():

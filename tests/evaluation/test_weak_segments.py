@@ -112,6 +112,30 @@ def test_a_number_that_some_images_lack_is_cut_as_its_slices():
     assert found.segment == "income = (not given)"
 
 
+@pytest.mark.parametrize(
+    ("first", "days", "blank", "name"),
+    [
+        (20240114, 2, False, "day 20240115 and more"),  # the same as 20240116 in the tree, which is above its bound
+        (20240101, 2, False, "day 20240102 and more"),
+        (20240101, 8, False, "day 20240107 and more"),
+        (900000000, 2, True, "day = 900000001"),
+    ],
+)
+def test_dates_and_long_numbers_are_named_in_full(first: int, days: int, blank: bool, name: str):
+    table = drawn(np.random.default_rng(12), 2000)
+    day = first + np.arange(2000) % days
+    table["slice:day"] = np.where(blank & (np.arange(2000) % 7 == 0), "", day.astype(str))
+    worse = pd.Series(day >= first + max(days - 2, 1))
+    (found,), _ = weak_segments(worse_by(table, 9.0, worse), SAMPLES, seed=1)
+    assert found.segment == name
+
+
+def test_numbers_beyond_those_of_the_tree_are_cut_as_slices():
+    table = drawn(np.random.default_rng(13), 500)
+    table["slice:code"] = np.where(np.arange(500) % 2, "1e39", "2e39")
+    assert weak_segments(table, SAMPLES, seed=1)[0] == ()
+
+
 def hard_people(rng: np.random.Generator, people: int, each: int) -> pd.DataFrame:
     """Test images of people who differ in how well they are predicted, and in how dark their images are."""
     table = drawn(rng, people * each).sort_values("slice:image brightness", ignore_index=True)
