@@ -248,8 +248,8 @@ class Metrics(Document):
 
     `people` is how many people they show, None where that is not known; intervals then resample people. `slices` are
     those of the setting `evaluate.slices`, by which the gate judges; `image_slices` are by what is measured of the
-    images. `weak_segments` is None where they were not searched for, since there are too few test images. `in_use` is
-    None where no image is new since the champion was trained; versions before 0.2 did not measure it.
+    images. `weak_segments` is None where they were not searched for, since there are too few test images, or people.
+    `in_use` is None where no image is new since the champion was trained; versions before 0.2 did not measure it.
     """
 
     images: int

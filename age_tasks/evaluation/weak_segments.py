@@ -14,14 +14,14 @@ from sklearn.tree import DecisionTreeRegressor
 
 from age_tasks.config import SLICE
 from age_tasks.evaluation.bootstrap import differences_of_groups, people_in, people_of
-from age_tasks.evaluation.enough import FEW_IMAGES, too_few
+from age_tasks.evaluation.enough import FEW_IMAGES, FEW_PEOPLE, too_few
 from age_tasks.evaluation.metrics import estimate
 from age_tasks.evaluation.results import WeakSegment
 from age_tasks.evaluation.slices import in_digits, slice_labels
 
 AGE = "age"
 DEPTH = 2  # properties that describe a segment
-ENOUGH_IMAGES = 4 * FEW_IMAGES  # for two parts of two halves
+ENOUGH_IMAGES, ENOUGH_PEOPLE = 4 * FEW_IMAGES, 4 * FEW_PEOPLE  # for two parts of two halves
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,13 @@ def weak_segments(
         seed: of the halves, of the tree's choice between equal splits, and of the resamples.
 
     Returns:
-        The segments, None if there are fewer than `ENOUGH_IMAGES`; and of each image in which it is, counted from 1, or
-        0, shape (images,).
+        The segments, None if there are fewer than `ENOUGH_IMAGES`, or than `ENOUGH_PEOPLE` where they are known; and of
+        each image in which it is, counted from 1, or 0, shape (images,).
     """
-    nowhere = np.zeros(len(predictions), int)
-    if len(predictions) < ENOUGH_IMAGES:
+    nowhere, people = np.zeros(len(predictions), int), people_of(predictions)
+    if len(predictions) < ENOUGH_IMAGES or (people is not None and len(np.unique(people)) < ENOUGH_PEOPLE):
         return None, nowhere
     loss = (predictions["finetune"] - predictions["real_age"]).abs().to_numpy("float64")
-    people = people_of(predictions)
     searched = _half(np.arange(len(predictions)) if people is None else people, seed)
     tested = ~searched
     splits = [

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from age_tasks.evaluation.weak_segments import ENOUGH_IMAGES, weak_segments
+from age_tasks.evaluation.weak_segments import ENOUGH_IMAGES, ENOUGH_PEOPLE, weak_segments
 
 SAMPLES, SETS = 200, 100  # resamples; simulated sets of test images
 
@@ -165,6 +165,16 @@ def test_few_test_images_are_not_searched():
     table = drawn(np.random.default_rng(9), ENOUGH_IMAGES - 1)
     segments, of_image = weak_segments(table, SAMPLES, seed=1)
     assert segments is None
+    assert not of_image.any()
+
+
+@pytest.mark.parametrize(
+    ("people", "searched"), [(1, False), (2, False), (ENOUGH_PEOPLE - 1, False), (ENOUGH_PEOPLE, True)]
+)
+def test_test_images_of_few_people_are_not_searched(people: int, searched: bool):
+    table = drawn(np.random.default_rng(14), 400).assign(person=(np.arange(400) % people).astype(str))
+    segments, of_image = weak_segments(table, SAMPLES, seed=1)
+    assert segments == (() if searched else None)
     assert not of_image.any()
 
 
