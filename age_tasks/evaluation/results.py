@@ -146,15 +146,18 @@ def corrected(mae: float, optimism: float | None) -> float | None:
     return mae + optimism if optimism and optimism >= 0.005 else None
 
 
-class Selection(_Part):
+class Selection(ImagesOfPeople):
     """By how much a promoted candidate's MAE on its test `images` looks too good, in years: it was chosen by it."""
 
     optimism: float
-    images: int
 
-    def among(self, images: int) -> float:
-        """The same among so many test images of a later time: what was chance on the first is shared out among all."""
-        return round(self.optimism * min(1.0, self.images / images), 4)
+    def among(self, images: int, people: int | None = None) -> float:
+        """The same among so many test images of a later time: what was chance on the first is shared out among all.
+
+        Among people, where both are known: further images of the same people share little of it.
+        """
+        share = self.people / people if self.people and people else self.images / images
+        return round(self.optimism * min(1.0, share), 4)
 
 
 class ChampionComparison(PairedComparison):

@@ -22,7 +22,8 @@ def selection(comparison: ChampionComparison, threshold: float) -> Selection:
     observed = comparison.value
     error = (comparison.high - observed) / NormalDist().inv_cdf(1 - SHOWN_TAIL)
     true = _true_difference(observed, error, threshold) if error > 0 and observed < threshold else observed
-    return Selection(optimism=round(CANDIDATE_SHARE * (true - observed), 4), images=comparison.images)
+    optimism = round(CANDIDATE_SHARE * (true - observed), 4)
+    return Selection(optimism=optimism, images=comparison.images, people=comparison.people)
 
 
 def _true_difference(observed: float, error: float, threshold: float) -> float:

@@ -279,18 +279,21 @@ def compare_with_champion(
         seen_in_training=int(seen.sum()),
         new_images=int((~all_images["sha256"].isin(before["sha256"])).sum()),
         drift=round(drift, 4),
-        optimism=optimism_of(champion.manifest, len(unseen)),
+        optimism=optimism_of(champion.manifest, paired.images, paired.people),
         slices=compare_slices(unseen, slices.loc[unseen.index], settings.comparison_samples, settings.seed),
     )
 
 
-def optimism_of(manifest: Manifest, images: int) -> float | None:
+def optimism_of(manifest: Manifest, images: int, people: int | None = None) -> float | None:
     """By how much the MAE of this version on so many images looks too good, in years, since it was chosen by it.
+
+    Args:
+        people: whom the images show; None where that is not known.
 
     None where its gate did not say so: it was the first champion, or a version before 0.2 promoted it.
     """
     chosen = (manifest.gate or {}).get("selection")
-    return Selection.model_validate(chosen).among(images) if chosen else None
+    return Selection.model_validate(chosen).among(images, people) if chosen else None
 
 
 def _draw(run: Workspace, folder: ImageFolder, predictions: pd.DataFrame, ages: pd.DataFrame, metrics: Metrics) -> None:

@@ -18,7 +18,8 @@ def test_a_lead_just_beyond_the_threshold_counts_as_chance_and_a_large_one_hardl
     just, large = (selection(comparison_of(value=value, high=value + 1.96 * ERROR), -0.27) for value in (-0.28, -0.8))
     assert just.optimism == pytest.approx(0.14)  # half of the lead: the other half is the champion's bad luck
     assert large.optimism == pytest.approx(0, abs=0.001)
-    assert just.images == 40
+    assert (just.images, just.people) == (40, None)
+    assert selection(comparison_of(people=12), -0.27).people == 12
 
 
 @settings(deadline=None)  # the first example imports scipy

@@ -172,6 +172,15 @@ def test_test_images_that_the_champion_was_trained_on_are_kept_if_the_others_sho
     assert (found.seen_in_training, found.images) == (50, compared)
 
 
+@pytest.mark.parametrize(("people", "optimism"), [(None, 0.06), (50, 0.12), (100, 0.06), (40, 0.12)])
+def test_what_a_champion_owes_to_its_selection_is_shared_out_among_people_where_they_are_known(
+    people: int | None, optimism: float
+):
+    """On twice as many images as chose it, of 50 people."""
+    gate = {"selection": {"optimism": 0.12, "images": 1000, "people": 50}}
+    assert optimism_of(Manifest(version="monday-0a1b", files={}, gate=gate), 2000, people) == optimism
+
+
 @pytest.mark.parametrize(
     ("gate", "images", "optimism"),
     [
