@@ -41,16 +41,24 @@ def group_of(predicted: np.ndarray, edges: Sequence[float]) -> np.ndarray:
     return np.asarray(np.digitize(predicted, list(edges[1:-1]), right=True))
 
 
+def possible_ages(predicted: np.ndarray) -> np.ndarray:
+    """The predicted ages as they are reported, in years: what the head `regression` computes below 0 is 0."""
+    return np.asarray(np.maximum(predicted, 0))
+
+
 def bounds(predicted: np.ndarray, groups: Sequence[IntervalGroup]) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper end of the interval of each predicted age, in years, not below 0.
 
+    It is around the age that is reported. Real ages are not below 0 either, so it covers no fewer of them.
+
     Args:
-        predicted: ages in years, shape (images,).
+        predicted: ages in years, shape (images,); some may be below 0.
         groups: the result of `half_widths`.
 
     Returns:
         Two arrays of shape (images,).
     """
+    predicted = possible_ages(predicted)
     inner = [group.high for group in groups[:-1] if group.high is not None]
     width = np.array([group.half_width for group in groups])[np.digitize(predicted, inner, right=True)]
     return np.maximum(predicted - width, 0), predicted + width

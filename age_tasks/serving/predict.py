@@ -13,7 +13,7 @@ import pandas as pd
 from age_tasks.config import ComputeSettings
 from age_tasks.data.decoding import UnreadableImageError, decoding_errors, load_rgb
 from age_tasks.errors import LabelsError, NotFoundError
-from age_tasks.evaluation.conformal import bounds
+from age_tasks.evaluation.conformal import bounds, possible_ages
 from age_tasks.evaluation.results import IntervalGroup
 from age_tasks.progress import Progress
 from age_tasks.registry.promotions import fetch_version, find, history
@@ -45,8 +45,8 @@ def predict(
         version: a number as in the history (`v12` or `12`).
 
     Returns:
-        The version's short name, and a row per image: `file`, `age` and the 90 % interval `low` to `high` in years,
-        `warning` if it falls below the training images, and `problem` if it can't be read.
+        The version's short name, and a row per image: `file`, `age` and the 90 % interval `low` to `high` in years, not
+        below 0, `warning` if it falls below the training images, and `problem` if it can't be read.
 
     Raises:
         NotFoundError: no model has been promoted.
@@ -71,7 +71,7 @@ def predict(
     progress = Progress("images")
     for batch in _batches(images, model.input_shape[1]):
         pixels = [image.pixels for image in batch if image.pixels is not None]
-        ages = network(np.stack(pixels).astype("float32"))[0].ravel() if pixels else np.empty(0)
+        ages = possible_ages(network(np.stack(pixels).astype("float32"))[0].ravel()) if pixels else np.empty(0)
         intervals = zip(ages, *bounds(ages, groups), strict=True)
         for image in batch:
             row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"file": image.shown, "problem": image.problem}

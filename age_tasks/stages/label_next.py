@@ -12,7 +12,7 @@ from age_tasks.data.image_folder import ImageFolder, name_key, name_problem
 from age_tasks.data.probes import probe_images
 from age_tasks.environment import Locations
 from age_tasks.errors import LabelsError, NotFoundError
-from age_tasks.evaluation.conformal import bounds
+from age_tasks.evaluation.conformal import bounds, possible_ages
 from age_tasks.evaluation.labelling_order import labelling_order
 from age_tasks.evaluation.results import IntervalGroup
 from age_tasks.progress import Progress
@@ -143,7 +143,8 @@ def _ranked(
     manifest = fetch_version(run.store, version, fetched)
     network = load_network(fetched / "model.keras")
     _, known = ages_and_features(network, labelled, images, run.cache, compute)
-    ages, features = ages_and_features(network, rows, candidates.folder, run.cache, compute)
+    computed, features = ages_and_features(network, rows, candidates.folder, run.cache, compute)
+    ages = possible_ages(computed)
     low, high = bounds(ages, [IntervalGroup.model_validate(group) for group in manifest.interval])
     order, distance = labelling_order(features, high - low, known, RANKED)
     years = {"age": ages, "low": low, "high": high}

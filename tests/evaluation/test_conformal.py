@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from age_tasks.evaluation.conformal import COVERAGE, MIN_GROUP_SIZE, bounds, group_of, half_widths
+from age_tasks.evaluation.conformal import COVERAGE, MIN_GROUP_SIZE, bounds, group_of, half_widths, possible_ages
 
 EDGES = (0, 20, 40, 60, 120)
 
@@ -34,6 +34,29 @@ def test_nine_in_ten_new_ages_lie_within_the_interval_of_every_group():
         inside = (predicted > first) & (predicted <= last)
         assert covered[inside].mean() == pytest.approx(0.9, abs=0.03)
     assert groups[0].half_width < groups[-1].half_width
+
+
+@given(st.lists(st.floats(-60, 120), min_size=1, max_size=30), st.floats(0, 30), st.floats(0, 120))
+def test_an_interval_is_around_the_reported_age_and_covers_no_fewer_ages(
+    predicted: list[float], width: float, real: float
+):
+    """Against the interval around what was computed, which may end below 0."""
+    ages = np.array(predicted)
+    groups = [group.model_copy(update={"half_width": width}) for group in half_widths(ages, ages, EDGES)]
+    low, high = bounds(ages, groups)
+    reported = possible_ages(ages)
+    assert (low >= 0).all()
+    assert (low <= reported).all()
+    assert (reported <= high).all()
+    covered = (low <= real) & (real <= high)
+    assert covered[(ages - width <= real) & (real <= ages + width)].all()
+
+
+def test_an_age_below_zero_has_an_interval_from_zero():
+    groups = half_widths(np.zeros(4), np.array([1.5, -1.5, 1.5, 1.5]), EDGES)
+    low, high = bounds(np.array([-3.0, -0.8, 0.0, 5.0]), groups)
+    assert low.tolist() == [0, 0, 0, 3.5]
+    assert high.tolist() == [1.5, 1.5, 1.5, 6.5]
 
 
 SIZES = st.sampled_from([0, *range(MIN_GROUP_SIZE, 150)])

@@ -2,6 +2,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -47,6 +48,20 @@ def test_a_folder_is_predicted_into_a_table(model: FileStore, sample, tmp_path: 
     assert len(table) == 5
     assert table.loc[str(folder / "page.jpg"), "problem"].startswith("not an image: an HTML page")
     assert (table["age"] != "").sum() == 4
+
+
+def test_no_age_and_no_end_of_an_interval_is_below_zero(
+    model: FileStore, sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As the head `regression` may compute it for a newborn."""
+    computed = np.array([[-400.0], [-0.8], [2.0]], "float32")
+    monkeypatch.setattr("age_tasks.training.prefix_engine.FrozenNetwork", lambda *_: lambda _: [computed])
+    images = sorted(map(str, sample.images.glob("0000*.jpg")))[:3]
+    assert main(["predict", *images, "--out", str(tmp_path / "ages.csv")]) == 0
+    table = pd.read_csv(tmp_path / "ages.csv")
+    assert table["age"].tolist() == [0, 0, 2]
+    assert (table["low"] == 0).all()
+    assert (table["high"] > table["age"]).all()
 
 
 def test_images_can_be_listed_in_a_csv(model: FileStore, sample, capsys):

@@ -3,7 +3,9 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,6 +15,7 @@ from age_tasks.environment import Locations
 from age_tasks.registry.label_ranking import NEXT, newest_ranking
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
+from age_tasks.training import inference
 from tests.support.new_faces import draw_new_faces
 
 
@@ -53,6 +56,21 @@ def test_images_without_labels_are_ranked_once_each(
     assert "labelled.jpg" not in {image.file_name for image in found.ranked}
     assert all(image.low <= image.age <= image.high for image in found.ranked)
     assert all(image.distance > 0 for image in found.ranked)
+
+
+def test_no_age_of_the_ranking_is_below_zero(
+    store: Store, new_faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    computed = inference.ages_and_features
+
+    def too_low(*arguments: Any) -> tuple[np.ndarray, np.ndarray]:
+        ages, features = computed(*arguments)
+        return ages - 200, features
+
+    monkeypatch.setattr(inference, "ages_and_features", too_low)
+    ranked(new_faces, monkeypatch, capsys)
+    assert {(image.age, image.low) for image in newest_ranking(store).ranked} == {(0, 0)}
+    assert all(image.high > 0 for image in newest_ranking(store).ranked)
 
 
 def test_the_ranking_is_a_table_to_fill_in_and_tasks_with_images(
