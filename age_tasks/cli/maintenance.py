@@ -54,7 +54,10 @@ def register(app: typer.Typer) -> None:
 
     @command(app, "forget", MAINTENANCE, fills=(CACHE,))
     def forget(
-        file_name: Annotated[str, typer.Argument(metavar="FILE_NAME", help="The image's name in the labels.")],
+        file_name: Annotated[
+            str,
+            typer.Argument(metavar="FILE_NAME", help="The image's name in the labels, or the sha256 of its content."),
+        ],
         delete: Delete = False,
     ) -> int:
         """List what is stored of one image: its rows, thumbnails and cached features; erase it with --delete."""

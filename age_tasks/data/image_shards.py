@@ -183,13 +183,13 @@ def _tag(shard: Entry, place: Place) -> str:
     return f"{shard.etag} {place.offset}"
 
 
-def indexed_names(cache: Path) -> Iterator[tuple[Path, set[str]]]:
-    """The indexes of tar files in the local cache, each with the names of its members; of a damaged one, none."""
+def indexed_members(cache: Path) -> Iterator[tuple[Path, list[Place]]]:
+    """The indexes of tar files in the local cache, each with its members; of a damaged one, none."""
     for path in sorted((cache / "shards").glob("*.json")):
         try:
-            yield path, {place.name for place in _INDEX.validate_json(path.read_bytes())}
+            yield path, _INDEX.validate_json(path.read_bytes())
         except ValidationError:
-            yield path, set()
+            yield path, []
 
 
 def unused_indexes(cache: Path, seconds: float) -> dict[Path, int]:

@@ -19,8 +19,8 @@ class ErasedImage:
     """An image and everything that identifies it.
 
     Args:
-        name: its file name in the labels.
-        names: this name and those of its copies.
+        name: its file name in the labels; its sha256 if no name is known.
+        names: this name and those of its copies; none if no name is known.
         sha256s: of every decodable image that the name has stood for.
         stored_sha256s: these, and of files that could not be decoded, which may stand for many images.
         near_duplicates: file names of other images that are nearly the same; they are not erased with it.

@@ -3,7 +3,7 @@
 An image is identified by its name in the labels and by its content: copies under other names are erased too. Its rows
 are removed from tables, its name from texts, and a sheet that shows its face is replaced by an empty one. Models stay
 as they are, and so does the registry's `trained_on.csv`, which identifies images by their sha256 alone: it tells which
-models have seen it.
+models have seen it. The cache of another machine may hold the content without a name: there its sha256 identifies it.
 
 Traces by which others are found are removed last (the page before its images, a table before the snapshot that it was
 made from), so that an interrupted removal can simply be repeated.
@@ -11,6 +11,7 @@ made from), so that an interrupted removal can simply be repeated.
 
 import itertools
 import secrets
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +39,9 @@ def forget(image: ErasedImage, store: Store, cache: Path, delete: bool, remote: 
         remote: the store through which caches exchange what they have computed; None: there is none.
     """
     copies = sorted(image.names - {image.name})
-    yield ", the same image as ".join([image.name, *copies])
+    yield ", the same image as ".join([image.name, *copies]) + (
+        "" if image.names else ": no file of this content is known"
+    )
     _, records = runs_in(store)
     for folder, changed in traces_in_store(image, store):
         yield f"  {store.where(folder)}: {', '.join(changed)}"
@@ -53,6 +56,7 @@ def forget(image: ErasedImage, store: Store, cache: Path, delete: bool, remote: 
         reindex(store)  # it repeats what records and people say
     yield "removed" if delete else "nothing was removed: add --delete"
     yield from _what_remains(image, store)
+    yield from _elsewhere(image)
 
 
 def _replace(store: Store, folder: str, changed: Changes, records: Records) -> None:
@@ -116,3 +120,10 @@ def _what_remains(image: ErasedImage, store: Store) -> Iterator[str]:
     if image.near_duplicates:
         yield f"nearly the same image, to be forgotten separately: {', '.join(sorted(image.near_duplicates))}"
     yield "not searched: caches of other machines, MLflow, Airflow's logs, e-mails, backups"
+
+
+def _elsewhere(image: ErasedImage) -> Iterator[str]:
+    """What to execute on other machines, whose caches may hold the content of an image whose name nothing tells now."""
+    yield "on each other machine that has a cache (AGE_CACHE), execute:"
+    for identifier in sorted(image.stored_sha256s) or [shlex.quote(image.name)]:
+        yield f"  age-tasks forget {identifier} --delete"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import pandas as pd
 
 from age_tasks.data.exchanged_probes import erase_rows, rows_of, sent_files, sent_probes
 from age_tasks.data.image_folder import same_file
-from age_tasks.data.image_shards import indexed_names
+from age_tasks.data.image_shards import indexed_members
 from age_tasks.data.probes import erase_probes, stored_probes
 from age_tasks.errors import SettingsError
 from age_tasks.maintenance.erased_content import ErasedImage, json_without, page_without, table_without
@@ -31,19 +32,22 @@ from age_tasks.training.remote_shards import complete_shards, incomplete_objects
 
 OUTSIDE_RUNS = (ACCEPTED, CONFIRMED, DECISIONS, PROMOTIONS, NEXT)  # what people wrote, and what to label next
 KINDS = (".html", ".json", ".png", ".csv")  # the order in which the files of a folder are changed
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 Changes = dict[str, bytes]
 """The new content of files, by their name in a folder."""
 
 
 def find_image(name: str, store: Store, cache: Path, remote: Store | None = None) -> ErasedImage:
-    """The image that the labels call `name`.
+    """The image that the labels call `name`, or that has this content.
 
     Args:
+        name: its file name, or the sha256 of its content, 64 hex digits: this also where nothing tells its name any
+            more, such as on a second machine after it was erased from the store.
         remote: the store through which caches exchange what they have computed; None: there is none.
 
     Raises:
-        SettingsError: neither a run nor the cache knows it.
+        SettingsError: neither a run nor the cache knows a file of this name.
     """
     keys = store.list("runs/")
     snapshots = [read_table(store, key) for key in keys if key.endswith("/snapshot/snapshot.csv")]
@@ -51,19 +55,45 @@ def find_image(name: str, store: Store, cache: Path, remote: Store | None = None
     probes = pd.DataFrame(indexed, columns=["file_name", "sha256", "problem"])
     known = pd.concat([probes, *snapshots])
     own = known[known["file_name"] == name]
+    if own.empty and _SHA256.fullmatch(name.lower()):
+        own = known[known["file_name"].isin(_names_with(name.lower(), known))]
+        if own.empty:
+            return _nameless(name.lower(), known)
     if own.empty:
         own = known[[same_file(name, each) for each in known["file_name"]]]
-        name = own["file_name"].iloc[0] if len(own) else name
     if own.empty:
-        raise SettingsError(f"{name!r} is neither in {store.url} nor in {cache}; write it as labels.csv does")
+        raise SettingsError(
+            f"{name!r} is neither in {store.url} nor in {cache}; write it as labels.csv does, or give the sha256 of "
+            "its content"
+        )
     sha256s = frozenset(own.loc[own["problem"] == "", "sha256"])
-    names = {name, *known.loc[known["sha256"].isin(sha256s), "file_name"]}
+    names = {*own["file_name"], *known.loc[known["sha256"].isin(sha256s), "file_name"]}
     similar: set[str] = set()
     for key in keys:
         if key.endswith("/validate/near_duplicates.csv"):
             pairs = read_table(store, key)[["first_file_name", "second_file_name"]]
             similar |= set(pairs[pairs.isin(names).any(axis=1)].to_numpy().ravel())
-    return ErasedImage(name, frozenset(names), sha256s, frozenset(own["sha256"]), frozenset(similar - names))
+    stored = frozenset(own["sha256"]) - {""}
+    shown = name if name in names else min(own["file_name"])
+    return ErasedImage(shown, frozenset(names), sha256s, stored, frozenset(similar - names))
+
+
+def _names_with(sha256: str, known: pd.DataFrame) -> set[str]:
+    """The names of files with this content; none if it is no image that decodes, and several files have it.
+
+    Args:
+        known: columns file_name, sha256, problem.
+    """
+    own = known[known["sha256"] == sha256]
+    names = set(own["file_name"])
+    return names if len(names) == 1 or (own["problem"] == "").any() else set()
+
+
+def _nameless(sha256: str, known: pd.DataFrame) -> ErasedImage:
+    """The content alone. What many unreadable files have in common, such as an error page, identifies no image."""
+    content = frozenset({sha256})
+    shared = bool((known["sha256"] == sha256).any())
+    return ErasedImage(sha256, frozenset(), frozenset() if shared else content, content, frozenset())
 
 
 def traces_in_store(image: ErasedImage, store: Store) -> Iterator[tuple[str, Changes]]:
@@ -111,8 +141,8 @@ def traces_in_cache(image: ErasedImage, cache: Path) -> Iterator[tuple[str, Call
     for path in sorted((cache / "images").rglob("*")):
         if path.is_file() and file_sha256(path) in image.stored_sha256s:
             yield f"{path}: a copy of it", path.unlink
-    for index, names in indexed_names(cache):
-        if names & image.names:
+    for index, places in indexed_members(cache):
+        if any(place.name in image.names or place.sha256 in image.stored_sha256s for place in places):
             yield f"{index}: the names in a tar file, which is read again when needed", index.unlink
     versions = cache / "versions"
     if versions.exists():

@@ -9,7 +9,7 @@ import pytest
 
 from age_tasks.data.decoding import MAX_BYTES
 from age_tasks.data.image_folder import ImageFolder, require_unchanged
-from age_tasks.data.image_shards import indexed_names, unused_indexes
+from age_tasks.data.image_shards import indexed_members, unused_indexes
 from age_tasks.data.probes import probe_images
 from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.errors import LabelsError, StoreError
@@ -273,8 +273,8 @@ def test_a_full_disk_is_no_fault_of_the_bucket(put: Put, tmp_path: Path, monkeyp
 def test_a_damaged_index_is_made_anew(put: Put, tmp_path: Path):
     location, cache = put(a=tar_of({"a.jpg": b"1"})), tmp_path / "cache"
     ImageFolder(location, cache)
-    ((path, names),) = indexed_names(cache)
-    assert names == {"a.jpg"}
+    ((path, (place,)),) = indexed_members(cache)
+    assert place.name == "a.jpg"
     path.write_bytes(path.read_bytes()[:-5])
     assert ImageFolder(location, cache).names() == ["a.jpg"]
     assert unused_indexes(cache, -1).keys() == {path}

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from age_tasks.cli.app import main
 from age_tasks.data.exchanged_probes import sent_files
 from age_tasks.data.image_folder import ImageFolder
-from age_tasks.data.image_shards import indexed_names
+from age_tasks.data.image_shards import indexed_members
 from age_tasks.data.labels_file import content_sha256
 from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.environment import PROJECT, Locations
@@ -203,7 +204,7 @@ def test_an_interrupted_removal_can_be_repeated(
 
 def test_an_unknown_name_is_refused(copied: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["forget", "../00001.jpg", "--delete"]) == SettingsError.exit_code
-    assert "write it as labels.csv does" in capsys.readouterr().err
+    assert "write it as labels.csv does, or give the sha256" in capsys.readouterr().err
 
 
 def rewritten(tmp_path: Path, key: str, content: str, *names: str) -> str:
@@ -335,7 +336,7 @@ def test_the_index_of_a_tar_file_with_its_name_is_removed(tmp_path: Path):
     for description, remove in traces_in_cache(image, tmp_path / "cache"):
         assert description.endswith("the names in a tar file, which is read again when needed")
         remove()
-    assert [names for _, names in indexed_names(tmp_path / "cache")] == [{"b.jpg"}]
+    assert [[place.name for place in places] for _, places in indexed_members(tmp_path / "cache")] == [["b.jpg"]]
 
 
 def test_equal_files_that_are_no_images_are_not_taken_for_copies(tmp_path: Path):
@@ -346,6 +347,92 @@ def test_equal_files_that_are_no_images_are_not_taken_for_copies(tmp_path: Path)
     for _ in forget(find_image("a.jpg", store, tmp_path / "cache"), store, tmp_path / "cache", delete=True):
         pass
     assert store.get("runs/x/snapshot/snapshot.csv").decode().splitlines()[1:] == rows[1:]
+
+
+def commands_for_others(said: str) -> list[list[str]]:
+    """The command lines that `forget` ends with, for the caches of other machines."""
+    _, _, lines = said.partition("on each other machine that has a cache (AGE_CACHE), execute:\n")
+    return [shlex.split(line)[1:] for line in lines.splitlines()]
+
+
+def test_another_machine_whose_cache_knows_no_name_erases_it_by_the_printed_command(
+    copied: Path,
+    sample: Sample,
+    worst: pd.Series,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    other = copied / "other"
+    shutil.copytree(copied / "cache" / "features", other / "features")
+    (other / "images" / "ab").mkdir(parents=True)
+    shutil.copy(sample.images / worst.file_name, other / "images" / "ab" / "copy")
+    (other / "images" / "ab" / "of another").write_bytes(b"pixels")
+    assert main(["forget", worst.file_name, "--delete"]) == 0
+    commands = commands_for_others(capsys.readouterr().out)
+    assert commands == [["forget", worst.sha256, "--delete"]]
+    monkeypatch.setenv("AGE_CACHE", str(other))
+    for _ in range(2):  # it may be repeated
+        assert main(*commands) == 0
+        said = capsys.readouterr().out
+        assert said.startswith(f"{worst.sha256}: no file of this content is known\n")
+        assert commands_for_others(said) == commands
+    assert files_with(worst.sha256, other) == []
+    assert [path.name for path in (other / "images").rglob("*") if path.is_file()] == ["of another"]
+
+
+def test_every_content_that_a_name_had_is_in_the_commands_for_other_machines(tmp_path: Path):
+    store, cache = FileStore(tmp_path / "store"), tmp_path / "cache"
+    for run, sha256, problem in (("x", "a1" * 32, ""), ("y", "b2" * 32, ""), ("z", "c3" * 32, "truncated")):
+        row = f"a.jpg,{sha256},{problem}"
+        store.put(f"runs/{run}/snapshot/snapshot.csv", f"file_name,sha256,problem\n{row}\n".encode())
+    said = "\n".join(forget(find_image("a.jpg", store, cache), store, cache, delete=False))
+    assert [each for _, each, _ in commands_for_others(said)] == ["a1" * 32, "b2" * 32, "c3" * 32]
+
+
+def test_an_image_is_found_by_the_sha256_of_its_content(tmp_path: Path):
+    """Under all names that a machine still knows, and with the other contents that these had."""
+    store, cache = FileStore(tmp_path / "store"), tmp_path / "cache"
+    rows = [f"a.jpg,{'a1' * 32},", f"copy.jpg,{'a1' * 32},", f"copy.jpg,{'b2' * 32},", f"c.jpg,{'c3' * 32},"]
+    store.put("runs/x/snapshot/snapshot.csv", "\n".join(["file_name,sha256,problem", *rows, ""]).encode())
+    image = find_image("A1" * 32, store, cache)
+    assert (image.name, image.names) == ("a.jpg", {"a.jpg", "copy.jpg"})
+    assert image.sha256s == image.stored_sha256s == {"a1" * 32, "b2" * 32}
+
+
+def test_the_content_of_many_unreadable_files_erases_copies_and_no_rows(tmp_path: Path):
+    store, cache, page = FileStore(tmp_path / "store"), tmp_path / "cache", b"<html>"
+    sha256 = content_sha256(page)
+    table = "".join(["file_name,sha256,problem\n", *(f"{name}.jpg,{sha256},not an image\n" for name in "ab")]).encode()
+    store.put("runs/x/snapshot/snapshot.csv", table)
+    (cache / "images" / "ab").mkdir(parents=True)
+    (cache / "images" / "ab" / "copy").write_bytes(page)
+    list(forget(find_image(sha256, store, cache), store, cache, delete=True))
+    assert store.get("runs/x/snapshot/snapshot.csv") == table
+    assert list((cache / "images" / "ab").iterdir()) == []
+
+
+def test_the_one_unreadable_file_with_a_content_is_found_by_it(tmp_path: Path):
+    """Such as a HEIC photograph where pillow-heif is not installed."""
+    store = FileStore(tmp_path / "store")
+    table = f"file_name,sha256,problem\na.heic,{'a1' * 32},not an image\n"
+    store.put("runs/x/snapshot/snapshot.csv", table.encode())
+    assert find_image("a1" * 32, store, tmp_path / "cache") == find_image("a.heic", store, tmp_path / "cache")
+
+
+def test_a_file_whose_name_looks_like_a_sha256_is_found_by_its_name(tmp_path: Path):
+    store = FileStore(tmp_path / "store")
+    rows = [f"{'b2' * 32},{'a1' * 32},", f"b.jpg,{'b2' * 32},"]
+    store.put("runs/x/snapshot/snapshot.csv", "\n".join(["file_name,sha256,problem", *rows, ""]).encode())
+    assert find_image("b2" * 32, store, tmp_path / "cache").names == {"b2" * 32}
+
+
+def test_the_index_of_a_tar_file_is_found_by_the_content_of_a_member(tmp_path: Path):
+    (tmp_path / "a.tar").write_bytes(tar_of({"a.jpg": b"content"}))
+    ImageFolder(f"{tmp_path}/*.tar", tmp_path / "cache")
+    image = find_image(content_sha256(b"content"), FileStore(tmp_path / "store"), tmp_path / "cache")
+    for _, remove in traces_in_cache(image, tmp_path / "cache"):
+        remove()
+    assert list(indexed_members(tmp_path / "cache")) == []
 
 
 def test_forgetting_needs_no_tensorflow():

@@ -271,6 +271,7 @@ def test_forget_of_a_name_that_is_written_otherwise(refused: Walk, labelled: Sto
     assert command("snapshot", "--run", "x")() == 0
     again = refused(command("forget", "images/00000.jpg"), "'images/00000.jpg'", labelled.url, "as labels.csv does")
     again(command("forget", "00000.jpg"))
+    again(command("forget", "0" * 64))
 
 
 @pytest.fixture
