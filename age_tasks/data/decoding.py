@@ -11,11 +11,13 @@ import io
 import stat
 import struct
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from age_tasks.data.formats import brightness, content, metadata
@@ -43,6 +45,10 @@ _KINDS = (
 
 class UnreadableImageError(LabelsError):
     """The file can't be decoded as an image. The message says why, without the file's name."""
+
+
+class PassingProblemError(UnreadableImageError):
+    """The file can't be read or decoded now; it may be whole. The message says why, without the file's name."""
 
 
 class TooManyPixelsError(UnreadableImageError):
@@ -91,6 +97,8 @@ def load_accepted(path: Path, size: int) -> npt.NDArray[np.uint8]:
     """
     try:
         return load_rgb(path, size)
+    except PassingProblemError as error:
+        raise LabelsError(f"{path}: {error}") from None
     except UnreadableImageError as error:
         raise LabelsError(f"{path}: {error}; run snapshot with --again, which reads every image anew") from None
 
@@ -129,6 +137,8 @@ def decoded(source: Path | bytes, side: int | None = None) -> tuple[Image.Image,
 def decoding_errors(path: Path) -> Iterator[None]:
     """Raise whatever a missing, damaged or hostile file makes the decoder raise as UnreadableImageError.
 
+    What may pass without a change of the file, such as too little memory, is raised as PassingProblemError.
+
     Args:
         path: of the file that is read inside.
     """
@@ -139,6 +149,13 @@ def decoding_errors(path: Path) -> Iterator[None]:
     except UnidentifiedImageError:
         raise UnreadableImageError(_no_image(path)) from None
     except Exception as error:  # decoders raise anything on damaged input: OSError, SyntaxError, struct.error, ...
+        if isinstance(error, MemoryError) or str(error).startswith("out of memory"):  # as Pillow's decoders say it
+            raise PassingProblemError(
+                "can't be read: not enough memory to decode it; end other programs, or raise AGE_MEMORY, then run it "
+                "again"
+            ) from None
+        if isinstance(error, OSError) and error.errno:
+            raise _file_error(error) from None
         raise UnreadableImageError(_raw_file(path) or _damage(error)) from error
 
 
@@ -198,6 +215,13 @@ def read_problem(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         return "can't be read: permission denied; let the user that runs the stages read it (chmod a+r)"
     return f"can't be read: {error.strerror or error}; check the disk or the mount, and copy the file again"
+
+
+@cache
+def decoders() -> str:
+    """What decodes images here, with versions: a file that one version refuses, another may read."""
+    heif = _plugin("pillow_heif")
+    return f"Pillow {PIL.__version__}, pillow-heif {heif.__version__ if heif else 'none'}"
 
 
 def _decoded(data: bytes, side: int | None, orientation: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
@@ -295,13 +319,20 @@ def _is_preview(image: TiffImagePlugin.TiffImageFile) -> bool:
 
 def _heic(file: IO[bytes]) -> ImageFile.ImageFile | None:
     """By pillow-heif, if it is installed: its wheel has an encoder under the GPL, so that not everybody wants it."""
-    try:
-        plugin = importlib.import_module("pillow_heif.as_plugin")
-    except ImportError:
+    plugin = _plugin("pillow_heif.as_plugin")
+    if plugin is None:
         return None
     file.seek(0)
     found: ImageFile.ImageFile = plugin.HeifImageFile(file, "")
     return found
+
+
+def _plugin(name: str) -> Any:
+    """A module of pillow-heif; None where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
 
 
 def _in_one_scan(image: ImageFile.ImageFile) -> bool:
@@ -349,9 +380,12 @@ def _low_bytes(data: bytes) -> Image.Image | None:
         return image.copy()
 
 
+def _file_error(error: OSError) -> UnreadableImageError:
+    kind = UnreadableImageError if error.errno in _NO_FILE else PassingProblemError
+    return kind(read_problem(error))
+
+
 def _damage(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno:
-        return read_problem(error)
     if isinstance(error, brightness.UnknownScaleError):
         return str(error)
     said = " ".join(str(error).split()) or type(error).__name__
@@ -367,11 +401,15 @@ def _raw_file(path: Path) -> str:
 
 
 def _no_image(path: Path) -> str:
-    """That a file is no image, and what it seems to be instead."""
+    """That a file is no image, and what it seems to be instead.
+
+    Raises:
+        UnreadableImageError: its first bytes can't be read any more.
+    """
     try:
         with path.open("rb") as file:
             head = file.read(content.HEAD)
     except OSError as error:
-        return read_problem(error)
+        raise _file_error(error) from None
     found = f"not an image: {content.describe(head)}" if head else content.describe(head)
     return found if "; " in found else f"{found}; put the image in its place"

@@ -1,7 +1,8 @@
 """Probes that several machines exchange through a store: each sends what it has read, and takes what others have.
 
 An object holds rows of the index of probes: `{"columns": [...], "rows": [[...], ...]}`. Objects are never changed,
-except to erase an image; their names begin with the time, so that the newest row of a file counts.
+except to erase an image; their names begin with the time, so that the newest row of a file counts. Files with a problem
+are not exchanged: another machine may have decoders that read them.
 """
 
 import contextlib
@@ -42,7 +43,7 @@ def probe_and_exchange(
     progress: Callable[[int, int], None],
     again: bool = False,
 ) -> tuple[dict[str, Probe], int]:
-    """As `probe_images`, without reading files that another machine has read.
+    """As `probe_images`, without reading files that another machine has read without a problem.
 
     Args:
         cache: the root of the local cache.
@@ -119,7 +120,10 @@ def _send(remote: Store, cache: Path) -> None:
     """Put the rows that were added to the index since the last time, and not taken, into the store as one object."""
     with closing(_index(cache)) as index:
         (last,), newest = index.execute("SELECT max(row) FROM sent").fetchone(), _newest(index)
-        own = "rowid > ? AND rowid <= ? AND NOT EXISTS (SELECT 1 FROM taken WHERE probes.rowid BETWEEN first AND last)"
+        own = (
+            "rowid > ? AND rowid <= ? AND problem = '' "
+            "AND NOT EXISTS (SELECT 1 FROM taken WHERE probes.rowid BETWEEN first AND last)"
+        )
         rows = [] if last is None else index.execute(f"SELECT * FROM probes WHERE {own}", (last, newest)).fetchall()
         key = f"{VERSION}{datetime.now(UTC):%Y%m%dT%H%M%S%f}Z-{uuid.uuid4().hex}.json"
         if rows:
@@ -131,13 +135,17 @@ def _send(remote: Store, cache: Path) -> None:
 
 
 def _take(index: sqlite3.Connection, key: str, found: Rows | None) -> None:
-    """Put the rows of an object into the index, and remember which they are: they are not sent again."""
+    """Put the rows of an object into the index, and remember which they are: they are not sent again.
+
+    Rows of files with a problem, which earlier versions sent, are left out.
+    """
     columns = _columns(index)
     with index:
         index.execute("BEGIN IMMEDIATE")  # no other process adds rows between these
         first = _newest(index) + 1
         if found and found["columns"] == columns:
-            index.executemany(f"REPLACE INTO probes VALUES ({', '.join('?' * len(columns))})", found["rows"])
+            rows = [row for row in found["rows"] if not row[columns.index("problem")]]
+            index.executemany(f"REPLACE INTO probes VALUES ({', '.join('?' * len(columns))})", rows)
         index.execute("INSERT OR IGNORE INTO taken VALUES (?, ?, ?)", (key, first, _newest(index)))
 
 

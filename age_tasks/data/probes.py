@@ -12,8 +12,10 @@ from typing import Literal
 
 from age_tasks.data.decoding import (
     MAX_BYTES,
+    PassingProblemError,
     UnreadableImageError,
     decoded,
+    decoders,
     decoding_errors,
     read_problem,
     size_problem,
@@ -77,23 +79,28 @@ def probe_file(path: Path) -> Probe:
     """Read and decode one image file entirely. Never raises for what the file contains, or that it can't be read."""
     try:
         size = path.stat().st_size
-        if size > MAX_BYTES:
-            return Probe("unreadable", bytes=size, problem=size_problem(size))
-        data = path.read_bytes()
     except FileNotFoundError:
         return MISSING
     except OSError as error:
         return Probe("unreadable", problem=read_problem(error))
-    if not data:
-        return Probe("unreadable", problem=EMPTY)
-    sha256 = hashlib.sha256(data).hexdigest()
+    if size > MAX_BYTES:
+        return Probe("unreadable", bytes=size, problem=size_problem(size))
+    data = b""
     try:
         with decoding_errors(path):
+            if not (data := path.read_bytes()):
+                return Probe("unreadable", problem=EMPTY)
             image, size_in_pixels = decoded(data)
             quality, dhash = measure_quality(image), difference_hash(image)
-            return Probe("ok", sha256, *size_in_pixels, len(data), dhash=dhash, **vars(quality))
+            return Probe("ok", _sha256(data), *size_in_pixels, len(data), dhash=dhash, **vars(quality))
+    except PassingProblemError as error:
+        return Probe("unreadable", problem=str(error))
     except UnreadableImageError as error:
-        return Probe("unreadable", sha256, bytes=len(data), problem=str(error))
+        return Probe("unreadable", _sha256(data), bytes=len(data), problem=str(error)) if data else MISSING
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def probe_images(
@@ -105,7 +112,8 @@ def probe_images(
 ) -> tuple[dict[str, Probe], int]:
     """Probe each of the named files. A file is read only if it has changed since it was last probed.
 
-    A file that can't be read is a problem of this file alone.
+    A file with a problem is also read again when the decoders are others. A file that can't be read is a problem of
+    this file alone.
 
     Args:
         cache: folder of the index that stores probes between runs.
@@ -135,7 +143,7 @@ def probe_images(
                 size = (probe.width, probe.height, probe.bytes)
                 quality = (probe.brightness, probe.sharpness, probe.colour)
                 known = (probe.sha256, *size, probe.problem, probe.dhash, *quality)
-                rows.append((folder.identity, name, stamps[name], *known))
+                rows.append((folder.identity, name, _stored_stamp(stamps[name], probe.problem), *known))
             if count % _COMMIT_EVERY == 0 or count == len(unread):
                 with index:
                     index.executemany(f"REPLACE INTO probes VALUES ({', '.join('?' * len(_COLUMNS))})", rows)
@@ -195,7 +203,7 @@ def open_index(cache: Path) -> sqlite3.Connection:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    """The database; its column `state` holds `ImageFolder.stamp`."""
+    """The database; its column `state` holds `_stored_stamp`."""
     index = sqlite3.connect(path, timeout=LOCKED_SECONDS)
     try:
         _prepare(index)
@@ -240,8 +248,13 @@ def _stored_probes(index: sqlite3.Connection, folder: str, stamps: dict[str, str
     return {
         name: Probe("unreadable" if problem else "ok", sha256, width, height, size, problem, dhash, *quality)
         for name, stamp, sha256, width, height, size, problem, dhash, *quality in rows
-        if stamp and stamp == stamps.get(name)
+        if stamps.get(name) and stamp == _stored_stamp(stamps[name], problem)
     }
+
+
+def _stored_stamp(stamp: str | None, problem: str) -> str | None:
+    """The stamp of a file; of one with a problem also what refused it, so that other decoders read it again."""
+    return f"{stamp} {decoders()}" if problem else stamp
 
 
 def _probe_in_parallel(folder: ImageFolder, names: list[str]) -> Iterator[tuple[str, Probe]]:

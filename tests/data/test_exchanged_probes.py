@@ -46,12 +46,30 @@ def read(images: Path, cache: Path, remote: Store | None, *names: str, again: bo
 
 
 def test_a_file_is_read_by_one_machine_only(images: Path, store: Store, tmp_path: Path):
-    assert read(images, tmp_path / "a", store, *NAMES[:12], "broken.png") == 13
-    assert read(images, tmp_path / "b", store, *NAMES[8:], "broken.png", "missing.png") == 8
-    assert read(images, tmp_path / "c", store, *NAMES, "broken.png") == 0
-    assert read(images, tmp_path / "a", store, *NAMES, "broken.png") == 0
+    assert read(images, tmp_path / "a", store, *NAMES[:12]) == 12
+    assert read(images, tmp_path / "b", store, *NAMES[8:], "missing.png") == 8
+    assert read(images, tmp_path / "c", store, *NAMES) == 0
+    assert read(images, tmp_path / "a", store, *NAMES) == 0
     assert set(stored_probes(tmp_path / "c")) == set(stored_probes(tmp_path / "a"))
-    assert len([*sent_files(store)]) == 21  # and nobody has sent what others had read
+    assert len([*sent_files(store)]) == 20  # and nobody has sent what others had read
+
+
+def test_a_file_with_a_problem_is_read_by_each_machine(images: Path, tmp_path: Path):
+    """One of them may have a decoder that the others lack."""
+    remote = FileStore(tmp_path / "remote")
+    assert read(images, tmp_path / "a", remote, "0.png", "broken.png") == 2
+    assert [name for name, _, _ in sent_files(remote)] == ["0.png"]
+    assert read(images, tmp_path / "b", remote, "0.png", "broken.png") == 1
+    assert read(images, tmp_path / "b", remote, "0.png", "broken.png") == 0
+
+
+def test_a_problem_that_an_earlier_version_sent_is_not_taken(images: Path, tmp_path: Path):
+    remote = FileStore(tmp_path / "remote")
+    read(images, tmp_path / "a", remote, "0.png", "1.png")
+    ((key, found),) = sent_probes(remote)
+    found["rows"][0][found["columns"].index("problem")] = "does not decode: MemoryError"
+    remote.put(key, json.dumps(found).encode())
+    assert read(images, tmp_path / "b", remote, "0.png", "1.png") == 1
 
 
 def test_without_a_store_the_index_is_this_machine_s_own(images: Path, tmp_path: Path):

@@ -1,6 +1,7 @@
 import os
 import socket
 import sqlite3
+import sys
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from age_tasks.data.decoding import MAX_BYTES
+from age_tasks.data import probes
+from age_tasks.data.decoding import MAX_BYTES, decoders
 from age_tasks.data.image_folder import ImageFolder, require_unchanged
 from age_tasks.data.probes import (
     FORMER_INDEX,
@@ -38,9 +40,9 @@ from age_tasks.errors import LabelsError, StoreError
 def test_an_image_that_cannot_be_used_has_a_state_and_a_problem(
     sample: Sample, tmp_path: Path, name: str, state: str, says: str
 ):
-    probes, _ = probe_images(ImageFolder(str(sample.images), tmp_path), [name], tmp_path)
-    assert probes[name].state == state
-    assert says in probes[name].problem
+    found, _ = probe_images(ImageFolder(str(sample.images), tmp_path), [name], tmp_path)
+    assert found[name].state == state
+    assert says in found[name].problem
 
 
 def test_a_huge_file_is_not_read(tmp_path: Path):
@@ -54,11 +56,9 @@ def test_folders_pipes_and_sockets_count_as_missing(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")  # whose reader would wait for ever
     with socket.socket(socket.AF_UNIX) as opened:
         opened.bind(str(tmp_path / "socket"))
-    probes, _ = probe_images(
-        ImageFolder(str(tmp_path), tmp_path), ["folder", ".", "pipe", "socket"], tmp_path / "cache"
-    )
-    assert {probe.state for probe in probes.values()} == {"missing"}
-    assert {name: probe.problem.rpartition("the name of ")[2] for name, probe in probes.items()} == {
+    found, _ = probe_images(ImageFolder(str(tmp_path), tmp_path), ["folder", ".", "pipe", "socket"], tmp_path / "cache")
+    assert {probe.state for probe in found.values()} == {"missing"}
+    assert {name: probe.problem.rpartition("the name of ")[2] for name, probe in found.items()} == {
         "folder": "a folder", ".": "a folder", "pipe": "a pipe", "socket": "a socket",
     }  # fmt: skip
 
@@ -88,13 +88,13 @@ def test_a_file_that_cannot_be_read_is_one_row_with_a_reason(
             return works(path, *given, **named)
 
         patched.setattr(Path, where, fail)
-        probes, _ = probe_images(folder, ["a.png", "b.png"], cache)
-    assert probes["a.png"].state == "ok"
+        found, _ = probe_images(folder, ["a.png", "b.png"], cache)
+    assert found["a.png"].state == "ok"
     if where == "is_file":  # it can be read after all
-        assert probes["b.png"].state == "ok"
+        assert found["b.png"].state == "ok"
         return
-    assert probes["b.png"].state == "unreadable"
-    assert probes["b.png"].problem.startswith("can't be read: ")
+    assert found["b.png"].state == "unreadable"
+    assert found["b.png"].problem.startswith("can't be read: ")
     again, read = probe_images(folder, ["a.png", "b.png"], cache)  # without a change of the file
     assert (read, again["b.png"].state) == (1, "ok")
 
@@ -119,8 +119,8 @@ def test_a_file_that_vanishes_meanwhile_is_missing(tmp_path: Path, monkeypatch: 
     stamp = folder.stamp("a.png")
     (tmp_path / "a.png").unlink()
     monkeypatch.setattr(folder, "stamp", lambda name: stamp)
-    probes, _ = probe_images(folder, ["a.png"], tmp_path / "cache")
-    assert probes["a.png"].state == "missing"
+    found, _ = probe_images(folder, ["a.png"], tmp_path / "cache")
+    assert found["a.png"].state == "missing"
 
 
 def swap(path: Path, data: bytes) -> None:
@@ -200,9 +200,95 @@ def test_files_that_an_earlier_version_could_not_decode_are_read_again(tmp_path:
     with closing(sqlite3.connect(tmp_path / INDEX)) as index, index:
         index.execute("UPDATE probes SET problem = 'does not decode: bad' WHERE name = 'damaged.png'")
         index.execute("PRAGMA user_version = 0")
-    probes, read = probe_images(folder, names, tmp_path)
-    assert (read, probes["damaged.png"].state) == (1, "ok")
+    found, read = probe_images(folder, names, tmp_path)
+    assert (read, found["damaged.png"].state) == (1, "ok")
     assert probe_images(folder, names, tmp_path)[1] == 0
+
+
+def test_a_file_with_a_problem_is_read_again_when_the_decoders_are_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    Image.new("RGB", (40, 40)).save(tmp_path / "good.png")
+    (tmp_path / "photo.heic").write_bytes(b"no image")
+    folder, names = ImageFolder(str(tmp_path), tmp_path), ["good.png", "photo.heic"]
+    assert probe_images(folder, names, tmp_path)[1] == 2
+    assert probe_images(folder, names, tmp_path)[1] == 0
+    for other in ("Pillow 99", "Pillow 99, pillow-heif 1"):
+        monkeypatch.setattr(probes, "decoders", partial(str, other))
+        assert probe_images(folder, names, tmp_path)[1] == 1
+        assert probe_images(folder, names, tmp_path)[1] == 0
+
+
+def test_heic_is_read_after_pillow_heif_was_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    heif = pytest.importorskip("pillow_heif")
+    heif.from_pillow(Image.new("RGB", (80, 60))).save(tmp_path / "a.heic")
+    folder = ImageFolder(str(tmp_path), tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pillow_heif", None)
+        patch.setitem(sys.modules, "pillow_heif.as_plugin", None)
+        patch.setattr(probes, "decoders", decoders.__wrapped__)
+        refused, _ = probe_images(folder, ["a.heic"], tmp_path)
+    found, read = probe_images(folder, ["a.heic"], tmp_path)
+    assert "install pillow-heif" in refused["a.heic"].problem
+    assert (read, found["a.heic"].state) == (1, "ok")
+
+
+def test_problems_stored_by_earlier_versions_are_read_again_once(tmp_path: Path):
+    """These stored the stamp of the file alone, also where memory was short."""
+    for name in ("good.png", "refused.png"):
+        Image.new("RGB", (40, 40)).save(tmp_path / name)
+    folder, names = ImageFolder(str(tmp_path), tmp_path), ["good.png", "refused.png"]
+    probe_images(folder, names, tmp_path)
+    with closing(sqlite3.connect(tmp_path / INDEX)) as index, index:
+        index.execute("UPDATE probes SET problem = 'does not decode: MemoryError' WHERE name = 'refused.png'")
+    found, read = probe_images(folder, names, tmp_path)
+    assert (read, found["refused.png"].state) == (1, "ok")
+    assert probe_images(folder, names, tmp_path)[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "problem"),
+    [
+        (MemoryError(), "can't be read: not enough memory to decode it"),
+        (OSError("out of memory when reading image file"), "can't be read: not enough memory to decode it"),
+        (OSError(116, "Stale file handle"), "can't be read: Stale file handle"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("where", ["read", "decode"])
+def test_a_problem_that_was_not_the_file_s_is_not_stored(
+    where: str, error: Exception, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    folder, cache = ImageFolder(str(tmp_path), tmp_path), tmp_path / "cache"
+
+    def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((Path, "read_bytes") if where == "read" else (probes, "decoded")), fail)
+        found, _ = probe_images(folder, ["a.png"], cache)
+    assert found["a.png"].state == "unreadable"
+    assert found["a.png"].problem.startswith(problem)
+    assert stored_probes(cache) == []
+    assert probe_images(folder, ["a.png"], cache)[0]["a.png"].state == "ok"
+
+
+def test_what_a_file_seems_to_be_is_not_stored_if_its_first_bytes_cannot_be_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "a.png").write_bytes(b"<html>")
+    folder, cache = ImageFolder(str(tmp_path), tmp_path), tmp_path / "cache"
+
+    def fail(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("age_tasks.data.decoding.Path.open", fail)
+        patch.setattr(Path, "read_bytes", lambda path: b"<html>")
+        found, _ = probe_images(folder, ["a.png"], cache)
+    assert found["a.png"].problem.startswith("can't be read: Input/output error")
+    assert stored_probes(cache) == []
 
 
 def index_of_version_0_1(folder: ImageFolder, cache: Path, name: str) -> Path:
@@ -223,8 +309,8 @@ def test_images_that_version_0_1_probed_are_known_and_read_again_for_their_quali
     former = index_of_version_0_1(folder, tmp_path, "a.png")
     assert stored_probes(tmp_path) == [("a.png", "ab", "")]  # `forget` finds it
     assert not former.exists()
-    probes, read = probe_images(folder, ["a.png"], tmp_path)
-    assert (read, probes["a.png"].width, probes["a.png"].colour) == (1, 40, "greyscale")
+    found, read = probe_images(folder, ["a.png"], tmp_path)
+    assert (read, found["a.png"].width, found["a.png"].colour) == (1, 40, "greyscale")
     assert probe_images(folder, ["a.png"], tmp_path)[1] == 0
 
 
@@ -263,9 +349,9 @@ def test_erased_probes_leave_nothing_in_the_pages_of_the_file_either(tmp_path: P
 
 def test_erased_probes_leave_nothing_in_the_file(sample: Sample, tmp_path: Path):
     folder = ImageFolder(str(sample.images), tmp_path)
-    probes, _ = probe_images(folder, ["00000.jpg", "00001.jpg"], tmp_path)
+    found, _ = probe_images(folder, ["00000.jpg", "00001.jpg"], tmp_path)
     erase_probes(tmp_path, ["00000.jpg"])
     assert [name for name, _, _ in stored_probes(tmp_path)] == ["00001.jpg"]
     content = (tmp_path / INDEX).read_bytes()
-    assert probes["00000.jpg"].sha256.encode() not in content
-    assert probes["00001.jpg"].sha256.encode() in content
+    assert found["00000.jpg"].sha256.encode() not in content
+    assert found["00001.jpg"].sha256.encode() in content

@@ -373,6 +373,19 @@ def test_an_image_that_can_t_be_read(
     again()
 
 
+@walks(DECODING, "not enough memory to decode it")
+@walks(DECODING, "load_accepted: {}: {}")
+def test_an_image_for_which_memory_is_short(refused: Walk, image: Path, monkeypatch: pytest.MonkeyPatch):
+    def fails(*_: object) -> None:
+        raise MemoryError
+
+    says = ("not enough memory to decode it", "raise AGE_MEMORY, then run it again")
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding, "decoded", fails)
+        again = refused(lambda: load_accepted(image, 32), image, *says)
+    again()
+
+
 @walks(BRIGHTNESS, "its samples of 16 bits hold fewer")
 def test_an_image_whose_low_bytes_are_lost(refused: Walk, tmp_path: Path, image: Path):
     path = tmp_path / "a.png"
