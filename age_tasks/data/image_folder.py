@@ -21,7 +21,7 @@ from age_tasks.environment import CacheVariables
 from age_tasks.errors import LabelsError, NotFoundError, StoreError
 from age_tasks.store import open_store
 from age_tasks.store.addresses import local_path, tar_files
-from age_tasks.store.base import Entry, Store, file_sha256
+from age_tasks.store.base import TEMPORARY, Entry, Store, file_sha256, is_key
 
 log = logging.getLogger(__name__)
 
@@ -55,15 +55,17 @@ class ImageFolder:
         self.location = location
         self._remote: Store | ImageShards | None = None
         self._entries: dict[str, Entry] = {}
+        self._obstacles: Mapping[str, str] = {}
         if any(tar_files(location)):
             self._remote = ImageShards(location, cache, _bound())
             self._copies = self._remote.copies
-            self._entries = _usable({entry.key: entry for entry in self._remote.entries()}, self._remote.url)
+            self._entries, _ = _usable(self._remote.entries(), name_problem, self._remote.url, "members")
+            self._obstacles = self._remote.obstacles
             return
         if location.startswith("s3://"):
             self._remote = open_store(location)
             self._copies = ImageCopies(cache, self._remote.url, _bound())
-            self._entries = {entry.key: entry for entry in self._remote.entries()}
+            self._entries, self._obstacles = _usable(self._remote.entries(), _key_problem, self._remote.url, "objects")
             return
         self._root = local_path(location)
         try:
@@ -147,8 +149,8 @@ class ImageFolder:
 
     @property
     def obstacles(self) -> Mapping[str, str]:
-        """By the name of a member of tar files that can't be used the reason; such a name is none of `names`."""
-        return self._remote.obstacles if isinstance(self._remote, ImageShards) else {}
+        """By the name of a member of tar files or an object that can't be used the reason; it is none of `names`."""
+        return self._obstacles
 
     def obstacle(self, name: str) -> str:
         """What is there instead of a file that can be read, such as a folder of this name; empty if nothing is."""
@@ -257,13 +259,36 @@ def _bound() -> float:
     return CacheVariables.from_env().image_copies_gb * 1e9
 
 
-def _usable(entries: dict[str, Entry], where: str) -> dict[str, Entry]:
-    """The members of tar files whose names labels can have; says in the log which others there are."""
-    unusable = {name: problem for name in entries if (problem := name_problem(name))}
+def _usable(
+    entries: Iterable[Entry], problem_of: Callable[[str], str], where: str, what: str
+) -> tuple[dict[str, Entry], dict[str, str]]:
+    """The members of tar files or objects of a bucket that can be used, by name; and why the others can't.
+
+    Says in the log that there are others.
+
+    Args:
+        problem_of: why a name can't be used; empty if it can.
+        where: the tar files or the bucket, for the log.
+        what: `members` or `objects`.
+    """
+    usable: dict[str, Entry] = {}
+    unusable: dict[str, str] = {}
+    for entry in entries:
+        if problem := problem_of(entry.key):
+            unusable[entry.key] = problem
+        else:
+            usable[entry.key] = entry
     if unusable:
         name, problem = next(iter(unusable.items()))
-        log.warning("%s: %d members are left out, such as %r: %s", where, len(unusable), name, problem)
-    return {name: entry for name, entry in entries.items() if name not in unusable}
+        log.warning("%s: %d %s are left out, such as %r: %s", where, len(unusable), what, name, problem)
+    return usable, unusable
+
+
+def _key_problem(key: str) -> str:
+    """Why an object of a bucket can't be used as an image; empty if it can."""
+    if (problem := name_problem(key)) or is_key(key):
+        return problem
+    return f"a part of this name is empty or '.', or begins with {TEMPORARY}; rename the object"
 
 
 def normal_name(name: str) -> str:

@@ -27,7 +27,7 @@ from age_tasks.errors import LabelsError
 from age_tasks.progress import Progress
 from age_tasks.store import open_store
 from age_tasks.store.addresses import tar_files
-from age_tasks.store.base import Entry, atomic_write
+from age_tasks.store.base import TEMPORARY, Entry, atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,8 @@ class ImageShards:
         self.copies = ImageCopies(cache, self.url, bound)
         self._indexes, self._bound = cache / "shards", bound
         self._copied, self._lock = 0, threading.Lock()
-        found = [entry for entry in self._store.entries() if "/" not in entry.key and fnmatchcase(entry.key, pattern)]
+        named = (entry for entry in self._store.entries() if "/" not in entry.key and fnmatchcase(entry.key, pattern))
+        found = [entry for entry in named if not entry.key.startswith(TEMPORARY)]
         if not found:
             raise LabelsError(
                 f"no tar file at {location}; name the files that hold the images (AGE_IMAGES), such as {folder}/*.tar"

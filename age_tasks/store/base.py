@@ -121,10 +121,17 @@ def check_key(key: str) -> str:
         SettingsError: an empty, `.` or `..` segment, a leading `/`, a backslash or control character, or a segment
             that looks like a temporary file of `atomic_write`.
     """
-    segments = key.split("/")
-    if any(name in {".", ".."} or name.startswith(TEMPORARY) or not _SEGMENT.fullmatch(name) for name in segments):
+    if not is_key(key):
         raise SettingsError(f"{key!r} is not a valid key in the store: use plain names joined by '/'")
     return key
+
+
+def is_key(key: str) -> bool:
+    """Whether `check_key` accepts it: a bucket that others write to may list objects of other names."""
+    segments = key.split("/")
+    return not any(
+        name in {".", ".."} or name.startswith(TEMPORARY) or not _SEGMENT.fullmatch(name) for name in segments
+    )
 
 
 def not_found(where: str) -> NotFoundError:

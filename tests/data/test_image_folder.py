@@ -1,11 +1,15 @@
+import logging
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from age_tasks.data.image_folder import ImageFolder, name_problem, normal_name, require_unchanged
+from age_tasks.data.probes import probe_images
 from age_tasks.demo.synthetic_faces import Sample
 from age_tasks.errors import LabelsError
+from age_tasks.serving.found_images import find_images
 from age_tasks.store import open_store
 from age_tasks.store.base import file_sha256
 from age_tasks.store.s3 import S3Store
@@ -120,6 +124,48 @@ def test_a_refused_name_has_the_true_reason_and_how_to_write_it(name: str, says:
 )
 def test_each_file_has_one_normal_name(name: str, normal: str):
     assert normal_name(name) == normal_name(normal) == normal
+
+
+ODD_KEYS = ("new//b.jpg", "x/.tmp-abc.jpg", ".tmp-x.jpg", "./c.jpg", "a\\b.jpg")
+
+
+@pytest.fixture
+def odd_bucket(s3: dict[str, str], sample: Sample, tmp_path: Path) -> str:
+    """The address of an image in a bucket, with objects beside it that no image can have the names of."""
+    import boto3
+
+    address, image = f"age/{tmp_path.name}", (sample.images / "00000.jpg").read_bytes()
+    bucket, _, prefix = address.partition("/")
+    for key in ("a.jpg", *ODD_KEYS):
+        boto3.client("s3").put_object(Bucket=bucket, Key=f"{prefix}/{key}", Body=image)
+    return f"s3://{address}"
+
+
+def test_objects_whose_names_cannot_be_used_are_left_out_with_a_warning(
+    odd_bucket: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    with caplog.at_level(logging.WARNING):
+        folder = ImageFolder(odd_bucket, tmp_path / "cache")
+    assert folder.names() == ["a.jpg"]
+    (message,) = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert message.startswith(f"{odd_bucket}: {len(ODD_KEYS)} objects are left out, such as ")
+    assert [image.name for image in find_images([odd_bucket], tmp_path / "cache")] == ["a.jpg"]
+
+
+def test_a_label_that_names_an_object_that_cannot_be_used_is_one_row_with_a_reason(odd_bucket: str, tmp_path: Path):
+    folder = ImageFolder(odd_bucket, tmp_path / "cache")
+    probes, _ = probe_images(folder, ["a.jpg", ".tmp-x.jpg", "x/.tmp-abc.jpg"], tmp_path / "cache")
+    assert [probe.state for probe in probes.values()].count("missing") == 2
+    assert probes["a.jpg"].state == "ok"
+    assert probes["x/.tmp-abc.jpg"].problem.endswith("begins with .tmp-; rename the object")
+    with pytest.raises(LabelsError):
+        folder.path(".tmp-x.jpg")
+
+
+def test_a_local_file_may_have_such_a_name(tmp_path: Path, sample: Sample):
+    shutil.copy(sample.images / "00000.jpg", tmp_path / ".tmp-x.jpg")
+    probes, _ = probe_images(ImageFolder(str(tmp_path), tmp_path), [".tmp-x.jpg"], tmp_path / "cache")
+    assert probes[".tmp-x.jpg"].state == "ok"
 
 
 COMPOSED, DECOMPOSED = "andr\xe9/\xe9.jpg", "andre\u0301/e\u0301.jpg"

@@ -167,6 +167,17 @@ def test_a_name_that_is_no_name_in_the_folder_is_left_out(
     assert probes[name].state == "missing"
 
 
+def test_the_name_of_an_unfinished_tar_file_in_a_bucket_is_left_out(s3: dict[str, str], tmp_path: Path):
+    """As in a local folder."""
+    import boto3
+
+    for name in ("a.tar", ".tmp-a.tar"):
+        key, content = f"{tmp_path.name}/{name}", tar_of({"a.jpg": name.encode()})
+        boto3.client("s3").put_object(Bucket="age", Key=key, Body=content)
+    folder = ImageFolder(f"s3://age/{tmp_path.name}/*.tar", tmp_path / "cache")
+    assert folder.path("a.jpg").read_bytes() == b"a.tar"
+
+
 def test_a_huge_member_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("age_tasks.data.image_shards.MAX_BYTES", 100)
     monkeypatch.setattr("age_tasks.data.image_folder.MAX_BYTES", 100)
