@@ -193,8 +193,9 @@ class ImageFolder:
         The same are: composed and decomposed characters (macOS writes the latter), blanks around a name, and the whole
         path of a file in the folder.
         """
+        listings = _Listings()
         return {
-            name: name if name.isascii() and name[0:1] != "/" and "://" not in name else self._real(name)
+            name: name if name.isascii() and name[0:1] != "/" and "://" not in name else self._real(name, listings)
             for name in names
         }
 
@@ -207,13 +208,13 @@ class ImageFolder:
         """The folder's address, under which probes are stored."""
         return self._remote.url if self._remote else str(self._root)
 
-    def _real(self, name: str) -> str:
+    def _real(self, name: str, listings: "_Listings") -> str:
         below = self._below(name)
         if name_problem(below) or below.isascii() or self.stamp(below) is not None:
             return below
         if self._remote:
             return self._keys_by_form.get(_form(below), below)
-        return real_path(self._root, below)
+        return listings.real_path(self._root, below)
 
     def _below(self, name: str) -> str:
         """The path below the folder that an absolute path or an address names, if it does."""
@@ -344,25 +345,33 @@ def name_problem(name: str) -> str:
     return ""
 
 
-def real_path(root: Path, name: str) -> str:
-    """How the folder `root` writes a name of a file below it, whatever the form of its characters; else the name."""
-    parts: list[str] = []
-    for part in name.split("/"):
-        folder = root.joinpath(*parts)
-        try:
-            exists = (folder / part).exists()
-            found = part if exists else _listed_as(folder, part)
-        except (OSError, ValueError):
-            return name
-        if not found:
-            return name
-        parts.append(found)
-    return "/".join(parts)
+class _Listings:
+    """How folders write the names of what is in them. Each folder is listed once, when it is first asked."""
 
+    def __init__(self) -> None:
+        self._names: dict[Path, dict[str, str]] = {}  # of each folder: form → the smallest name of this form
 
-def _listed_as(folder: Path, name: str) -> str:
-    """The entry of a folder whose name has this form; empty if there is none."""
-    return min((path.name for path in folder.iterdir() if _form(path.name) == _form(name)), default="")
+    def real_path(self, root: Path, name: str) -> str:
+        """How the folder `root` writes the name of a file below it, whatever its characters' form; else the name."""
+        parts: list[str] = []
+        for part in name.split("/"):
+            folder = root.joinpath(*parts)
+            try:
+                found = part if (folder / part).exists() else self._names_in(folder).get(_form(part), "")
+            except (OSError, ValueError):
+                return name
+            if not found:
+                return name
+            parts.append(found)
+        return "/".join(parts)
+
+    def _names_in(self, folder: Path) -> dict[str, str]:
+        if folder not in self._names:
+            self._names[folder] = {}  # also of a folder that can't be listed
+            with os.scandir(folder) as entries:
+                for name in sorted((entry.name for entry in entries), reverse=True):
+                    self._names[folder][_form(name)] = name
+        return self._names[folder]
 
 
 def _files_below(root: Path) -> Iterator[str]:

@@ -1,6 +1,8 @@
 import logging
+import os
 import re
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -200,6 +202,28 @@ def test_a_name_is_found_in_another_form_of_its_characters(labelled: str, stored
 def test_a_file_of_exactly_this_name_comes_first(folder_of):
     folder = folder_of(COMPOSED, DECOMPOSED)
     assert folder.real_names([COMPOSED, DECOMPOSED]) == {COMPOSED: COMPOSED, DECOMPOSED: DECOMPOSED}
+
+
+def test_each_folder_is_listed_once_for_names_in_another_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Such as all names, where images come from an archive of a Mac and labels from Excel."""
+    names = {f"s\xe9/{number}\xe9.jpg": f"se\u0301/{number}e\u0301.jpg" for number in range(50)}
+    (tmp_path / "se\u0301").mkdir()
+    for stored in names.values():
+        (tmp_path / stored).touch()
+    absent = [f"images/{number}\xe9.jpg" for number in range(50)]
+    listed, scandir = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(Path(path)) or scandir(path))
+    folder = ImageFolder(str(tmp_path), tmp_path)
+    assert folder.real_names([*names, *absent]) == names | dict(zip(absent, absent, strict=True))
+    assert sorted(listed) == [tmp_path, tmp_path / "se\u0301"]
+
+
+def test_of_several_files_whose_names_are_the_same_the_first_is_taken(tmp_path: Path):
+    stored = ["e\u0301\u0323.jpg", "e\u0323\u0301.jpg"]  # two decomposed forms
+    for name in stored:
+        (tmp_path / name).touch()
+    composed = unicodedata.normalize("NFC", stored[0])
+    assert ImageFolder(str(tmp_path), tmp_path).real_names([composed]) == {composed: min(stored)}
 
 
 def test_the_whole_path_of_a_file_in_the_folder_is_read(folder_of):
