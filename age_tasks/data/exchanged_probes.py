@@ -64,7 +64,8 @@ def probe_and_exchange(
             progress(before - total + done, len(ordered))
 
         found, read = probe_images(folder, batch, cache, tell, again)
-        probes, images_read = probes | found, images_read + read
+        probes.update(found)
+        images_read += read
         if read:
             _send(remote, cache)
     return probes, images_read

@@ -41,6 +41,7 @@ _COLUMNS = (
     "brightness", "sharpness", "colour",
 )  # fmt: skip
 READER = 1  # increase it when files that an earlier version could not decode may decode now
+_checked: set[Path] = set()  # indexes that this process has found undamaged
 _COMMIT_EVERY = 500  # files; short transactions, since other runs write to the index too
 
 
@@ -206,7 +207,10 @@ def _connected(path: Path) -> sqlite3.Connection:
     """The database; its column `state` holds `_stored_stamp`."""
     index = sqlite3.connect(path, timeout=LOCKED_SECONDS)
     try:
+        if path not in _checked:
+            _check(index)
         _prepare(index)
+        _checked.add(path)
         if (former := path.with_name(FORMER_INDEX)).exists():
             _take_over(index, former)
     except BaseException:
@@ -215,10 +219,18 @@ def _connected(path: Path) -> sqlite3.Connection:
     return index
 
 
-def _prepare(index: sqlite3.Connection) -> None:
-    """Check the database, and bring it to this version."""
+def _check(index: sqlite3.Connection) -> None:
+    """Read the whole database, which takes seconds where it is large.
+
+    Raises:
+        sqlite3.DatabaseError: it is damaged.
+    """
     if (found := index.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
         raise sqlite3.DatabaseError(found)
+
+
+def _prepare(index: sqlite3.Connection) -> None:
+    """Bring the database to this version."""
     index.execute(f"CREATE TABLE IF NOT EXISTS probes ({', '.join(_COLUMNS)}, PRIMARY KEY (folder, name))")
     if index.execute("PRAGMA user_version").fetchone()[0] < READER:
         with index:
@@ -244,7 +256,13 @@ def _take_over(index: sqlite3.Connection, former: Path) -> None:
 
 def _stored_probes(index: sqlite3.Connection, folder: str, stamps: dict[str, str | None]) -> dict[str, Probe]:
     """The probes of files that have not changed since. Missing files are never stored."""
-    rows = index.execute(f"SELECT {', '.join(_COLUMNS[1:])} FROM probes WHERE folder = ?", (folder,))
+    present = [name for name, stamp in stamps.items() if stamp]
+    if not present:
+        return {}
+    # SQLite compares names by their UTF-8 bytes, which is Python's order; no other row of a large index is read.
+    between = "folder = ? AND name BETWEEN ? AND ?"
+    asked = (folder, min(present), max(present))
+    rows = index.execute(f"SELECT {', '.join(_COLUMNS[1:])} FROM probes WHERE {between}", asked)
     return {
         name: Probe("unreadable" if problem else "ok", sha256, width, height, size, problem, dhash, *quality)
         for name, stamp, sha256, width, height, size, problem, dhash, *quality in rows

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,24 @@ def test_a_machine_that_was_killed_has_sent_all_but_its_last_files(
         probe_and_exchange(folder, NAMES, tmp_path / "a", remote, progress)
     assert told == [(number, 20) for number in range(1, 14)]
     assert read(images, tmp_path / "b", remote, *NAMES) == 10
+
+
+def test_known_rows_are_read_once_however_many_batches_there_are(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    read(images, tmp_path / "a", FileStore(tmp_path / "remote"), *NAMES)
+    monkeypatch.setattr(exchanged_probes, "BATCH", 2)
+    connect, rows = sqlite3.connect, list[tuple[object, ...]]()
+
+    def counted(*given: object, **named: object) -> sqlite3.Connection:
+        index = connect(*given, **named)
+        index.row_factory = lambda _, row: rows.append(row) or row
+        return index
+
+    monkeypatch.setattr(sqlite3, "connect", counted)
+    folder, remote = ImageFolder(str(images), tmp_path / "a"), FileStore(tmp_path / "remote")
+    probe_and_exchange(folder, NAMES, tmp_path / "a", remote, lambda *_: None)
+    assert sorted(row[0] for row in rows if str(row[0]).endswith(".png")) == sorted(NAMES)
 
 
 def test_what_could_not_be_sent_is_sent_next_time(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

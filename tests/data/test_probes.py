@@ -291,6 +291,48 @@ def test_what_a_file_seems_to_be_is_not_stored_if_its_first_bytes_cannot_be_read
     assert stored_probes(cache) == []
 
 
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statements that indexes execute."""
+    seen: list[str] = []
+    connect = sqlite3.connect
+
+    def traced(*given: object, **named: object) -> sqlite3.Connection:
+        index = connect(*given, **named)
+        index.set_trace_callback(seen.append)
+        return index
+
+    monkeypatch.setattr(sqlite3, "connect", traced)
+    return seen
+
+
+def test_an_index_is_checked_once_in_a_process(tmp_path: Path, statements: list[str]):
+    for cache in (tmp_path / "a", tmp_path / "a", tmp_path / "b"):
+        open_index(cache).close()
+    assert len([each for each in statements if "quick_check" in each]) == 2
+
+
+def test_only_the_rows_of_the_files_that_are_asked_for_are_read(tmp_path: Path):
+    """Also of names outside of ASCII, in the order that SQLite has them."""
+    names = sorted(["a.pgm", "z.pgm", "\xe9.pgm", "\uff5e.pgm", "\U0001f600.pgm"])
+    for shade, name in enumerate(names):
+        (tmp_path / name).write_bytes(one_pixel_file(shade))
+    folder, cache = ImageFolder(str(tmp_path), tmp_path), tmp_path / "cache"
+    probe_images(folder, names, cache)
+    for first in range(len(names)):
+        for last in range(first, len(names)):
+            asked, made = names[first : last + 1], []
+            with closing(open_index(cache)) as index:
+                index.row_factory = lambda _, row: made.append(row[0]) or row  # noqa: B023
+                found = probes._stored_probes(index, folder.identity, {name: folder.stamp(name) for name in asked})
+            assert sorted(found) == sorted(made) == asked
+
+
+def test_nothing_is_read_where_no_file_is_there(tmp_path: Path, statements: list[str]):
+    probe_images(ImageFolder(str(tmp_path), tmp_path), ["a.png"], tmp_path / "cache")
+    assert not [each for each in statements if "WHERE folder" in each]
+
+
 def index_of_version_0_1(folder: ImageFolder, cache: Path, name: str) -> Path:
     """An index as 0.1 left it, with one image; its column `state` is the stamp of the file."""
     with closing(sqlite3.connect(cache / FORMER_INDEX)) as index, index:
