@@ -23,13 +23,13 @@ _MOST_FAILURES = 3  # of a store to answer, after which a page asks it for no mo
 
 
 def thumbnail(name: str, folder: ImageFolder, side: int) -> str | None:
-    """An image as a JPEG data URI; None if it can't be read.
+    """An image as a JPEG data URI; None if it can't be read, or is larger than `MAX_BYTES`.
 
     Args:
         side: in pixels; the result is square.
     """
     try:
-        return face_uri(folder.path(name), side)
+        return face_uri(folder.path(name), side) if folder.size(name) <= MAX_BYTES else None
     except LabelsError:
         return None
 
@@ -58,7 +58,8 @@ class Faces:
         with tempfile.TemporaryDirectory(prefix="age-") as scratch:
             try:
                 path = self._file(name, Path(scratch, "image"))
-                return face_uri(path, side) if path and sha256 in {"", file_sha256(path)} else None
+                face = face_uri(path, side) if path else None  # before the digest: it is not taken of a huge file
+                return face if path and face and sha256 in {"", file_sha256(path)} else None
             except StoreError as error:
                 self._failures += not isinstance(error, NotFoundError | StoreRefusedError)  # those are answers
             except (AgeTasksError, OSError):
@@ -75,7 +76,7 @@ class Faces:
             scratch.write_bytes(self._store.get_part(tar, place.offset, place.size, place.sha256))
             return scratch
         if self._images.startswith("s3://"):
-            self._store.fetch(name, scratch)
+            self._store.fetch(name, scratch, MAX_BYTES)
             return scratch
         return local_path(self._images) / name
 

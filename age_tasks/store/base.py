@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
-from age_tasks.errors import NotFoundError, SettingsError
+from age_tasks.errors import NotFoundError, SettingsError, StoreRefusedError
 
 TEMPORARY = ".tmp-"  # prefix of the file names that `atomic_write` writes to
 RESTORE = "restore it, or run again what writes it"
@@ -51,11 +51,15 @@ class Store(Protocol):
             StoreError: the store can't be reached or refuses.
         """
 
-    def fetch(self, key: str, to: Path) -> None:
+    def fetch(self, key: str, to: Path, at_most: int | None = None) -> None:
         """Copy the object to a local file, atomically.
+
+        Args:
+            at_most: bytes; of a larger object nothing is copied or transferred.
 
         Raises:
             NotFoundError: there is no such object.
+            StoreRefusedError: it is larger than `at_most`.
             StoreError: the store can't be reached or refuses.
         """
 
@@ -137,6 +141,23 @@ def is_key(key: str) -> bool:
 def not_found(where: str) -> NotFoundError:
     """The error for an object that the store lacks, to be raised by the caller."""
     return NotFoundError(f"{where}: not found; {RESTORE}")
+
+
+def require_size(where: str, size: int, at_most: int | None) -> None:
+    """Check that an object is not larger than its reader wants.
+
+    Args:
+        where: its address.
+        size, at_most: bytes; None: any size.
+
+    Raises:
+        StoreRefusedError: it is larger.
+    """
+    if at_most is not None and size > at_most:
+        raise StoreRefusedError(
+            f"{where}: {size / 1e6:,.0f} MB, where at most {at_most / 1e6:,.0f} MB are fetched; put a smaller file "
+            "there"
+        )
 
 
 def file_sha256(path: Path) -> str:

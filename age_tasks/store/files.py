@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from age_tasks.errors import NotFoundError, StoreError
-from age_tasks.store.base import TEMPORARY, Entry, T, atomic_write, check_key, not_found
+from age_tasks.store.base import TEMPORARY, Entry, T, atomic_write, check_key, not_found, require_size
 from age_tasks.store.disk import disk_full, is_full
 
 
@@ -33,11 +33,12 @@ class FileStore:
                 raise not_found(self.where(key))
             return path.read_bytes()
 
-    def fetch(self, key: str, to: Path) -> None:
+    def fetch(self, key: str, to: Path, at_most: int | None = None) -> None:
         with self._errors(key):
             source = self._path(key)
             if not source.is_file():
                 raise not_found(self.where(key))
+            require_size(self.where(key), source.stat().st_size, at_most)
             with atomic_write(to) as temporary:
                 _copy(source, temporary)
 

@@ -33,8 +33,8 @@ class RememberingStore:
             raise found
         return found
 
-    def fetch(self, key: str, to: Path) -> None:
-        self._store.fetch(key, to)
+    def fetch(self, key: str, to: Path, at_most: int | None = None) -> None:
+        self._store.fetch(key, to, at_most)
 
     def read_through(self, key: str, read: Callable[[BinaryIO], T]) -> T:
         return self._store.read_through(key, read)

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, cast
 
 from age_tasks.errors import AgeTasksError, NotFoundError
 from age_tasks.store import s3_errors
-from age_tasks.store.base import Entry, T, atomic_write, check_key
+from age_tasks.store.base import Entry, T, atomic_write, check_key, require_size
 from age_tasks.store.s3_errors import CorruptedError, LocalFileError, NotS3Error
 
 # A failed request that may pass is tried again after pauses of about 1, 2, 4, 8, 16 and 16 seconds, so that a server
@@ -68,9 +68,9 @@ class S3Store:
         self._read(key, content)
         return content.getvalue()
 
-    def fetch(self, key: str, to: Path) -> None:
+    def fetch(self, key: str, to: Path, at_most: int | None = None) -> None:
         with atomic_write(to) as temporary, temporary.open("wb") as out:
-            self._read(key, out)
+            self._read(key, out, at_most)
 
     def read_through(self, key: str, read: Callable[[BinaryIO], T]) -> T:
         seen: set[str] = set()
@@ -257,8 +257,8 @@ class S3Store:
                 return s3_errors.explain(error, request)
         return failure
 
-    def _read(self, key: str, sink: BinaryIO) -> None:
-        """Write the object's bytes to `sink`, complete and unchanged.
+    def _read(self, key: str, sink: BinaryIO, at_most: int | None = None) -> None:
+        """Write the object's bytes to `sink`, complete and unchanged; of one larger than `at_most` bytes, none.
 
         A body that is cut off or corrupted in transit is read again. Where the ETag is no MD5, as for a multipart
         upload, two reads must agree.
@@ -268,7 +268,10 @@ class S3Store:
         def read(client: Any) -> None:
             for _ in range(2):
                 found = client.get_object(Bucket=self._bucket, Key=self._key(key))
-                digest, md5 = _copy_body(found["Body"], sink), _md5(found)
+                with contextlib.closing(found["Body"]) as body:  # what is not read of it is not transferred
+                    require_size(self.where(key), found.get("ContentLength", 0), at_most)
+                    digest = _copy_body(body, sink)
+                md5 = _md5(found)
                 status = found["ResponseMetadata"]["HTTPStatusCode"]
                 if md5 is None and status != 200:
                     raise NotS3Error(f"the answer to a GET has the status {status}")

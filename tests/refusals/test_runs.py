@@ -205,6 +205,16 @@ def test_an_object_that_is_gone(refused: Walk, tmp_path: Path):
     again()
 
 
+@walks("store/base.py", "where at most {} MB are fetched; put a smaller file there")
+def test_an_object_larger_than_is_fetched(refused: Walk, tmp_path: Path):
+    store = FileStore(tmp_path / "store")
+    store.put("film.mp4", bytes(3_000_000))
+    fetch = partial(store.fetch, "film.mp4", tmp_path / "copy", 1_000_000)
+    again = refused(fetch, tmp_path / "store" / "film.mp4", "3 MB", "at most 1 MB")
+    store.put("film.mp4", b"an image")
+    again()
+
+
 @walks("store/files.py", "check the folder and its permissions")
 def test_a_store_that_is_no_folder(refused: Walk, tmp_path: Path):
     (tmp_path / "store").touch()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from age_tasks.errors import NotFoundError, SettingsError, StoreError
+from age_tasks.errors import NotFoundError, SettingsError, StoreError, StoreRefusedError
 from age_tasks.store import open_store
 from age_tasks.store import s3 as s3_store
 from age_tasks.store.base import TEMPORARY, Store, check_key, to_json
@@ -40,6 +40,15 @@ def test_a_large_file_replaces_an_object_completely(store: Store, tmp_path: Path
     store.put("model.keras", large)
     store.fetch("model.keras", tmp_path / "copy")
     assert store.get("model.keras") == large.read_bytes() == (tmp_path / "copy").read_bytes()
+
+
+def test_an_object_larger_than_wanted_is_not_fetched(store: Store, tmp_path: Path):
+    store.put("film", bytes(2_000_000))
+    with pytest.raises(StoreRefusedError, match="film: 2 MB, where at most 1 MB are fetched"):
+        store.fetch("film", tmp_path / "copy", 1_000_000)
+    assert list(tmp_path.glob("*copy*")) == []
+    store.fetch("film", tmp_path / "copy", 2_000_000)
+    assert (tmp_path / "copy").stat().st_size == 2_000_000
 
 
 def test_an_object_may_be_empty(store: Store):

@@ -26,9 +26,9 @@ class CountingStore:
         self.asked.append(f"GET {key}")
         return self._store.get(key)
 
-    def fetch(self, key: str, to: Path) -> None:
+    def fetch(self, key: str, to: Path, at_most: int | None = None) -> None:
         self.asked.append(f"GET {key}")
-        self._store.fetch(key, to)
+        self._store.fetch(key, to, at_most)
 
     def get_part(self, entry: Entry, start: int, size: int, sha256: str) -> bytes:
         self.asked.append(f"GET {entry.key}")
