@@ -191,7 +191,9 @@ def exit_codes_page() -> str:
             "the cause and the cure. *Retried* is what Airflow does: each task has four retries, after "
             "30 s, 1, 2 and 4 minutes.",
             _table(("code", "error", "meaning", "retried"), [*others[:3], *rows, *others[3:]]),
-            "A negative code in the log of `age-tasks run` is the signal that ended a stage: −9 is 137.",
+            "Where a signal ends a stage, `age-tasks run` ends with 128 + its number, such as 137 for 9 (SIGKILL) and "
+            "139 for 11 (a fault in a library), and its last line names both. Airflow's log shows it as a negative "
+            "code: −9 is 137.",
         ]
     )
 

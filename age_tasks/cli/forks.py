@@ -41,6 +41,7 @@ IMPORTS = (
     "age_tasks.stages.publish",
 )
 _FOUR_BYTES = 4
+_INTERRUPTED = 128 + signal.SIGINT  # as the command line ends with, where it is not forked
 
 
 def start_server(imports: Sequence[str] = IMPORTS) -> dict[str, str]:
@@ -76,7 +77,7 @@ def start_server(imports: Sequence[str] = IMPORTS) -> dict[str, str]:
 def forked(arguments: Sequence[str], env: Mapping[str, str] = os.environ) -> int | None:
     """Let the server execute a command in a process of its own, with this process's streams and folder.
 
-    A signal that ends that process ends this one too.
+    A signal that ends that process ends this one too. SIGTERM and Ctrl-C, sent to this process, end that one first.
 
     Args:
         arguments: of the command line.
@@ -95,7 +96,10 @@ def forked(arguments: Sequence[str], env: Mapping[str, str] = os.environ) -> int
         request = json.dumps({"arguments": list(arguments), "env": dict(env), "folder": str(Path.cwd())}).encode()
         socket.send_fds(server, [len(request).to_bytes(_FOUR_BYTES)], [0, 1, 2])
         server.sendall(request)
-        answer = server.recv(_FOUR_BYTES)
+        try:
+            answer = _answer_from(server)
+        except KeyboardInterrupt:
+            return _INTERRUPTED
     if not answer:
         print("the process that forks stages has ended", file=sys.stderr)
         return 1
@@ -105,6 +109,23 @@ def forked(arguments: Sequence[str], env: Mapping[str, str] = os.environ) -> int
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     return code
+
+
+def _answer_from(server: socket.socket) -> bytes:
+    """What the server says when the forked process has ended; a signal to this process ends that one first."""
+
+    def end(*_: object) -> None:
+        server.shutdown(socket.SHUT_WR)  # as the forked process sees it, this one has ended
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        return server.recv(_FOUR_BYTES)
+    except KeyboardInterrupt:
+        end()
+        server.recv(_FOUR_BYTES)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def serve(listener: int, alive: int, path: str, imports: Sequence[str]) -> None:

@@ -1,6 +1,9 @@
 """All stages in order, and the table of a run."""
 
 import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -16,6 +19,11 @@ from age_tasks.runs.run import find_run, open_run
 from age_tasks.store import open_store
 
 FIRST, *LATER = PIPELINE
+
+_CAUSES: dict[int, str] = {
+    signal.SIGKILL: "usually because memory ran out: end other programs, or choose a smaller finetune.batch_size",
+    signal.SIGTERM: "as a person, `timeout` or the stop of a container sends it",
+}
 
 
 def register(app: typer.Typer, main: Main) -> None:
@@ -45,11 +53,11 @@ def register(app: typer.Typer, main: Main) -> None:
         given = ["--recipe", recipe] if recipe else []
         given += [word for assignment in assignments or [] for word in ("--set", assignment)]
         preload()
-        if code := run_isolated(main, [FIRST, *given], env):
+        if code := _run_stage(main, [FIRST, *given], env):
             return code
         env |= {"AGE_RECIPE": "", "AGE_SET": ""}  # later stages use the settings that the run was started with
         for stage in LATER:
-            if code := run_isolated(main, [stage], env):
+            if code := _run_stage(main, [stage], env):
                 return code
         return _print_summary(find_run(key, lambda: open_store(locations.store)), locations)
 
@@ -63,6 +71,20 @@ def register(app: typer.Typer, main: Main) -> None:
         locations = Locations.from_env()
         store = open_store(locations.store)
         return _print_summary(find_run(run, lambda: store) if run else newest_started(store), locations)
+
+
+def _run_stage(main: Main, arguments: Sequence[str], env: Mapping[str, str]) -> int:
+    """Execute a stage in a process of its own; returns its exit code, 128 + the signal where one ended it."""
+    code = run_isolated(main, arguments, env)
+    if code >= 0:
+        return code
+    cause = _CAUSES.get(-code, "a fault in a library or the hardware")
+    print(
+        f"run: {arguments[0]} was ended by signal {-code} ({signal.strsignal(-code)}), {cause}; "
+        f"`age-tasks run --run {env['AGE_RUN']}` continues",
+        file=sys.stderr,
+    )
+    return 128 - code
 
 
 def _print_summary(key: str, locations: Locations) -> int:

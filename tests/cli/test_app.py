@@ -6,12 +6,14 @@ import logging
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from age_tasks.cli import pipeline
 from age_tasks.cli import stage as stage_module
 from age_tasks.cli.app import main
 from age_tasks.cli.command import NOBODY_READS
@@ -257,6 +259,25 @@ def test_a_command_without_training_starts_within_a_second_of_processor_time(com
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     assert min(seconds() for _ in range(3)) < 1
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (signal.SIGKILL, "signal 9 (Killed), usually because memory ran out: "),
+        (signal.SIGTERM, "signal 15 (Terminated), as a person, `timeout` or the stop of a container sends it; "),
+        (signal.SIGSEGV, "signal 11 (Segmentation fault), a fault in a library or the hardware; "),
+    ],
+)
+def test_a_run_says_which_signal_ended_a_stage(
+    number: int, says: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(pipeline, "preload", lambda: None)
+    monkeypatch.setattr(pipeline, "run_isolated", lambda _, given, env: -number if given == ["validate"] else 0)
+    assert main(["run", "--run", "monday"]) == 128 + number
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"run: validate was ended by {says}")
+    assert line.endswith("; `age-tasks run --run monday` continues")
 
 
 @pytest.mark.slow

@@ -59,6 +59,20 @@ def test_a_forked_process_ends_with_the_command_that_waits_for_it(waiting: dict[
     wait_until(lambda: not psutil.pid_exists(int(number)))
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 128 + signal.SIGINT)])
+def test_a_forked_process_is_ended_before_the_command_that_waits_for_it(
+    number: signal.Signals, code: int, waiting: dict[str, str]
+):
+    with subprocess.Popen(
+        [*COMMAND, "gate"], cwd=PROJECT, env=waiting, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as command:
+        forked_process = int(command.stdout.readline().split()[0])
+        command.send_signal(number)
+        assert command.wait() == code
+        assert not psutil.pid_exists(forked_process)
+        assert command.stderr.read() == ""
+
+
 def test_a_command_ends_by_the_signal_that_ended_its_process(waiting: dict[str, str]):
     with subprocess.Popen([*COMMAND, "gate"], cwd=PROJECT, env=waiting, stdout=subprocess.PIPE, text=True) as command:
         os.kill(int(command.stdout.readline().split()[0]), signal.SIGKILL)

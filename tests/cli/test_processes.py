@@ -2,16 +2,20 @@
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from multiprocessing import forkserver
 from pathlib import Path
 
+import psutil
 import pytest
 
 from age_tasks.cli.app import main
 from age_tasks.cli.processes import FORKS, PRELOADED, preload, run_isolated
+from age_tasks.environment import PROJECT
 from age_tasks.pipeline import PIPELINE
+from tests.support.waiting import wait_until
 
 IS_LOADED = 42  # an exit code that no failure has
 
@@ -56,6 +60,46 @@ def test_a_training_starts_with_tensorflow_loaded():
 
 def test_a_killed_command_returns_its_signal():
     assert run_isolated(_kill_itself, [PRELOADED[0]], os.environ) == -signal.SIGKILL
+
+
+def waiting(command: str) -> "subprocess.Popen[str]":
+    """A process whose child process executes a command that waits."""
+    program = [sys.executable, "-m", "tests.programs.isolated_command", command]
+    return subprocess.Popen(
+        program, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def has_ended(number: int) -> bool:
+    """Whether a process is gone, or what is left of it waits for its number to be read."""
+    return not psutil.pid_exists(number) or psutil.Process(number).status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("command", ["snapshot", PRELOADED[0]])
+def test_a_command_is_terminated_before_the_process_that_waits_for_it(command: str):
+    with waiting(command) as parent:
+        child = int(parent.stderr.readline())
+        parent.terminate()
+        assert parent.stdout.read() == f"{-signal.SIGTERM}\n"
+        assert has_ended(child)
+
+
+@pytest.mark.parametrize("command", ["snapshot", PRELOADED[0]])
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["one", "both"])
+def test_a_command_is_interrupted_before_the_process_that_waits_for_it(command: str, send: object):
+    with waiting(command) as parent:
+        child = int(parent.stderr.readline())
+        send(parent.pid, signal.SIGINT)
+        assert parent.wait() == -signal.SIGINT
+        assert has_ended(child)
+
+
+@pytest.mark.parametrize("command", ["snapshot", PRELOADED[0]])
+def test_a_command_ends_with_the_process_that_waits_for_it_whatever_ends_that(command: str):
+    with waiting(command) as parent:
+        child = int(parent.stderr.readline())
+        parent.kill()
+        wait_until(lambda: has_ended(child))
 
 
 def _print(arguments: list[str]) -> int:
