@@ -11,6 +11,7 @@ from age_tasks.environment import Locations, MLflowVariables, WorkflowVariables
 from age_tasks.errors import LabelsError
 from age_tasks.progress import never_silent
 from age_tasks.store import open_store
+from age_tasks.store.output_file import output_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,10 +43,11 @@ def register(app: typer.Typer) -> None:
         """Predict the ages of images with the champion, each with an interval."""
         from age_tasks.reports import predictions
 
+        place = output_file(out) if out else None
         name, table = _predicted_ages(images, version)
         readable = table["problem"] == ""
-        if out:
-            predictions.write_table(table, out)
+        if place:
+            predictions.write_table(table, *place)
             log.info("%d images by %s, %d unreadable: %s", len(table), name, (~readable).sum(), out)
         else:
             print(predictions.as_json(name, table) if json else predictions.as_text(name, table))
@@ -57,9 +59,10 @@ def register(app: typer.Typer) -> None:
         from age_tasks.reports import predictions
 
         scored = WorkflowVariables.from_env().require_scoring()
+        place = output_file(scored.out)
         with never_silent("score"):
             name, table = _predicted_ages([scored.images])
-        predictions.write_table(table, scored.out)
+        predictions.write_table(table, *place)
         unreadable = int((table["problem"] != "").sum())
         if unreadable == len(table):
             raise LabelsError(f"{scored.images}: none of {len(table)} images can be read; {scored.out} says why")

@@ -6,7 +6,7 @@ import pandas as pd
 
 from age_tasks.errors import one_line
 from age_tasks.reports.safe_csv import as_csv
-from age_tasks.store import open_store
+from age_tasks.store.base import Store
 
 EXPECTED = "Expected: one face per image, cropped like the training images; another margin shifts ages by years."
 
@@ -31,15 +31,16 @@ def as_json(name: str, table: pd.DataFrame) -> str:
     return json.dumps({"version": name, "images": rows}, ensure_ascii=False)
 
 
-def write_table(table: pd.DataFrame, out: str) -> None:
-    """Write the result as a CSV file, atomically, to a path or an s3:// address.
+def write_table(table: pd.DataFrame, store: Store, key: str) -> None:
+    """Write the result as a CSV file, atomically.
+
+    Args:
+        store, key: where to; see `output_file`.
 
     Raises:
-        SettingsError: not the address of a file.
         StoreError: it can't be written.
     """
-    folder, slash, name = out.rpartition("/")
-    open_store(folder or slash or ".").put(name, as_csv(_in_utf_8(table)).encode())
+    store.put(key, as_csv(_in_utf_8(table)).encode())
 
 
 def _in_utf_8(table: pd.DataFrame) -> pd.DataFrame:

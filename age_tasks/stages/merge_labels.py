@@ -5,13 +5,14 @@ from pathlib import PurePosixPath
 
 from age_tasks.data.corrections import read_corrections
 from age_tasks.data.labels import parse_labels
-from age_tasks.data.labels_file import fetch_labels, labels_object
+from age_tasks.data.labels_file import fetch_labels
 from age_tasks.data.merged_labels import MergedLabels, merge, with_defaults
 from age_tasks.environment import acting_person
 from age_tasks.errors import SettingsError, one_line
 from age_tasks.registry.label_confirmations import LabelConfirmation, put_confirmation
 from age_tasks.runs.records import Summary, now
 from age_tasks.store import open_store
+from age_tasks.store.output_file import output_file
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +35,10 @@ def merge_labels(labels: str, corrections: str, store: str, out: str | None = No
 
     Raises:
         LabelsError: a file can't be read, or corrections contradict each other or the labels.
-        SettingsError: there is a file of the new name already.
+        SettingsError: there is a file of the new name already, or none can be written there.
     """
     target = out or _beside(labels)
-    folder, name = labels_object(target)
+    folder, name = output_file(target)
     if folder.exists(name):
         raise SettingsError(f"{target} exists already; move it away, or choose another name with --out")
     read = read_corrections(fetch_labels(corrections), corrections)

@@ -19,7 +19,7 @@ from age_tasks.cli.app import main
 from age_tasks.cli.command import NOBODY_READS
 from age_tasks.demo import synthetic_faces
 from age_tasks.environment import PROJECT
-from age_tasks.errors import DiskFullError, StoreError
+from age_tasks.errors import DiskFullError, SettingsError, StoreError
 from age_tasks.pipeline import SHARED_WORK, STAGES
 
 GROUPS = {
@@ -212,9 +212,21 @@ def test_an_address_on_s3_is_no_disk(place: Path, monkeypatch: pytest.MonkeyPatc
     def refused(*_: object) -> None:
         raise StoreError("refused")
 
-    monkeypatch.setattr("age_tasks.cli.models.open_store", refused)
+    monkeypatch.setattr("age_tasks.cli.models.output_file", refused)
     image = str(next((Path(os.environ["AGE_LABELS"]).parent / "images").iterdir()))
     assert main(["predict", image, "--out", "s3://bucket/ages.csv"]) == StoreError.exit_code
+
+
+@pytest.mark.parametrize("command", ["predict", "score"])
+def test_a_table_that_can_t_be_written_is_refused_before_the_work(
+    command: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("age_tasks.cli.models._predicted_ages", lambda *_: pytest.fail("ages were predicted"))
+    monkeypatch.setenv("AGE_SCORE_IMAGES", "faces")
+    monkeypatch.setenv("AGE_SCORE_OUT", str(place))
+    given = ["predict", "faces", "--out", str(place)] if command == "predict" else ["score"]
+    assert main(given) == SettingsError.exit_code
+    assert f"{command}: {place} is a folder, no file to write" in capsys.readouterr().err
 
 
 def test_the_demo_shows_the_line_that_a_stage_logs(caplog: pytest.LogCaptureFixture):

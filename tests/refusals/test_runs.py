@@ -26,6 +26,7 @@ from age_tasks.store import open_store
 from age_tasks.store.base import Store
 from age_tasks.store.disk import require_room
 from age_tasks.store.files import FileStore
+from age_tasks.store.output_file import output_file
 from tests.support.records import put_record
 from tests.support.refusals import walks
 from tests.support.tars import tar_of
@@ -202,6 +203,29 @@ def test_an_object_that_is_gone(refused: Walk, tmp_path: Path):
     store = FileStore(tmp_path)
     again = refused(lambda: store.get("a"), tmp_path / "a", "restore it, or run again what writes it")
     store.put("a", b"content")
+    again()
+
+
+@walks("store/output_file.py", "names no file to write")
+@pytest.mark.parametrize("address", ["s3://bucket", "tables/"])
+def test_an_address_of_no_file(refused: Walk, here: Path, s3: object, address: str):
+    address = address.replace("bucket", "age").replace("tables", str(here / "tables"))
+    again = refused(partial(output_file, address), address, "put the name of a file behind it")
+    again(partial(output_file, f"{address.rstrip('/')}/ages.csv"))
+
+
+@walks("store/output_file.py", "is a folder, no file to write")
+def test_a_folder_in_place_of_a_file(refused: Walk, here: Path):
+    again = refused(partial(output_file, str(here)), here, "put the name of a file behind it")
+    again(partial(output_file, str(here / "ages.csv")))
+
+
+@walks("store/output_file.py", "nothing can be written to {}")
+def test_a_file_in_a_folder_that_can_t_be_written_to(refused: Walk, here: Path):
+    (here / "taken").touch()
+    again = refused(partial(output_file, str(here / "taken" / "ages.csv")), here / "taken", "choose another folder")
+    again(partial(output_file, str(here / "ages.csv")))
+    (here / "taken").unlink()
     again()
 
 
