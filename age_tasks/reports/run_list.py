@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from age_tasks.pipeline import STAGES
 from age_tasks.registry.decisions import Decision, InUse, by_run, decisions
@@ -39,10 +39,14 @@ class ListedRun:
 
     @property
     def seconds(self) -> float | None:
-        """From the start of the run to the end of its last stage; None if one of them is not known."""
+        """From the start of the run to the end of its last stage; None if one of them is not known.
+
+        Also None while a run that was started anew has still only the later stages of its first time.
+        """
         if not (self.started and self.last):
             return None
-        return (datetime.fromisoformat(self.last.finished) - datetime.fromisoformat(self.started)).total_seconds()
+        took = datetime.fromisoformat(self.last.finished) - datetime.fromisoformat(self.started)
+        return took.total_seconds() if took >= timedelta() else None
 
     def says(self, text: str) -> bool:
         """Whether a word of its row in the list contains this text, in any case."""

@@ -79,6 +79,15 @@ def test_a_run_says_its_labels_and_how_long_it_took(store: FileStore):
     assert (only(store).labels, only(store).seconds) == (155, 90)
 
 
+def test_a_run_that_was_started_anew_shows_no_time_before_its_last_stage_is_done_again(store: FileStore):
+    start(store, "monday")
+    started = datetime.fromisoformat(only(store).started)
+    put_record(store, "publish", "monday", finished=(started - timedelta(days=1)).isoformat())
+    assert only(store).seconds is None
+    put_record(store, "publish", "monday", finished=(started + timedelta(minutes=1)).isoformat())
+    assert only(store).seconds == 60
+
+
 def test_the_run_started_last_comes_first_and_names_who_started_it(store: FileStore, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AGE_WHO", "ann")
     for key in ("first", "second"):
