@@ -11,6 +11,8 @@ from typing import Any
 
 import markupsafe
 
+from age_tasks.reports.safe_csv import as_written
+
 FORGOTTEN = "(forgotten)"
 
 
@@ -65,7 +67,7 @@ def table_without(image: ErasedImage, content: bytes, keep_line_numbers: bool) -
     for cells in reader:
         row, start = lines[start : reader.line_num], reader.line_num
         own = {at: cells[at] for at in identifiers if at < len(cells)}
-        if any({cell.strip(), cell.removeprefix("'")} & identifiers[at] for at, cell in own.items()):
+        if any({cell.strip(), as_written(cell)} & identifiers[at] for at, cell in own.items()):
             kept += ["\n"] * len(row) if keep_line_numbers else []
         elif keep_line_numbers or any(image.mentions.search(cell) for cell in own.values()):  # of a similar name
             kept += row

@@ -26,6 +26,7 @@ from age_tasks.registry.promotions import PROMOTIONS
 from age_tasks.reports import figures
 from age_tasks.reports.face_sheets import SHEETS
 from age_tasks.reports.html import png_uri
+from age_tasks.reports.safe_csv import as_written
 from age_tasks.store.base import Store, file_sha256, to_json
 from age_tasks.training.feature_cache import image_of, incomplete_files, remove_remote_images, stored_shards
 from age_tasks.training.remote_shards import complete_shards, incomplete_objects, read_indexes
@@ -71,7 +72,7 @@ def find_image(name: str, store: Store, cache: Path, remote: Store | None = None
     similar: set[str] = set()
     for key in keys:
         if key.endswith("/validate/near_duplicates.csv"):
-            pairs = read_table(store, key)[["first_file_name", "second_file_name"]]
+            pairs = read_table(store, key)[["first_file_name", "second_file_name"]].map(as_written)
             similar |= set(pairs[pairs.isin(names).any(axis=1)].to_numpy().ravel())
     stored = frozenset(own["sha256"]) - {""}
     shown = name if name in names else min(own["file_name"])

@@ -16,6 +16,7 @@ from age_tasks.pipeline import STAGES, gate_decision
 from age_tasks.reports.face_sheets import changed_most
 from age_tasks.reports.html import render
 from age_tasks.reports.line_chart import LineChart, line_chart
+from age_tasks.reports.safe_csv import as_written
 from age_tasks.reports.thumbnails import Faces, faces_of
 from age_tasks.runs.records import RunSettings, StageRecord
 from age_tasks.runs.run import StoredRun
@@ -149,7 +150,7 @@ def _read(run: StoredRun, name: str) -> ComparedRun:
         verdict=decision.verdict if decision else "",
         passed=bool(decision and decision.passed),
         metrics=Metrics.parse(metrics, run.where("evaluate", "metrics.json")) if metrics else None,
-        predictions=_table(_output(run, "evaluate", "predictions.csv")),
+        predictions=_predictions(_output(run, "evaluate", "predictions.csv")),
         curves={
             stage: table for stage in TRAININGS if (table := _table(_output(run, stage, "history.csv"))) is not None
         },
@@ -162,6 +163,11 @@ def _output(run: StoredRun, stage: str, name: str) -> bytes | None:
         return run.read(stage, name)
     except NotFoundError:
         return None
+
+
+def _predictions(content: bytes | None) -> pd.DataFrame | None:
+    table = _table(content)
+    return None if table is None else table.assign(file_name=table["file_name"].map(as_written))
 
 
 def _table(content: bytes | None) -> pd.DataFrame | None:

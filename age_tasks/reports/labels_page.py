@@ -11,6 +11,7 @@ from age_tasks.registry.label_confirmations import confirmed_labels
 from age_tasks.registry.label_ranking import TABLE, TASKS, newest_ranking
 from age_tasks.reports.html import render
 from age_tasks.reports.label_issues_page import LabelIssue, LabelIssues
+from age_tasks.reports.safe_csv import as_written
 from age_tasks.reports.thumbnails import faces_of
 from age_tasks.runs.index import RunFacts, run_facts
 from age_tasks.runs.listing import started_last
@@ -101,7 +102,8 @@ def _rows(run: StoredRun) -> list[dict[str, str]]:
         content = run.read("validate", "quarantine.csv")
     except NotFoundError:
         return []
-    return list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+    rows = csv.DictReader(io.StringIO(content.decode(), newline=""), restval="")
+    return [{name: as_written(cell) for name, cell in row.items() if name} for row in rows]
 
 
 def _open_issues(store: Store, keys: Sequence[str]) -> tuple[StoredRun | None, list[LabelIssue]]:

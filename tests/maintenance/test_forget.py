@@ -25,6 +25,7 @@ from age_tasks.maintenance.forget import forget
 from age_tasks.maintenance.traces import find_image, traces_in_cache, traces_in_store
 from age_tasks.registry.promotions import VERSIONS, champion, fetch_version, history, promote
 from age_tasks.reports.html import png_uri
+from age_tasks.reports.safe_csv import as_csv
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.store.files import FileStore
 from age_tasks.training.feature_cache import FeatureCache
@@ -243,6 +244,14 @@ def test_a_name_that_was_escaped_as_a_formula_is_found(tmp_path: Path):
     assert (
         rewritten(tmp_path, "runs/x/evaluate/predictions.csv", before, "=1+1.jpg") == '"file_name","age"\n"b.jpg",4\n'
     )
+
+
+def test_near_duplicates_are_found_whose_names_were_escaped_as_formulas(tmp_path: Path):
+    store = FileStore(tmp_path / "store")
+    store.put("runs/x/snapshot/snapshot.csv", b"file_name,sha256,problem\n=1.jpg,aa,\n-b c.jpg,bb,\n")
+    pairs = pd.DataFrame({"first_file_name": ["=1.jpg"], "second_file_name": ["-b c.jpg"], "bits": [3]})
+    store.put("runs/x/validate/near_duplicates.csv", as_csv(pairs).encode())
+    assert find_image("=1.jpg", store, tmp_path / "cache").near_duplicates == {"-b c.jpg"}
 
 
 @pytest.mark.parametrize("folder", [f"labels/accepted/{'0' * 64}", "registry/decisions", "registry/promotions"])

@@ -14,6 +14,7 @@ from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.image_places import PLACES, write_places
 from age_tasks.environment import Locations
 from age_tasks.reports.compare_page import compare_page
+from age_tasks.reports.safe_csv import as_csv
 from age_tasks.reports.thumbnails import faces_of
 from age_tasks.runs.keys import run_file, stage_folder
 from age_tasks.runs.run import StoredRun, start_run
@@ -73,7 +74,7 @@ def put_run(
         "baseline": {"history.csv": history.to_csv(index=False).encode()},
         "evaluate": {
             "metrics.json": metrics_of().to_bytes(),
-            "predictions.csv": predictions.to_csv(index=False).encode(),
+            "predictions.csv": as_csv(predictions).encode(),
         },
     }
     for stage, outputs in files.items():
@@ -152,6 +153,17 @@ def test_faces_are_shown_as_they_were_tested(store: Store, locations: Locations)
     assert [image["alt"] for image in page.soup.select("figure img")] == ["Test image 3.png", "Test image 5.png"]
     assert "no image here" in page.text
     assert "23 : 29 → 49 3.png" in page.text
+
+
+def test_a_face_is_found_whose_name_a_spreadsheet_takes_for_a_formula(store: Store, locations: Locations):
+    rows = predicted(locations, errors=6.0)
+    Path(locations.images, "3.png").rename(Path(locations.images, "=3.png"))
+    rows.loc[3, "file_name"] = "=3.png"
+    after = rows.copy()
+    after.loc[3, "finetune"] += 20.0
+    runs = [put_run(store, locations, "monday", rows), put_run(store, locations, "tuesday", after)]
+    assert "'=3.png" in StoredRun("tuesday", store).read("evaluate", "predictions.csv").decode()
+    assert faces(compare_page(runs)) == ["=3.png"]
 
 
 def in_tars(store: Store, locations: Locations, runs: list[StoredRun], place: str) -> None:

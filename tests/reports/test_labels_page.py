@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -12,6 +13,7 @@ from age_tasks.data.image_places import PLACES, write_places
 from age_tasks.environment import Locations
 from age_tasks.registry.label_ranking import put_ranking
 from age_tasks.reports.labels_page import labels_page
+from age_tasks.reports.safe_csv import as_csv
 from age_tasks.runs.keys import stage_folder
 from age_tasks.runs.run import StoredRun, start_run
 from age_tasks.store.files import FileStore
@@ -81,6 +83,24 @@ def test_quarantined_rows_have_their_faces_out_of_tar_files(store: FileStore, tm
     page = Page(labels_page(store))
     assert [row.select_one("td.n").text for row in page.soup.select("tr") if row.select("img")] == ["11"]
     assert lines(page.html) == ["9", "10", "11"]
+
+
+def test_a_name_that_a_spreadsheet_takes_for_a_formula_is_shown_as_it_is_with_its_face(
+    store: FileStore, tmp_path: Path
+):
+    (tmp_path / "images").mkdir()
+    rows = {"line": [1, 2], "file_name": ["=1.png", "-b c.png"], "age_text": ["+x", "-3"]}
+    table = pd.DataFrame(rows | {"fault": "an age", "reason": "no number"})
+    for name in table["file_name"]:
+        Image.new("RGB", (8, 8)).save(tmp_path / "images" / name)
+    store.put(stage_folder("tuesday", "validate") + "quarantine.csv", as_csv(table).encode())
+    page = Page(labels_page(store))
+    assert [cells[2].text for cells in (row.select("td") for row in page.soup.select("tr")) if cells] == [
+        "=1.png",
+        "-b c.png",
+    ]
+    assert len(page.soup.select("table img")) == 2
+    assert "'" not in page.soup.select_one("table").text
 
 
 def test_what_to_label_next_is_shown_with_faces_and_downloads(store: FileStore):

