@@ -96,10 +96,15 @@ class Settings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _as_written(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse what pydantic would turn into a number: true, 1_0 as text, digits of other scripts, a set."""
+        """Take an empty value for an empty text; refuse what pydantic would turn into a number.
+
+        That is true, 1_0 as text, digits of other scripts, a set.
+        """
         if isinstance(value, (set, frozenset)):
             raise PydanticCustomError("list", "Input should be a list: a set has no order")
         kind = cls.model_fields[str(info.field_name)].annotation
+        if value is None and kind is str:
+            return ""  # YAML reads null where nothing is written, as in --set data.split_column=
         if kind in (int, float, Edges):
             wanted = "integer, such as 3" if kind is int else "number, such as 0.5"
             for each in value if isinstance(value, (list, tuple)) else [value]:
@@ -470,7 +475,7 @@ class CardSettings(Settings):
 class Config(Settings):
     """Every number of a retraining."""
 
-    recipe: str = Field("reference", description="name of the recipe these settings started from")
+    recipe: str = Field("reference", min_length=1, description="name of the recipe these settings started from")
     data: DataSettings = DataSettings()
     validate_: ValidateSettings = Field(ValidateSettings(), alias="validate")
     split: SplitSettings = SplitSettings()

@@ -85,12 +85,42 @@ def test_a_value_is_refused_rather_than_taken_for_another(assignment: str, messa
         ("card.owner=12:30", "12:30"),
         ("card.owner='Ann #3'", "Ann #3"),
         ("augmentation.test_time_augmentation=on", True),
+        ("data.split_column=", ""),
+        ("data.person_column= ", ""),
+        ("data.weight_column=null", ""),
     ],
 )
 def test_a_value_means_what_it_says(assignment: str, value: object):
     (name,) = given = parse_overrides([assignment])
     section, _, field = name.partition(".")
     assert load_recipe("demo").with_overrides(given).section(section)[field] == value
+
+
+def test_an_empty_value_is_an_empty_text_wherever_it_is_given(tmp_path: Path):
+    (tmp_path / "own.yaml").write_text("data:\n  split_column: split\n  weight_column:\ndata.person_column:\n")
+    config = load_recipe(str(tmp_path / "own.yaml"))
+    assert (config.data.split_column, config.data.weight_column, config.data.person_column) == ("split", "", "")
+    assert config.with_overrides({"data.split_column": None}, "AGE_SET").data.split_column == ""
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("finetune.epochs=", "--set finetune.epochs = None: Input should be a valid integer"),
+        ("model.backbone=", r"--set model.backbone = None: no such backbone\. Choose one of "),
+        ("split.bins=", "--set split.bins = None: Input should be 'quantile' or 'equal_width'"),
+        ("evaluate.slices=", "--set evaluate.slices = None: Input should be a list, in square brackets"),
+    ],
+)
+def test_an_empty_value_is_refused_where_no_text_may_be_empty(assignment: str, message: str):
+    with pytest.raises(SettingsError, match=message):
+        load_recipe("demo").with_overrides(parse_overrides([assignment]))
+
+
+def test_a_recipe_has_a_name(tmp_path: Path):
+    (tmp_path / "own.yaml").write_text("recipe:\n")
+    with pytest.raises(SettingsError, match=r"own.yaml: recipe = '': String should have at least 1 character"):
+        load_recipe(str(tmp_path / "own.yaml"))
 
 
 def test_a_section_that_stands_twice_in_a_recipe_is_refused(tmp_path: Path):

@@ -22,6 +22,7 @@ DEMO = load_recipe("demo")
 NUMBER = re.compile(r"[+-]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][+-]?[0-9]+)?")
 CHOICES = {"quantile", "equal_width", "regression", "expected_value", "plateau", "cosine", "baseline", "champion"}
 CHOICES |= {"better", "not_worse", "auto", "always", "never"}
+NOTHING = {"", "~", "null", "Null", "NULL"}  # in YAML: of a setting that is a text, an empty one
 TRUE, FALSE = {"true", "yes", "on", "1", "t", "y", "1.0"}, {"false", "no", "off", "0", "f", "n", "0.0"}
 TOKENS = [token.encode("utf-8", "surrogatepass") for token in (",", '"', "\r", "\n", "\0", "\ufeff", "nan",
     "1e5", "1_0", "٣", "\x1a", "\\", "..", "/", ";", "\t", "0x10", "-", "inf", "+", "=", "{", "}", "[", "]",
@@ -71,6 +72,8 @@ def as_text_says(value: Any, text: str, default: Any) -> bool:
     if isinstance(default, list):
         return value == [float(each) for each in re.findall(r"[^\[\],\s]+", bare)]
     plain = not quoted and not re.search(r"[\n\r'\"\\\x85\u2028\u2029]", text)
+    if value == "" and bare in NOTHING:
+        return True
     return not plain or value == bare or bare.startswith(("!!", "&", "|", ">", "? ")) or bool(re.match("[|>]", bare))
 
 
@@ -123,6 +126,8 @@ def check_json(pairs: list[tuple[str, Any]], tail: str, tally: Tally) -> None:
                 real, default = value_of(found, name), DEFAULTS[name]
                 if isinstance(value, str):
                     assert as_text_says(real, value, default) or (isinstance(default, str) and real == value)
+                elif value is None:
+                    assert (real, type(default)) == ("", str)
                 elif isinstance(default, bool):
                     assert real == value
                 elif isinstance(default, list):

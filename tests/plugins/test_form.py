@@ -40,6 +40,7 @@ def taken(name: str, value: Any) -> Any:
         ("augmentation.test_time_augmentation", True, True),
         ("evaluate.bin_edges", [0, 50, 100], [0, 50, 100]),
         ("split.bins", "equal_width", "equal_width"),
+        ("data.split_column", "", ""),
     ],
 )
 def test_a_typed_value_arrives_as_it_was_typed_and_means_what_it_says(name: str, typed: Any, meant: Any):
@@ -47,6 +48,13 @@ def test_a_typed_value_arrives_as_it_was_typed_and_means_what_it_says(name: str,
     section, _, field = name.partition(".")
     config = load_recipe("demo").with_overrides(json.loads(json.dumps(applied({name: typed, "recipe": "demo"}))))
     assert config.section(section)[field] == meant
+
+
+def test_null_leaves_a_field_to_the_recipe_and_means_an_empty_text_among_the_free_settings():
+    assert applied({"recipe": "demo", "data.split_column": None}) == {}
+    assert applied({"recipe": "demo", "settings": {"data.split_column": None}}) == {"data.split_column": None}
+    with pytest.raises(TaskFailedForGood, match="finetune.epochs = None: Input should be a valid integer"):
+        applied({"recipe": "demo", "settings": {"finetune.epochs": None}})
 
 
 @pytest.mark.parametrize(

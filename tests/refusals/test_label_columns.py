@@ -1,9 +1,11 @@
 """Columns of the labels, and slices, that are refused."""
 
+import re
+
 import pandas as pd
 import pytest
 
-from age_tasks.config import Config, DataSettings, EvaluateSettings
+from age_tasks.config import Config, DataSettings, EvaluateSettings, parse_overrides
 from age_tasks.data.label_columns import further_columns
 from age_tasks.data.tables import read_table
 from age_tasks.stages.evaluate import require_slices
@@ -17,6 +19,13 @@ def columns_of(rows: str, slices: tuple[str, ...] = (), **settings: str) -> pd.D
     """The further columns of labels with the columns `who` and `n`."""
     table = read_table(f"file_name,real_age,who,n\n{rows}".encode(), "labels.csv", ("file_name", "real_age"))
     return further_columns(table, DataSettings(**settings), slices, "labels.csv")
+
+
+def as_printed(message: str) -> DataSettings:
+    """The settings with what a message says in `(--set …)`."""
+    (printed,) = re.findall(r"\(--set (\S+)\)", message)
+    named = {"data.split_column": "who", "data.weight_column": "n"}
+    return Config().with_overrides(named).with_overrides(parse_overrides([printed])).data
 
 
 @walks(CONFIG, "is no slice")
@@ -51,6 +60,7 @@ def test_a_column_that_the_labels_do_not_have(refused: Walk):
 def test_a_row_with_another_split(refused: Walk):
     again = refused(lambda: columns_of("a.jpg,30,held out,1\n", split_column="who"), "line 2", "'held out'", "who")
     again(lambda: columns_of("a.jpg,30,test,1\n", split_column="who"))
+    assert as_printed(refused.message).split_column == ""
     again(lambda: columns_of("a.jpg,30,held out,1\n", split_column=""))
 
 
@@ -58,6 +68,7 @@ def test_a_row_with_another_split(refused: Walk):
 def test_a_row_with_no_weight(refused: Walk):
     again = refused(lambda: columns_of("a.jpg,30,ann,-1\n", weight_column="n"), "line 2", "'-1'", "the column n")
     again(lambda: columns_of("a.jpg,30,ann,1\n", weight_column="n"))
+    assert as_printed(refused.message).weight_column == ""
     again(lambda: columns_of("a.jpg,30,ann,-1\n", weight_column=""))
 
 

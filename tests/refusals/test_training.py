@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from age_tasks.config import Config, ModelSettings, TrainingSettings
+from age_tasks.config import Config, ModelSettings, TrainingSettings, parse_overrides
 from age_tasks.environment import Locations
 from age_tasks.registry.promotions import champion, manifest, promote, publish_version, rollback
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
-from age_tasks.training.pretrained import package_of, packaged_weights
+from age_tasks.training.pretrained import package_of, packaged_weights, require_weights
 from tests.support.builders import promoted
 from tests.support.records import put_record
 from tests.support.refusals import walks
@@ -70,6 +70,13 @@ def test_a_file_of_weights(refused: Walk, tmp_path: Path, content: bytes | None,
     settings = SMALL.model_copy(update={"backbone": "efficientnet_lite0", "weights": str(path)})
     again = refused(lambda: build(settings), path, *says)
     again(lambda: build(settings.model_copy(update={"weights": "imagenet"})))
+
+
+@walks(PRETRAINED, "no such file; give 'imagenet'")
+def test_no_weights_at_all(refused: Walk):
+    given = Config().with_overrides(parse_overrides(["model.weights="]))
+    again = refused(lambda: require_weights(given.model), "model.weights = ''", "give 'imagenet'")
+    again(lambda: require_weights(given.with_overrides({"model.weights": "imagenet"}).model))
 
 
 @pytest.mark.parametrize(
