@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -173,12 +173,18 @@ def prefix_digest(prefix: keras.Model) -> str:
     dtype = row_dtype(prefix, prefix.outputs[0])
     digest = hashlib.sha256(f"{DECODING} {prefix.inputs[0].shape} {prefix.outputs[0].shape} {dtype}".encode())
     ignored = {"name", "trainable", "dtype", "seed"}
-    for operation in prefix.operations:
+    for operation in _computed(prefix.operations):
         described = {key: value for key, value in operation.get_config().items() if key not in ignored}
         digest.update(f"{type(operation).__name__} {json.dumps(described, sort_keys=True, default=str)}".encode())
     for weight in prefix.weights:
         digest.update(np.ascontiguousarray(weight.numpy()).data)
     return digest.hexdigest()[:32]
+
+
+def _computed(operations: Iterable[keras.Operation]) -> Iterator[keras.Operation]:
+    """The operations, and in place of a model, such as a block of ConvNeXt, its own: its configuration has names."""
+    for operation in operations:
+        yield from _computed(operation.layers) if isinstance(operation, keras.Model) else (operation,)
 
 
 def _lacking(

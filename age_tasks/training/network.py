@@ -194,8 +194,9 @@ def load_saved(path: Path) -> keras.Model:
 def load_network(path: Path) -> keras.Model:
     """As `load_saved`, without the test-time augmentation that `with_mirror` adds."""
     model = load_saved(path)
-    parts = suffixes(model)
-    return next((layer for layer in model.layers if isinstance(layer, keras.Model) and layer not in parts), model)
+    if suffixes(model) or POOL in {layer.name for layer in model.layers}:
+        return model  # a model inside it, such as each block of ConvNeXt that samples down, is a part of the network
+    return next((layer for layer in model.layers if isinstance(layer, keras.Model)), model)
 
 
 def _backbone(settings: ModelSettings, pixels: keras.KerasTensor) -> keras.KerasTensor:

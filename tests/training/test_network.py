@@ -151,6 +151,52 @@ def median_of(shares: np.ndarray) -> float:
     return float(np.interp(0.5, np.concatenate([[0.0], np.cumsum(shares)]), ends))
 
 
+@pytest.fixture(scope="module")
+def convnexts() -> list[keras.Model]:
+    """Two networks as in `seeds`, on a backbone that has models among its layers: the blocks that sample down."""
+    settings, networks = ModelSettings(backbone="convnexttiny", weights="unread", image_size=32, dense_units=8), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("age_tasks.training.network._load_file", lambda *_: keras.utils.set_random_seed(3))
+        first, second = (build_model(settings, seed) for seed in (1, 2))
+    second.set_weights(first.get_weights())
+    for number, network in enumerate((first, second), 1):
+        freeze(network, 30)
+        for weight in network.trainable_weights:
+            weight.assign(weight * (1 + 0.1 * number))
+        networks.append(network)
+    return networks
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("average", [False, True])
+def test_a_network_with_models_among_its_layers_is_loaded_as_a_whole(
+    convnexts: list[keras.Model], average: bool, mirror: bool, tmp_path: Path
+):
+    assert any(isinstance(layer, keras.Sequential) for layer in convnexts[0].layers if layer.trainable)
+    saved = averaged(convnexts) if average else convnexts[0]
+    (with_mirror(saved) if mirror else saved).save(tmp_path / "model.keras")
+    network = load_network(tmp_path / "model.keras")
+    assert (network.name, len(network.layers)) == (saved.name, len(saved.layers))
+    pixels = np.random.default_rng(1).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    expected = of_both(convnexts, pixels) if average else saved.predict(pixels, verbose=0)
+    assert network.predict(pixels, verbose=0) == pytest.approx(expected, abs=1e-3)
+    assert weighted_layers(network).keys() == weighted_layers(convnexts[0]).keys()
+    if not average:
+        freeze(network, 30)
+        trained = [[weight.path for weight in each.trainable_weights] for each in (network, saved)]
+        assert trained[0] == trained[1]
+        assert cut_point(network).shape == cut_point(saved).shape
+
+
+def test_the_prefix_of_a_network_with_models_among_its_layers_keeps_its_digest(
+    convnexts: list[keras.Model], tmp_path: Path
+):
+    convnexts[0].save(tmp_path / "model.keras")
+    networks = [*convnexts, load_network(tmp_path / "model.keras"), averaged(convnexts)]
+    digests = {prefix_digest(keras.Model(each.inputs, cut_point(each))) for each in networks}
+    assert len(digests) == 1
+
+
 @given(arrays("float32", (3, 101), elements=st.floats(2**-10, 1, width=32)))
 def test_the_median_age_has_half_of_the_distribution_below_it(raw: np.ndarray):
     shares = raw / raw.sum(axis=1, keepdims=True)
