@@ -92,7 +92,7 @@ def fit(
         also_cache: further tensors of `model` to cache features of, while the images are read anyway.
 
     Raises:
-        AgeTasksError: no epoch has a validation MAE.
+        AgeTasksError: no epoch has a finite validation MAE.
         DiskFullError: there is no room for the state after an epoch.
         LabelsError: an image that has to be read is not what it was in the snapshot.
     """
@@ -186,7 +186,7 @@ def fit_learner(
         A row per epoch, as in `Trained.history`.
 
     Raises:
-        AgeTasksError: no epoch has a validation MAE.
+        AgeTasksError: no epoch has a finite validation MAE.
         DiskFullError: there is no room for the state after an epoch.
         LabelsError, StoreError: a row that is streamed can't be read.
     """
@@ -210,10 +210,10 @@ def fit_learner(
                 verbose=0,
                 callbacks=[KeepFreedMemory(), StartEpoch(train), *callbacks, best, state],
             )
-    if all(np.isnan(row["val_mae"]) for row in history.rows):
+    if not any(np.isfinite(row["val_mae"]) for row in history.rows):
         raise AgeTasksError(
-            f"training diverged, no epoch has a validation MAE; lower learning_rate ({settings.learning_rate:g}): "
-            "--set baseline.learning_rate or --set finetune.learning_rate"
+            "training diverged, no epoch has a finite validation MAE; lower learning_rate "
+            f"({settings.learning_rate:g}): --set baseline.learning_rate or --set finetune.learning_rate"
         )
     with _state_read(checkpoint_dir):
         learner.load_weights(str(best.path))

@@ -139,7 +139,7 @@ def fit(tmp_path: Path) -> Callable[..., object]:
     return train
 
 
-@walks("training/fit.py", "training diverged, no epoch has a validation MAE")
+@walks("training/fit.py", "training diverged, no epoch has a finite validation MAE")
 def test_a_training_that_diverged(refused: Walk, fit: Callable[..., object], tmp_path: Path):
     again = refused(lambda: fit(learning_rate=1e38), "lower learning_rate (1e+38)", "--set finetune.learning_rate")
     again(lambda: fit(learning_rate=0.01))

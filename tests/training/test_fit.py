@@ -154,12 +154,13 @@ def test_the_state_of_an_earlier_version_is_discarded(data, tmp_path: Path, capl
     assert "the training starts from the beginning" in caplog.text
 
 
-def test_a_diverged_training_names_the_setting_to_lower(data, tmp_path: Path):
+@pytest.mark.parametrize("age", [np.nan, np.inf])
+def test_a_diverged_training_names_the_setting_to_lower(data, age: float, tmp_path: Path):
     cache, table = data
     settings, learner = TrainingSettings(epochs=1, learning_rate=0.5), network()
     compile_for(learner, settings, steps=1, config=Config())
-    broken = table.assign(real_age=np.nan)
-    train, val = (FeatureBatches(cache, broken, 8, np.asarray, seed=seed) for seed in (1, None))
+    train = FeatureBatches(cache, table, 8, np.asarray, seed=1)
+    val = FeatureBatches(cache, table.assign(real_age=age), 8, np.asarray)
     with pytest.raises(AgeTasksError, match=r"lower learning_rate \(0\.5\)"):
         fit_learner(learner, train, val, settings, len(table), tmp_path / "x")
 
