@@ -213,6 +213,11 @@ class ModelSettings(Settings):
         "regression", description="one number, or the expected value of an age distribution over 0 to 100 years"
     )
 
+    @property
+    def weights_path(self) -> Path | None:
+        """The file that `weights` names; None: the weights are those of ImageNet."""
+        return None if self.weights == "imagenet" else Path(self.weights).expanduser()
+
     @field_validator("backbone")
     @classmethod
     def _known_backbone(cls, name: str) -> str:

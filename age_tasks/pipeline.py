@@ -18,6 +18,7 @@ from age_tasks.registry.promotions import Promotion, model_to_beat
 from age_tasks.runs.records import StageRecord, Summary
 from age_tasks.runs.run import StoredRun, Workspace
 from age_tasks.runs.runner import Needs
+from age_tasks.store.base import file_sha256
 
 USE_OF_LABELS = ("across_splits", "repeated_labels", "weight_column", "balance_ages")  # in the section `data`
 
@@ -69,6 +70,17 @@ def champion_to_beat(run: StoredRun) -> Promotion | None:
 
 def _champion_version(run: StoredRun, _: Config) -> str:
     return entry.version if (entry := champion_to_beat(run)) else ""
+
+
+def _weights_file(_: StoredRun, config: Config) -> str | None:
+    """The sha256 of the file of pretrained weights; empty while it is missing, which the stage reports; None: no file.
+
+    A file of another content under the same name is another input.
+    """
+    path = config.model.weights_path
+    if path is None:
+        return None
+    return file_sha256(path) if path.is_file() else ""
 
 
 def _accepted_labels(run: StoredRun, _: Config) -> str:
@@ -181,7 +193,12 @@ PIPELINE: dict[str, Stage] = {
         when_it_fails="too few labels for the age bins: label more, or use fewer bins",
     ),
     "baseline": Stage(
-        Needs(("split",), ("model", "augmentation", "baseline"), code=(*_TRAINING, "stages/baseline.py")),
+        Needs(
+            ("split",),
+            ("model", "augmentation", "baseline"),
+            code=(*_TRAINING, "stages/baseline.py"),
+            extra={"weights": _weights_file},
+        ),
         does="trains a new head on the frozen backbone",
         writes=("model.keras", "history.csv", "learning_curve.png", "baseline_test_metrics.json"),
         when_it_fails="weights can't be downloaded: give a file with `model.weights`",

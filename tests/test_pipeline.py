@@ -2,7 +2,7 @@
 
 import ast
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,11 @@ from age_tasks import resources
 from age_tasks.config import Config
 from age_tasks.environment import Locations
 from age_tasks.pipeline import PIPELINE, STAGES, load_stage
+from age_tasks.registry.promotions import promote, publish_version
 from age_tasks.runs.provenance import code_digest
 from age_tasks.runs.records import StageRecord, Summary
 from age_tasks.runs.run import Workspace, open_run, start_run
-from age_tasks.runs.runner import Needs, execute_stage
+from age_tasks.runs.runner import Needs, execute_stage, would_be_reused
 
 # No part of these shapes what a stage computes: they store it, or say where it goes and what a person chose. The
 # settings' values are part of the fingerprint themselves.
@@ -196,3 +197,69 @@ def module_file(module: str, name: str) -> str | None:
         if (resources.PACKAGE / candidate).is_file():
             return candidate.as_posix()
     return None
+
+
+Train = Callable[..., dict[str, StageRecord]]
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Train:
+    """Trainings of runs that only write a model of a few bytes; gives the records. With `publish` it is promoted."""
+    locations = Locations(
+        labels="labels.csv", images="images", store=(tmp_path / "store").as_uri(), cache=tmp_path / "cache"
+    )
+
+    def trainings(
+        key: str, settings: Mapping[str, object], labels: str = "labels", publish: bool = False, again: bool = False
+    ) -> dict[str, StageRecord]:
+        config = Config().with_overrides(settings)
+
+        def work(run: Workspace, _: Config) -> Summary:
+            (run.output_dir / "model.keras").write_text(key)
+            return {}
+
+        def execute(stage: str, needs: Needs, again: bool = False) -> StageRecord:
+            with open_run(key, locations) as run:
+                start_run(run, config, locations)
+                return execute_stage(stage, needs, lambda: work, run, config, again)
+
+        execute("split", Needs(extra={"labels": lambda *_: labels}))
+        needs = {stage: PIPELINE[stage].needs for stage in ("baseline", "finetune")}
+        with open_run(key, locations) as run:
+            foreseen = would_be_reused(needs, run, config)
+        records = {stage: execute(stage, each, again) for stage, each in needs.items()}
+        assert foreseen == all(record.reused_from for record in records.values()) or again
+        if publish:
+            (tmp_path / "model.keras").write_text(key)
+            facts = {"run": key, "test_mae": 6.5}
+            publish_version(run.store, f"{key}-0a1b", {"model.keras": tmp_path / "model.keras"}, facts)
+            promote(run.store, f"{key}-0a1b", "gate passed", run=key)
+        return records
+
+    trainings.locations = locations
+    return trainings
+
+
+def test_a_weights_file_of_another_content_is_another_input_of_the_trainings(train: Train, tmp_path: Path):
+    file = tmp_path / "ours.weights.h5"
+    settings = {"model.weights": str(file)}
+    file.write_bytes(b"one")
+    first = train("monday", settings)
+    assert train("tuesday", settings)["finetune"].reused_from == "monday"
+    file.write_bytes(b"two")
+    second = train("wednesday", settings)
+    assert [record.reused_from for record in second.values()] == [None, None]
+    assert first["baseline"].inputs["weights"] != second["baseline"].inputs["weights"]
+    file.unlink()
+    assert train("thursday", settings)["baseline"].reused_from is None  # its own error names the file
+    file.write_bytes(b"one")
+    assert train("friday", settings)["finetune"].reused_from == "monday"
+
+
+def test_trainings_from_imagenet_and_the_baseline_have_no_inputs_but_earlier_stages(train: Train):
+    train("sunday", {}, publish=True)
+    records = train("monday", {"finetune.epochs": 3})
+    assert {stage: [*record.inputs] for stage, record in records.items()} == {
+        "baseline": ["split"],
+        "finetune": ["split", "baseline"],
+    }

@@ -38,7 +38,7 @@ class Needs:
         settings: sections of the settings.
         code: files and folders that shape its result, relative to the package `age_tasks`; no other code counts.
         extra: further inputs by name: each a function of the run and the settings that gives a text, which becomes part
-            of the fingerprint.
+            of the fingerprint; where it gives None, there is no such input.
         precondition: called before the stage is executed or reused, unless it is asked for `again`; it raises where
             the stage shall not start.
         afterwards: called with the record of the stage when it has finished, executed or reused.
@@ -50,7 +50,7 @@ class Needs:
     inputs: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
-    extra: Mapping[str, Callable[[StoredRun, Config], str]] = field(default_factory=dict)
+    extra: Mapping[str, Callable[[StoredRun, Config], str | None]] = field(default_factory=dict)
     precondition: Callable[[Workspace, Config], None] | None = None
     afterwards: Callable[[StoredRun, StageRecord], None] | None = None
     check: Callable[[Workspace, Config], None] | None = None
@@ -136,7 +136,7 @@ def _task(name: str, needs: Needs, inputs: Mapping[str, str], run: StoredRun, co
     """A stage whose earlier stages have these fingerprints."""
     extra = {each: read(run, config) for each, read in needs.extra.items()}
     settings = {section: config.section(section) for section in needs.settings}
-    return _Task(name, needs, settings, {**inputs, **extra})
+    return _Task(name, needs, settings, {**inputs, **{each: text for each, text in extra.items() if text is not None}})
 
 
 def _execute(task: _Task, load: Callable[[], StageFunction], run: Workspace, config: Config) -> StageRecord:

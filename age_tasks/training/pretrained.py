@@ -33,7 +33,7 @@ def require_weights(settings: ModelSettings) -> None:
         WeightsError: they are not installed, can't be downloaded, or the file is missing or none of weights.
     """
     backbone = BACKBONES[settings.backbone]
-    if settings.weights != "imagenet":
+    if settings.weights_path:
         weights_file(settings)
     elif not backbone.weights_file:
         packaged_weights(settings.backbone)
@@ -49,8 +49,8 @@ def weights_file(settings: ModelSettings) -> Path:
     Raises:
         WeightsError: there is none, or it is no file of weights.
     """
-    path = Path(settings.weights).expanduser()
-    if not path.is_file():
+    path = settings.weights_path
+    if not path or not path.is_file():
         raise WeightsError(
             f"model.weights = {settings.weights!r}: no such file; give 'imagenet' or a weights file's path"
         )
