@@ -53,7 +53,7 @@ def test_a_typed_value_arrives_as_it_was_typed_and_means_what_it_says(name: str,
 def test_null_leaves_a_field_to_the_recipe_and_means_an_empty_text_among_the_free_settings():
     assert applied({"recipe": "demo", "data.split_column": None}) == {}
     assert applied({"recipe": "demo", "settings": {"data.split_column": None}}) == {"data.split_column": None}
-    with pytest.raises(TaskFailedForGood, match="finetune.epochs = None: Input should be a valid integer"):
+    with pytest.raises(TaskFailedForGood, match=r"finetune.epochs = None: Input should be a valid integer"):
         applied({"recipe": "demo", "settings": {"finetune.epochs": None}})
 
 
