@@ -167,8 +167,7 @@ def convnexts() -> list[keras.Model]:
     return networks
 
 
-@pytest.mark.parametrize("mirror", [False, True])
-@pytest.mark.parametrize("average", [False, True])
+@pytest.mark.parametrize(("average", "mirror"), [(False, False), (False, True), (True, True)])
 def test_a_network_with_models_among_its_layers_is_loaded_as_a_whole(
     convnexts: list[keras.Model], average: bool, mirror: bool, tmp_path: Path
 ):
@@ -178,12 +177,12 @@ def test_a_network_with_models_among_its_layers_is_loaded_as_a_whole(
     network = load_network(tmp_path / "model.keras")
     assert (network.name, len(network.layers)) == (saved.name, len(saved.layers))
     pixels = np.random.default_rng(1).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
-    expected = of_both(convnexts, pixels) if average else saved.predict(pixels, verbose=0)
-    assert network.predict(pixels, verbose=0) == pytest.approx(expected, abs=1e-3)
+    single = [np.asarray(each(pixels)) for each in (convnexts if average else convnexts[:1])]
+    assert np.asarray(network(pixels)) == pytest.approx(np.mean(single, axis=0), abs=1e-3)
     assert weighted_layers(network).keys() == weighted_layers(convnexts[0]).keys()
     if not average:
         freeze(network, 30)
-        trained = [[weight.path for weight in each.trainable_weights] for each in (network, saved)]
+        trained = [{layer.name: len(layer.trainable_weights) for layer in each.layers} for each in (network, saved)]
         assert trained[0] == trained[1]
         assert cut_point(network).shape == cut_point(saved).shape
 
