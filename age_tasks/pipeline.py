@@ -14,9 +14,9 @@ from age_tasks.garbage_collection import collection_paused
 from age_tasks.registry.approval import approval_answer
 from age_tasks.registry.decisions import Decision, InUse, put_decision
 from age_tasks.registry.labels_acceptance import acceptance_of
-from age_tasks.registry.promotions import Promotion, model_to_beat
+from age_tasks.registry.promotions import Promotion, champion, history, manifest, model_to_beat
 from age_tasks.runs.records import StageRecord, Summary
-from age_tasks.runs.run import StoredRun, Workspace
+from age_tasks.runs.run import StoredRun, Workspace, record_of
 from age_tasks.runs.runner import Needs
 from age_tasks.store.base import file_sha256
 
@@ -70,6 +70,50 @@ def champion_to_beat(run: StoredRun) -> Promotion | None:
 
 def _champion_version(run: StoredRun, _: Config) -> str:
     return entry.version if (entry := champion_to_beat(run)) else ""
+
+
+def version_to_start_from(run: StoredRun, config: Config) -> Promotion | None:
+    """The version with whose weights `finetune` begins; None: it begins with this run's baseline.
+
+    It is the champion; but where this same training has made the champion, what that began with: so a repeated run,
+    whose model is the champion already, has the same result, and its stages are reused.
+
+    Raises:
+        NotFoundError: the champion's files are gone.
+    """
+    if config.finetune.start_from == "baseline" or not (now := champion(run.store)):
+        return None
+    began = _began_with(run, config, now)
+    if began is None:
+        return now
+    return next((entry for entry in reversed(history(run.store)) if entry.version == began), None)
+
+
+def _began_with(run: StoredRun, config: Config, made: Promotion) -> str | None:
+    """The version, or empty for a baseline, with which the training of `made` began; None if it is another training.
+
+    It is the same if it had the same images in the same splits, and the same settings.
+    """
+    maker = manifest(run.store, made.version).run
+    trainings = {stage: record_of(run.store, maker, stage) for stage in ("baseline", "finetune")} if maker else {}
+    for stage, record in trainings.items():
+        settings = {section: config.section(section) for section in PIPELINE[stage].needs.settings}
+        if not record or record.settings != settings:
+            return None
+    finetune = trainings.get("finetune")
+    if not finetune or finetune.inputs.get("split") != run.require_record("split").fingerprint:
+        return None
+    return finetune.inputs.get("champion")
+
+
+def _starting_version(run: StoredRun, config: Config) -> str | None:
+    """The version that `finetune` starts from, empty as long as there is none; None if it shall start from no version.
+
+    Another champion is another input: its weights are what a training goes on from.
+    """
+    if config.finetune.start_from == "baseline":
+        return None
+    return entry.version if (entry := version_to_start_from(run, config)) else ""
 
 
 def _weights_file(_: StoredRun, config: Config) -> str | None:
@@ -206,7 +250,7 @@ PIPELINE: dict[str, Stage] = {
         tensorflow=True,
     ),
     "finetune": Stage(
-        Needs(("split", "baseline"), ("finetune",), code=_FINETUNING),
+        Needs(("split", "baseline"), ("finetune",), code=_FINETUNING, extra={"champion": _starting_version}),
         does="trains the last layers of the backbone too, BatchNorm frozen",
         writes=("model.keras", "history.csv", "learning_curve.png", "finetune_test_metrics.json"),
         when_it_fails="out of memory: a smaller `finetune.batch_size`",

@@ -10,8 +10,8 @@ import pytest
 from age_tasks import resources
 from age_tasks.config import Config
 from age_tasks.environment import Locations
-from age_tasks.pipeline import PIPELINE, STAGES, load_stage
-from age_tasks.registry.promotions import promote, publish_version
+from age_tasks.pipeline import PIPELINE, STAGES, load_stage, version_to_start_from
+from age_tasks.registry.promotions import promote, publish_version, rollback
 from age_tasks.runs.provenance import code_digest
 from age_tasks.runs.records import StageRecord, Summary
 from age_tasks.runs.run import Workspace, open_run, start_run
@@ -200,6 +200,7 @@ def module_file(module: str, name: str) -> str | None:
 
 
 Train = Callable[..., dict[str, StageRecord]]
+WARM = {"finetune.start_from": "champion"}
 
 
 @pytest.fixture
@@ -263,3 +264,49 @@ def test_trainings_from_imagenet_and_the_baseline_have_no_inputs_but_earlier_sta
         "baseline": ["split"],
         "finetune": ["split", "baseline"],
     }
+
+
+def test_a_warm_start_from_another_champion_is_another_training(train: Train):
+    train("sunday", {}, publish=True)
+    refused = train("monday", WARM)["finetune"]
+    assert (refused.inputs["champion"], refused.reused_from) == ("sunday-0a1b", None)
+    assert train("tuesday", WARM)["finetune"].reused_from == "monday"
+    train("wednesday", {"finetune.epochs": 3}, publish=True)
+    warm = train("thursday", WARM)
+    assert warm["baseline"].reused_from == "sunday"
+    assert (warm["finetune"].inputs["champion"], warm["finetune"].reused_from) == ("wednesday-0a1b", None)
+
+
+@pytest.mark.parametrize("champion", ["sunday-0a1b", ""])
+def test_a_warm_start_that_became_the_champion_is_reused(train: Train, champion: str):
+    if champion:
+        train("sunday", {}, publish=True)
+    train("monday", WARM, publish=True)
+    for key, again in (("tuesday", False), ("wednesday", True), ("thursday", False)):
+        repeated = train(key, WARM, again=again)["finetune"]
+        assert repeated.inputs["champion"] == champion
+        assert repeated.reused_from == (None if again else "monday" if key == "tuesday" else "wednesday")
+        with open_run(key, train.locations) as run:
+            start = version_to_start_from(run, Config().with_overrides(WARM))
+            assert (start.version if start else "") == champion
+    if champion:
+        rollback(run.store, "worse in use")
+        assert train("friday", WARM)["finetune"].reused_from == "wednesday"
+
+
+@pytest.mark.parametrize(
+    ("settings", "labels"),
+    [({}, "more labels"), ({"finetune.epochs": 3}, "labels"), ({"augmentation.train_augmentations": 3}, "labels")],
+)
+def test_a_warm_start_goes_on_from_the_champion_of_another_training(
+    train: Train, settings: dict[str, object], labels: str
+):
+    train("sunday", {}, publish=True)
+    train("monday", WARM, publish=True)
+    assert train("tuesday", WARM | settings, labels)["finetune"].inputs["champion"] == "monday-0a1b"
+
+
+def test_nothing_starts_from_a_champion_unless_it_shall(train: Train):
+    train("sunday", {}, publish=True)
+    with open_run("sunday", train.locations) as run:
+        assert version_to_start_from(run, Config()) is None

@@ -11,7 +11,7 @@ import pandas as pd
 
 from age_tasks.config import Config
 from age_tasks.data.shares import Share
-from age_tasks.pipeline import PIPELINE
+from age_tasks.pipeline import PIPELINE, version_to_start_from
 from age_tasks.registry.promotions import champion, fetch_version
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
@@ -73,9 +73,12 @@ def _features(run: Workspace, config: Config, share: Share) -> Iterator[Features
     network, as_trained = champion_network(version, fetch_version(run.store, entry.version, version), config)
     scored = scored_by_champion(splits, pd.read_csv(version / "trained_on.csv"))
     yield features_to_predict(network, scored, folder, run.cache, as_trained, share)
-    if config.finetune.start_from == "champion":
+    if start := version_to_start_from(run, config):
+        if start.version != entry.version:
+            before = run.scratch / "versions" / start.version
+            network, _ = champion_network(before, fetch_version(run.store, start.version, before), config)
         seeds = config.finetune.seeds
-        for number in range(len(suffixes(network)) or 1):  # all begin with the champion itself if it is one network
-            start_from_champion(model, network, entry, seeds, number)
+        for number in range(len(suffixes(network)) or 1):  # all begin with the version itself if it is one network
+            start_from_champion(model, network, start, seeds, number)
             freeze(model, config.finetune.last_layers)
             yield features_to_train(model, splits, folder, run.cache, config, share=share)

@@ -12,7 +12,8 @@ from pathlib import Path
 import keras
 
 from age_tasks.config import Config
-from age_tasks.registry.promotions import Promotion, champion, fetch_version
+from age_tasks.pipeline import version_to_start_from
+from age_tasks.registry.promotions import Promotion, fetch_version
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
 from age_tasks.stages._networks import start_from_champion
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 def execute(run: Workspace, config: Config) -> Summary:
     """Fine-tune and save the model; returns the stage's summary."""
-    start = champion(run.store) if config.finetune.start_from == "champion" else None
+    start = version_to_start_from(run, config)
     if config.finetune.start_from == "champion" and not start:
         log.warning("there is no champion yet: starting from this run's baseline")
     file = fetched_file(start, run) if start else None

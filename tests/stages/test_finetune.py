@@ -1,6 +1,8 @@
 """The stage `finetune`."""
 
 import json
+import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 
 from age_tasks.cli.app import main
 from age_tasks.environment import Locations
-from age_tasks.registry.promotions import champion
+from age_tasks.registry.promotions import champion, promote, publish_version
+from age_tasks.runs.records import StageRecord
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.training.feature_cache import stored_shards
 from age_tasks.training.network import load_saved
@@ -68,6 +71,30 @@ def test_a_warm_start_begins_with_the_champion_s_weights_and_is_compared_with_it
         rules = json.loads(run.input("gate", "gate.json").read_text())["rules"]
         assert any("champion" in rule["name"] for rule in rules)
         assert (champion(run.store).run == "warm") == run.require_record("gate").summary["passed"]
+
+
+def test_a_repeated_warm_start_begins_with_what_the_champion_began_with(copied: Locations, tmp_path: Path):
+    warm: dict[str, object] = QUICK | {"finetune.start_from": "champion", "finetune.epochs": 1}
+
+    def finetuned(key: str, settings: dict[str, object]) -> StageRecord:
+        run_stages(key, "demo", settings, last="finetune")
+        with open_run(key, copied) as run:
+            return run.require_record("finetune")
+
+    assert finetuned("warm", warm).summary["started_from"] == "v1"
+    with open_run("warm", copied) as run:
+        shutil.copy(run.input("finetune", "model.keras"), tmp_path / "model.keras")
+        shutil.copy(run.input("split", "train.csv"), tmp_path / "trained_on.csv")
+        files = {name: tmp_path / name for name in ("model.keras", "trained_on.csv")}
+        facts = {"run": "warm", "test_mae": 6.5, "augmentation": run.config().section("augmentation")}
+        publish_version(run.store, "warm-0a1b", files, facts)
+        promote(run.store, "warm-0a1b", "gate passed", run="warm")
+    assert finetuned("repeated", warm).reused_from == "warm"
+    for stage in ("features", "finetune"):
+        assert main([stage, "--run", "repeated", "--again"]) == 0
+    with open_run("repeated", copied) as run:
+        assert run.require_record("finetune").summary["started_from"] == "v1"
+    assert finetuned("longer", warm | {"finetune.epochs": 2}).summary["started_from"] == "v2"
 
 
 def test_a_warm_start_from_another_network_is_refused(copied: Locations, capsys: pytest.CaptureFixture[str]):
