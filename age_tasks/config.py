@@ -305,7 +305,8 @@ class FinetuneSettings(TrainingSettings):
     start_from: Literal["baseline", "champion"] = Field(
         "baseline",
         description="initial weights: those of this run's baseline, or of the champion; of one that averages several "
-        "networks, each of as many seeds starts from one of them",
+        "networks, each of as many seeds starts from one of them; refused if the champion has learned from test or "
+        "validation images of this run",
     )
     seeds: int = Field(
         1, ge=1, le=10, description="trainings that differ in their seed alone: seed, seed + 1, …; 1: one training"

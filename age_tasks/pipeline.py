@@ -188,6 +188,11 @@ def _usable_settings(run: Workspace, config: Config) -> None:
     preconditions.require_usable_settings(run, config)
 
 
+def _unseen_splits(run: Workspace, config: Config) -> None:
+    preconditions = importlib.import_module("age_tasks.stages.preconditions")
+    preconditions.require_unseen_splits(run, config)
+
+
 # Rooms and files whose code shapes a result, relative to age_tasks/. Pages and plots of `validate` and of the trainings
 # are no input of later stages: a change of their looks must not train anything again.
 _LABELS = ("data", "expectations", "stages/_inputs.py")
@@ -200,8 +205,17 @@ _TRAINING = (
     "stages/_networks.py",
     "stages/_train.py",
 )
-_FINETUNING = (*_TRAINING, "stages/_seeds.py", "stages/finetune.py")
-_EVALUATION = ("data", *_NETWORK, "evaluation", "reports", "serving", "stages/_inputs.py", "stages/_networks.py")
+_FINETUNING = (*_TRAINING, "stages/_ancestors.py", "stages/_seeds.py", "stages/finetune.py")
+_EVALUATION = (
+    "data",
+    *_NETWORK,
+    "evaluation",
+    "reports",
+    "serving",
+    "stages/_ancestors.py",
+    "stages/_inputs.py",
+    "stages/_networks.py",
+)
 
 PIPELINE: dict[str, Stage] = {
     "snapshot": Stage(
@@ -242,6 +256,7 @@ PIPELINE: dict[str, Stage] = {
             ("model", "augmentation", "baseline"),
             code=(*_TRAINING, "stages/baseline.py"),
             extra={"weights": _weights_file},
+            check=_unseen_splits,
         ),
         does="trains a new head on the frozen backbone",
         writes=("model.keras", "history.csv", "learning_curve.png", "baseline_test_metrics.json"),

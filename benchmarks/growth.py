@@ -45,8 +45,8 @@ from age_tasks.registry.promotions import promote, publish_version
 from age_tasks.runs.provenance import machine
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.runs.runner import execute_stage
+from age_tasks.stages._ancestors import with_ancestors
 from age_tasks.stages._inputs import read_splits
-from age_tasks.stages.publish import trained_on
 from age_tasks.store import open_store
 
 mpl.use("agg")
@@ -162,7 +162,7 @@ def _promote(env: dict[str, str], key: str) -> None:
     with open_run(key, Locations.from_env(env)) as run:
         files = {name: run.scratch / name for name in ("model.keras", "trained_on.csv")}
         files["model.keras"].write_bytes(b"in place of a network")
-        trained_on(read_splits(run)).to_csv(files["trained_on.csv"], index=False)
+        with_ancestors(read_splits(run)).to_csv(files["trained_on.csv"], index=False)
         facts = {"run": key, "test_mae": 5.6, "augmentation": AugmentationSettings().model_dump()}
         publish_version(run.store, "champion", files, facts)
         promote(run.store, "champion", "it is the first", key, who="benchmark")

@@ -23,6 +23,7 @@ NO_PART_OF_RESULTS = {
     "cli", "config", "environment", "errors", "garbage_collection", "pipeline", "progress", "registry", "resources",
     "runs", "stopwatch", "store",
 }  # fmt: skip
+CHECKS = "stages/preconditions.py"  # what it refuses has no result
 PAGES = {"reports"}  # of these stages, a page is a result; of the others it only shows one
 WITH_PAGES = {"evaluate", "publish"}
 
@@ -176,7 +177,7 @@ def imported_by(file: str, passed_over: set[str]) -> set[str]:
     found, waiting = set(), [file]
     while waiting:
         name = waiting.pop()
-        if name in found or Path(name).parts[0].removesuffix(".py") in passed_over:
+        if name in found or name == CHECKS or Path(name).parts[0].removesuffix(".py") in passed_over:
             continue
         found.add(name)
         tree = ast.parse((resources.PACKAGE / name).read_text())

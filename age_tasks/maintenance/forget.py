@@ -3,7 +3,8 @@
 An image is identified by its name in the labels and by its content: copies under other names are erased too. Its rows
 are removed from tables, its name from texts, and a sheet that shows its face is replaced by an empty one. Models stay
 as they are, and so does the registry's `trained_on.csv`, which identifies images by their sha256 alone: it tells which
-models have seen it. The cache of another machine may hold the content without a name: there its sha256 identifies it.
+models have seen it, also through a version that they started from. The cache of another machine may hold the content
+without a name: there its sha256 identifies it.
 
 Traces by which others are found are removed last (the page before its images, a table before the snapshot that it was
 made from), so that an interrupted removal can simply be repeated.
@@ -114,7 +115,8 @@ def _what_remains(image: ErasedImage, store: Store) -> Iterator[str]:
     for how, versions in seen.items():
         if versions:
             yield f"{', '.join(versions)}: {how} it, and kept: a model can't forget"
-    retrain = "; then retrain for a version that has not seen it" if seen["trained on"] else ""
+    cure = "; then retrain from the baseline (finetune.start_from=baseline) for a version that has not seen it"
+    retrain = cure if seen["trained on"] else ""
     source = "its file from the images folder, or its tar file,"
     yield f"remove its row from labels.csv and {source} or the next run reads it again{retrain}"
     if image.near_duplicates:

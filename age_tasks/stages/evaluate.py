@@ -69,6 +69,7 @@ from age_tasks.reports.thumbnails import thumbnail
 from age_tasks.runs.listing import previous_run
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
+from age_tasks.stages._ancestors import own_images
 from age_tasks.stages._inputs import images_of, read_accepted, read_splits, scored_by_champion, with_ages
 from age_tasks.store.base import to_json
 
@@ -88,7 +89,7 @@ class Champion:
 
     @cached_property
     def trained_on(self) -> pd.DataFrame:
-        """The images behind it: columns sha256, real_age (years), split."""
+        """The images behind it, its ancestors' included, as `trained_on_of` returns them."""
         return pd.read_csv(self.folder / "trained_on.csv")
 
     @property
@@ -258,8 +259,8 @@ def compare_with_champion(
 ) -> ChampionComparison:
     """The candidate against the champion on the same test images.
 
-    Test images that the champion was trained on would favour it. They are counted, and left out of the comparison
-    unless too few others remain to judge by.
+    Test images that the champion was trained on, or a version that it started from, would favour it. They are counted,
+    and left out of the comparison unless too few others remain to judge by.
 
     Args:
         predictions: of the test images: columns sha256, real_age, finetune, champion (years).
@@ -270,7 +271,7 @@ def compare_with_champion(
     seen = predictions["sha256"].isin(before.loc[before["split"] != "test", "sha256"])
     remain = too_few(int((~seen).sum()), people_in((~seen).to_numpy(), people_of(predictions)))
     unseen = predictions if remain else predictions[~seen]
-    drift = population_stability(before["real_age"], all_images["real_age"], settings.bin_edges)
+    drift = population_stability(own_images(before)["real_age"], all_images["real_age"], settings.bin_edges)
     paired = compare(unseen, settings.bin_edges, settings.comparison_samples, settings.seed)
     return ChampionComparison(
         **dict(paired),
@@ -318,7 +319,7 @@ def _draw(run: Workspace, folder: ImageFolder, predictions: pd.DataFrame, ages: 
 def _draw_comparison(
     run: Workspace, champion: Champion, comparison: ChampionComparison, all_images: pd.DataFrame
 ) -> None:
-    before, now = champion.trained_on["real_age"], all_images["real_age"]
+    before, now = own_images(champion.trained_on)["real_age"], all_images["real_age"]
     drift = figures.age_drift(before, now, comparison.drift, champion=champion.entry.name)
     figures.save(drift, run.output_dir / "age_drift.png")
     figures.save(figures.difference_by_age(comparison), run.output_dir / "against_champion.png")

@@ -7,8 +7,6 @@ call the same functions, `features_to_train` and `features_to_predict`, with the
 import logging
 from collections.abc import Iterator
 
-import pandas as pd
-
 from age_tasks.config import Config
 from age_tasks.data.shares import Share
 from age_tasks.pipeline import PIPELINE, version_to_start_from
@@ -16,8 +14,10 @@ from age_tasks.registry.promotions import champion, fetch_version
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
 from age_tasks.runs.runner import would_be_reused
+from age_tasks.stages._ancestors import trained_on_of
 from age_tasks.stages._inputs import images_of, read_splits, scored_by_champion
 from age_tasks.stages._networks import baseline_network, champion_network, start_from_champion
+from age_tasks.stages.preconditions import require_unseen_splits
 from age_tasks.training.features import Features
 from age_tasks.training.fit import features_to_train
 from age_tasks.training.inference import features_to_predict
@@ -48,11 +48,13 @@ def features_of_share(run: Workspace, config: Config, share: Share, again: bool 
         MissingInputError: `split` has not finished.
         LabelsError: an image is not what it was in the snapshot.
         WeightsError: a network can't be loaded.
-        SettingsError: the training shall start from a champion that is another network, or averages another number.
+        SettingsError: the training shall start from a champion that is another network, averages another number, or has
+            learned from images of the validation or test split.
     """
     if not again and would_be_reused({name: PIPELINE[name].needs for name in TRAININGS}, run, config):
         log.info("both trainings are reused from an earlier run: no features are needed")
         return {"share": str(share), "wanted": 0, "computed": 0, "without_room": 0}
+    require_unseen_splits(run, config)
     found = list(_features(run, config, share))
     return {
         "share": str(share),
@@ -71,7 +73,7 @@ def _features(run: Workspace, config: Config, share: Share) -> Iterator[Features
         return
     version = run.scratch / "versions" / entry.version
     network, as_trained = champion_network(version, fetch_version(run.store, entry.version, version), config)
-    scored = scored_by_champion(splits, pd.read_csv(version / "trained_on.csv"))
+    scored = scored_by_champion(splits, trained_on_of(run.store, entry.version))
     yield features_to_predict(network, scored, folder, run.cache, as_trained, share)
     if start := version_to_start_from(run, config):
         if start.version != entry.version:

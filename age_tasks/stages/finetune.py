@@ -1,7 +1,8 @@
 """Train the last layers of the backbone together with the baseline's head, BatchNorm frozen.
 
 Starts from this run's baseline, or with `finetune.start_from: champion` from the champion; where that averages several
-networks, each seed from one of them. Writes `model.keras` (raw pixels to years), `history.csv`, `learning_curve.png`
+networks, each seed from one of them. A champion that has learned from images of this run's validation or test split is
+refused. Writes `model.keras` (raw pixels to years), `history.csv`, `learning_curve.png`
 and `finetune_test_metrics.json`; with several seeds (`finetune.seeds`) also `seeds.csv` and `seed_histories.csv`.
 """
 
@@ -19,6 +20,7 @@ from age_tasks.runs.run import Workspace
 from age_tasks.stages._networks import start_from_champion
 from age_tasks.stages._seeds import train_seeds_and_save
 from age_tasks.stages._train import train_and_save
+from age_tasks.stages.preconditions import require_unseen
 from age_tasks.training.network import freeze, load_network
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ def execute(run: Workspace, config: Config) -> Summary:
     start = version_to_start_from(run, config)
     if config.finetune.start_from == "champion" and not start:
         log.warning("there is no champion yet: starting from this run's baseline")
+    if start:
+        require_unseen(run, start)
     file = fetched_file(start, run) if start else None
     untrained = partial(_untrained, start, file, config, run)
     if config.finetune.seeds > 1:

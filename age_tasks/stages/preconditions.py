@@ -10,6 +10,8 @@ from age_tasks.registry.promotions import Promotion, champion, manifest
 from age_tasks.runs.listing import previous_run
 from age_tasks.runs.records import StageRecord
 from age_tasks.runs.run import Workspace, record_of
+from age_tasks.stages._ancestors import learned, trained_on_of
+from age_tasks.stages._inputs import read_splits
 from age_tasks.training.engines import require_engine
 from age_tasks.training.pretrained import require_weights
 
@@ -70,6 +72,35 @@ def require_as_many_networks(start: Promotion, networks: int, seeds: int) -> Non
             f"finetune.start_from = champion: the champion {start.name} is the average of {networks} networks, and "
             f"finetune.seeds is {seeds}; train all of them on (--set finetune.seeds={networks} "
             "finetune.combine=average), or start from the baseline (--set finetune.start_from=baseline)"
+        )
+
+
+def require_unseen_splits(run: Workspace, config: Config) -> None:
+    """Check the same as `require_unseen`, where the training shall start from the champion and there is one.
+
+    Raises:
+        SettingsError: the champion has learned from images of this run's validation or test split.
+    """
+    if config.finetune.start_from == "champion" and (start := champion(run.store)):
+        require_unseen(run, start)
+
+
+def require_unseen(run: Workspace, start: Promotion) -> None:
+    """Check that a version, and those that it started from, learned from none of the run's validation and test images.
+
+    What a network has learned stays in its weights: its errors on these images would look too small.
+
+    Raises:
+        SettingsError: it learned from some; the message gives their numbers.
+    """
+    before, splits = learned(trained_on_of(run.store, start.version))["sha256"], read_splits(run)
+    seen = {name: int(splits[name]["sha256"].isin(before).sum()) for name in ("test", "val")}
+    if any(seen.values()):
+        raise SettingsError(
+            f"finetune.start_from = champion: the champion {start.name} has learned from {seen['test']} of the "
+            f"{len(splits['test'])} test images and {seen['val']} of the {len(splits['val'])} validation images of run "
+            f"{run.key}, whose errors would look too small; start from the baseline "
+            "(--set finetune.start_from=baseline)"
         )
 
 

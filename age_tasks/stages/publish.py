@@ -22,6 +22,7 @@ from age_tasks.registry.promotions import (
     VERSIONS,
     Promotion,
     champion,
+    find,
     history,
     name_of_next,
     promote,
@@ -33,6 +34,7 @@ from age_tasks.runs.records import Summary, now
 from age_tasks.runs.run import StoredRun, Workspace
 from age_tasks.serving.input_checks import training_floor
 from age_tasks.serving.litert import COMPARED, export_checked, model_signature
+from age_tasks.stages._ancestors import trained_on_of, with_ancestors
 from age_tasks.stages._inputs import images_of, read_splits
 from age_tasks.store.base import file_sha256
 
@@ -56,7 +58,7 @@ def execute(run: Workspace, config: Config) -> Summary:
     outcome = Outcome(True, name, current.name if current else None, answer, export)
     files["report.html"].write_text(report_from_run(run, evaluation, gate, outcome))
     files["model_card.md"].write_text(model_card_from_run(run, evaluation, gate, export))
-    trained_on(splits).to_csv(files["trained_on.csv"], index=False)
+    trained_on(run, splits).to_csv(files["trained_on.csv"], index=False)
     report_key = f"reports/{run.key}.html"
     changed = changed_settings_of(run)
     summary: Summary = {"published": publish, "report": run.store.where(report_key)}
@@ -161,9 +163,17 @@ def _log_to_mlflow(run: Workspace, config: Config, files: Mapping[str, Path], ev
     log_champion(current.version)
 
 
-def trained_on(splits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The images that a version was made from: columns sha256, real_age (years), split."""
-    return pd.concat([table[["sha256", "real_age"]].assign(split=name) for name, table in splits.items()])
+def trained_on(run: Workspace, splits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The images that the candidate was made from, as `with_ancestors` returns them.
+
+    Args:
+        splits: of the run.
+    """
+    started_from = run.require_record("finetune").summary.get("started_from", "baseline")
+    if started_from == "baseline":
+        return with_ancestors(splits)
+    start = find(history(run.store), started_from)
+    return with_ancestors(splits, trained_on_of(run.store, start.version))
 
 
 def promote_candidate(

@@ -23,7 +23,7 @@ from age_tasks.errors import SettingsError
 from age_tasks.maintenance.erased_content import ErasedImage
 from age_tasks.maintenance.forget import forget
 from age_tasks.maintenance.traces import find_image, traces_in_cache, traces_in_store
-from age_tasks.registry.promotions import VERSIONS, champion, fetch_version, history, promote
+from age_tasks.registry.promotions import VERSIONS, champion, fetch_version, history, promote, publish_version
 from age_tasks.reports.html import png_uri
 from age_tasks.reports.safe_csv import as_csv
 from age_tasks.runs.run import Workspace, open_run
@@ -165,7 +165,22 @@ def test_near_duplicates_are_named_but_not_erased(copied: Path, capsys: pytest.C
     said = capsys.readouterr().out
     assert "nearly the same image, to be forgotten separately: 00003.jpg" in said
     assert "v1: trained on it, and kept: a model can't forget" in said
-    assert "then retrain for a version that has not seen it" in said
+    assert "then retrain from the baseline (finetune.start_from=baseline) for a version that has not seen it" in said
+
+
+def test_versions_that_started_from_one_that_was_trained_on_it_are_named_too(
+    copied: Path, worst: pd.Series, capsys: pytest.CaptureFixture[str]
+):
+    store = FileStore(copied / "store")
+    table = copied / "trained_on.csv"
+    table.write_text(f"sha256,real_age,split\n{worst.sha256},30,ancestor\n{'0' * 64},40,train\n")
+    publish_version(store, "warm", {"trained_on.csv": table}, {})
+    promote(store, "warm", "gate passed")
+    assert main(["forget", worst.file_name]) == 0
+    said = capsys.readouterr().out
+    assert "v1: tested on it" in said
+    assert "v2: trained on it" in said
+    assert "finetune.start_from=baseline" in said
 
 
 def test_a_quarantined_row_is_removed_from_the_table_and_the_page(copied: Path):

@@ -1,5 +1,6 @@
 """Weights, models and trainings that are refused."""
 
+import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from age_tasks.config import Config, ModelSettings, TrainingSettings, parse_overrides
 from age_tasks.environment import Locations
 from age_tasks.registry.promotions import champion, manifest, promote, publish_version, rollback
+from age_tasks.runs.keys import stage_folder
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.store import open_store
 from age_tasks.store.base import Store
@@ -286,6 +288,37 @@ def test_a_champion_of_another_network_is_known_by_its_settings(refused: Walk, r
     again = refused(lambda: require_usable_settings(run, other), "the champion v1", says, "train the champion's")
     again(lambda: require_usable_settings(run, other.with_overrides({"finetune.start_from": "baseline"})))
     again(lambda: require_usable_settings(run, lite0))
+
+
+@walks("stages/preconditions.py", "has learned from {} of the {} test images")
+def test_a_champion_that_has_learned_from_test_images(refused: Walk, run: Workspace, here: Path):
+    from age_tasks.stages.preconditions import require_unseen_splits
+
+    splits = {"train": "a", "val": "bc", "test": "def"}
+    for name, images in splits.items():
+        put_output(
+            run, "split", f"{name}.csv", "file_name,real_age,sha256\n" + "".join(f"x,3,{one}\n" for one in images)
+        )
+    warm = Config().with_overrides({"finetune.start_from": "champion"})
+    require_unseen_splits(run, warm)  # there is no champion yet
+    (here / "trained_on.csv").write_text(
+        "sha256,real_age,split\nb,3,train\nc,3,val\nd,3,train\ne,3,ancestor\nf,3,test\n"
+    )
+    publish_version(run.store, "one", {"trained_on.csv": here / "trained_on.csv"}, {})
+    promote(run.store, "one", "gate passed")
+    again = refused(
+        lambda: require_unseen_splits(run, warm), "the champion v1", "2 of the 3 test images",
+        "1 of the 2 validation images", "run tuesday", "--set finetune.start_from=baseline",
+    )  # fmt: skip
+    again(lambda: require_unseen_splits(run, warm.with_overrides({"finetune.start_from": "baseline"})))
+
+
+def put_output(run: Workspace, stage: str, name: str, content: str) -> None:
+    """An output of a stage that was never executed, besides those that it has."""
+    data, record = content.encode(), run.record(stage)
+    digest = {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}}
+    run.store.put(f"{stage_folder(run.key, stage)}{name}", data)
+    put_record(run.store, stage, run.key, outputs=(dict(record.outputs) if record else {}) | digest)
 
 
 @walks(NETWORK, "can't be loaded: {}")

@@ -181,6 +181,23 @@ def test_what_a_champion_owes_to_its_selection_is_shared_out_among_people_where_
     assert optimism_of(Manifest(version="monday-0a1b", files={}, gate=gate), 2000, people) == optimism
 
 
+def test_what_an_ancestor_of_the_champion_has_learned_is_neither_new_nor_counts_for_its_age_distribution(
+    tmp_path: Path,
+):
+    names = [f"{number:064x}" for number in range(100)]
+    real = np.linspace(5, 80, 100)
+    table = pd.DataFrame({"sha256": names, "real_age": real, "finetune": real + 1, "champion": real + 2})
+    own = pd.DataFrame({"sha256": names[10:], "real_age": real[10:], "split": "test"})
+    before = pd.concat([own, pd.DataFrame({"sha256": names[:10], "real_age": 90.0, "split": "ancestor"})])
+    none = pd.DataFrame(index=table.index)
+    champion = champion_trained_on(before, tmp_path)
+    found = compare_with_champion(champion, table, table, none, EvaluateSettings())
+    assert (found.seen_in_training, found.images, found.new_images) == (10, 90, 0)
+    today = table.iloc[10:]
+    assert compare_with_champion(champion, today, today, none.iloc[10:], EvaluateSettings()).drift == 0
+    assert not scored_by_champion({"train": table}, champion.trained_on)["new_to_champion"].any()
+
+
 @pytest.mark.parametrize(
     ("gate", "images", "optimism"),
     [

@@ -1,6 +1,7 @@
 """The stage `finetune`."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -111,3 +112,23 @@ def test_a_warm_start_from_another_network_is_refused(copied: Locations, capsys:
         assert main([stage, "--run", "other", *given]) == 0
     assert main(["finetune", "--run", "other", *overrides(warm)]) == 64
     assert "the champion v1 is another network (" in capsys.readouterr().err
+
+
+def test_a_warm_start_on_other_splits_is_refused_before_hours_are_spent(
+    copied: Locations, capsys: pytest.CaptureFixture[str]
+):
+    settings = QUICK | {"split.seed": 7, "baseline.epochs": 1, "finetune.epochs": 1}
+    run_stages("warm", "demo", settings | {"finetune.start_from": "champion"}, last="split")
+    said = re.compile(r"the champion v1 has learned from (\d+) of the \d+ test images and (\d+) of the \d+ validation")
+    baseline = ["--set", "finetune.start_from=baseline"]
+    for command in ("features", "baseline"):
+        assert main([command, "--run", "warm"]) == 64
+        counts = said.search(capsys.readouterr().err)
+        assert counts
+        assert min(map(int, counts.groups())) > 5
+    with open_run("warm", copied) as run:
+        assert "has learned from" in (run.record("baseline").error or "")
+    assert main(["baseline", "--run", "warm", *baseline]) == 0
+    assert main(["finetune", "--run", "warm"]) == 64
+    assert said.search(capsys.readouterr().err)
+    assert main(["finetune", "--run", "warm", *baseline]) == 0

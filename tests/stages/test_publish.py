@@ -16,7 +16,7 @@ from age_tasks.errors import MissingInputError
 from age_tasks.evaluation.results import GateResult
 from age_tasks.registry.approval import Approval
 from age_tasks.registry.decisions import decisions
-from age_tasks.registry.promotions import champion, fetch_version, history, publish_version, rollback
+from age_tasks.registry.promotions import champion, fetch_version, history, promote, publish_version, rollback
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.serving.litert import litert_predict
 from age_tasks.stages import publish
@@ -135,14 +135,20 @@ def test_an_approval_of_another_comparison_publishes_nothing_and_is_kept(
         publish.execute(judged, Config())
 
 
-def test_a_version_remembers_the_images_of_its_splits():
-    splits = {
-        name: pd.DataFrame({"sha256": [name], "real_age": [30.0], "file_name": ["x"]}) for name in ("train", "test")
-    }
-    table = trained_on(splits)
-    assert table.to_dict("records") == [
-        {"sha256": "train", "real_age": 30.0, "split": "train"},
-        {"sha256": "test", "real_age": 30.0, "split": "test"},
+def test_a_version_remembers_what_the_one_that_it_started_from_has_learned(run: Workspace, tmp_path: Path):
+    splits = {name: pd.DataFrame({"sha256": [name], "real_age": [30.0]}) for name in ("train", "test")}
+    put_record(run.store, "finetune", run.key, summary={"started_from": "baseline"})
+    assert trained_on(run, splits)["sha256"].tolist() == ["train", "test"]
+    (tmp_path / "trained_on.csv").write_text("sha256,real_age,split\ngone,41.5,train\ntrain,30.0,train\n")
+    publish_version(run.store, "one", {"trained_on.csv": tmp_path / "trained_on.csv"}, {})
+    for version in ("one", "two"):
+        publish_version(run.store, version, {}, {})
+        promote(run.store, version, "gate passed")
+    put_record(run.store, "finetune", run.key, summary={"started_from": "v1"})
+    assert trained_on(run, splits)[["sha256", "split"]].to_numpy().tolist() == [
+        ["train", "train"],
+        ["test", "test"],
+        ["gone", "ancestor"],
     ]
 
 
