@@ -7,7 +7,7 @@ import importlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from age_tasks.config import Config, SettingChange, changed_settings, config_from_stored
 from age_tasks.garbage_collection import collection_paused
@@ -40,6 +40,8 @@ class Stage:
         does: one sentence for people.
         writes: its main outputs, for people.
         when_it_fails: what the person on call does; empty where nothing helps but the log.
+        also_reads: sections of the settings that it reads beside those in `needs.settings`. They shape no result, or an
+            extra input in `needs` stands for what is read of them.
         gpu: whether it computes with the network, and takes a GPU where there is one.
         tensorflow: whether it imports TensorFlow.
     """
@@ -48,8 +50,14 @@ class Stage:
     does: str
     writes: tuple[str, ...]
     when_it_fails: str = ""
+    also_reads: tuple[str, ...] = ()
     gpu: bool = False
     tensorflow: bool = False
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The sections of the settings that it reads."""
+        return (*self.needs.settings, *self.also_reads)
 
 
 # Inputs that a fingerprint has as the sha256 of their content: the same stage, executed once more, may write others.
@@ -169,13 +177,18 @@ def _keep_verdict(run: StoredRun, record: StageRecord) -> None:
     put_decision(run.store, decision.model_copy(update={"in_use": InUse.model_validate(in_use) if in_use else None}))
 
 
-def changed_settings_of(run: StoredRun) -> tuple[SettingChange, ...]:
-    """The settings that the stages of the run have read, and differ from those of its recipe."""
+def settings_read(run: StoredRun) -> dict[str, Any]:
+    """The sections of the settings as the stages of the run have read them, else as the run was started with them."""
     config = dict(run.settings().config)
     for stage in STAGES:
         if record := run.record(stage):
             config |= record.settings
-    return changed_settings(config_from_stored(config), run.recipe())
+    return config
+
+
+def changed_settings_of(run: StoredRun) -> tuple[SettingChange, ...]:
+    """The settings that the stages of the run have read, and differ from those of its recipe."""
+    return changed_settings(config_from_stored(settings_read(run)), run.recipe())
 
 
 def _enough_new_labels(run: Workspace, config: Config) -> None:
@@ -223,6 +236,7 @@ PIPELINE: dict[str, Stage] = {
         does="freezes the labels and reads every image once",
         writes=("labels.csv", "snapshot.csv"),
         when_it_fails="the log names the file and line to correct",
+        also_reads=("data", "evaluate", "model", "finetune", "compute"),
     ),
     "validate": Stage(
         Needs(
@@ -236,6 +250,7 @@ PIPELINE: dict[str, Stage] = {
         writes=("index.html", "accepted.csv", "quarantine.csv", "near_duplicates.csv", "audit/", "data_docs/"),
         when_it_fails="open the validation page that the log names; correct the labels, or accept them with "
         "`age-tasks labels accept`",
+        also_reads=("data",),
     ),
     "split": Stage(
         Needs(
@@ -249,6 +264,7 @@ PIPELINE: dict[str, Stage] = {
         does="assigns images to train, validation and test (70/15/15), stratified by age; earlier assignments stay",
         writes=("train.csv", "val.csv", "test.csv", "assignments.csv", "split_summary.json"),
         when_it_fails="too few labels for the age bins: label more, or use fewer bins",
+        also_reads=("data",),
     ),
     "baseline": Stage(
         Needs(
@@ -261,14 +277,21 @@ PIPELINE: dict[str, Stage] = {
         does="trains a new head on the frozen backbone",
         writes=("model.keras", "history.csv", "learning_curve.png", "baseline_test_metrics.json"),
         when_it_fails="weights can't be downloaded: give a file with `model.weights`",
+        also_reads=("finetune", "compute"),
         gpu=True,
         tensorflow=True,
     ),
     "finetune": Stage(
-        Needs(("split", "baseline"), ("finetune",), code=_FINETUNING, extra={"champion": _starting_version}),
+        Needs(
+            ("split", "baseline"),
+            ("augmentation", "finetune"),
+            code=_FINETUNING,
+            extra={"champion": _starting_version},
+        ),
         does="trains the last layers of the backbone too, BatchNorm frozen",
         writes=("model.keras", "history.csv", "learning_curve.png", "finetune_test_metrics.json"),
         when_it_fails="out of memory: a smaller `finetune.batch_size`",
+        also_reads=("compute",),
         gpu=True,
         tensorflow=True,
     ),
@@ -282,6 +305,7 @@ PIPELINE: dict[str, Stage] = {
         does="measures both models, and the champion, on the same test images; the champion also on all new images",
         writes=("metrics.json", "predictions.csv", "by_age.csv", "labels_to_look_at.csv", "error_in_use.csv"),
         when_it_fails="run it again",
+        also_reads=("compute",),
         gpu=True,
         tensorflow=True,
     ),

@@ -107,6 +107,14 @@ def test_a_run_that_trains_itself_does_not_reuse_the_verdict_on_another_model(do
     assert (found["evaluate"], found["gate"], found["publish"]) == ("second", "second", "second")
 
 
+def test_augmentation_is_part_of_what_a_fine_tuning_is_made_of():
+    assert PIPELINE["finetune"].needs.settings == ("augmentation", "finetune")
+
+
+def test_the_settings_that_stages_read_are_sections():
+    assert {section for stage in PIPELINE.values() for section in stage.reads} <= Config().to_dict().keys()
+
+
 def test_every_stage_comes_after_its_inputs():
     for stage in STAGES:
         assert all(STAGES.index(earlier) < STAGES.index(stage) for earlier in PIPELINE[stage].needs.inputs), stage

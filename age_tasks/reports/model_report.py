@@ -9,11 +9,12 @@ from typing import Any
 
 import yaml
 
+from age_tasks.config import CardSettings
 from age_tasks.evaluation.challenges import ERROR_IN_OFFICE
 from age_tasks.evaluation.enough import FEW_IMAGES, enough_in_words, too_few_in_words
 from age_tasks.evaluation.gate import largest_gap
 from age_tasks.evaluation.results import LABELS_TO_LOOK_AT, GateResult, Metrics
-from age_tasks.pipeline import changed_settings_of
+from age_tasks.pipeline import changed_settings_of, settings_read
 from age_tasks.registry.approval import Approval
 from age_tasks.registry.promotions import champion
 from age_tasks.reports.html import png_uri, render
@@ -119,14 +120,21 @@ def report_so_far(run: StoredRun, runs: str) -> str:
 
 
 def model_card_from_run(
-    run: Workspace, evaluation: Path, gate: GateResult, export: dict[str, Any] | None = None
+    run: Workspace,
+    evaluation: Path,
+    gate: GateResult,
+    export: dict[str, Any] | None = None,
+    card: CardSettings | None = None,
 ) -> str:
     """The model card, Markdown, in the sections that Mitchell et al. (2019) propose.
 
     Args:
         evaluation, gate, export: as for the report.
+        card: what only the owner can write; None: as the run has it.
     """
     facts = _facts(run, evaluation)
+    if card:
+        facts["config"] |= {"card": card.model_dump()}
     return render(
         "model_card.md.j2",
         **facts,
@@ -189,7 +197,7 @@ def _facts(run: Workspace, evaluation: Path) -> dict[str, Any]:
         "run_key": run.key,
         "created": settings.created[:16].replace("T", " "),
         "labels": settings.labels,
-        "config": settings.config,
+        "config": settings_read(run),
         "data": counts,
         "metrics": Metrics.parse((evaluation / "metrics.json").read_bytes(), run.where("evaluate", "metrics.json")),
         "by_age": _by_age(evaluation / "by_age.csv"),

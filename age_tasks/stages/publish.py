@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from age_tasks.config import Config, SettingChange
+from age_tasks.config import Config, SettingChange, config_from_stored
 from age_tasks.environment import MLflowVariables
 from age_tasks.errors import MissingInputError
 from age_tasks.evaluation.results import GateResult, Metrics
@@ -42,6 +42,7 @@ QUALITY_SAMPLE = 500  # training images behind the input checks of predict
 
 
 def execute(run: Workspace, config: Config) -> Summary:
+    config = as_trained(run, config)
     gate = GateResult.parse(run.input("gate", "gate.json").read_bytes(), run.where("gate", "gate.json"))
     answer = read_approval() if gate.passed else None
     publish = gate.passed and (answer is None or answer.approved)
@@ -57,7 +58,7 @@ def execute(run: Workspace, config: Config) -> Summary:
     name = name_of_next(run.store, _model_sha256(run)) if publish else None
     outcome = Outcome(True, name, current.name if current else None, answer, export)
     files["report.html"].write_text(report_from_run(run, evaluation, gate, outcome))
-    files["model_card.md"].write_text(model_card_from_run(run, evaluation, gate, export))
+    files["model_card.md"].write_text(model_card_from_run(run, evaluation, gate, export, config.card))
     trained_on(run, splits).to_csv(files["trained_on.csv"], index=False)
     report_key = f"reports/{run.key}.html"
     changed = changed_settings_of(run)
@@ -74,6 +75,15 @@ def execute(run: Workspace, config: Config) -> Summary:
     if publish and MLflowVariables.from_env().uri:
         _log_to_mlflow(run, config, files, evaluation)
     return summary
+
+
+def as_trained(run: StoredRun, config: Config) -> Config:
+    """The settings with those by which the run's model was trained, whatever `publish` was given.
+
+    Fine-tunings of version 0.1 did not record the augmentation: it is that of the run then.
+    """
+    network = {"model": section} if (section := run.require_record("baseline").settings.get("model")) else {}
+    return config_from_stored(config.to_dict() | network | run.require_record("finetune").settings)
 
 
 def _files(run: Workspace) -> dict[str, Path]:

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from age_tasks.config import Config, GateSettings
+from age_tasks.config import CardSettings, Config, GateSettings
 from age_tasks.environment import Locations
 from age_tasks.errors import MissingInputError
 from age_tasks.evaluation.gate import gate_result, judge
 from age_tasks.evaluation.metrics import by_age
 from age_tasks.evaluation.results import Challenge, GateResult, Selection
+from age_tasks.pipeline import settings_read
 from age_tasks.registry.approval import Approval
 from age_tasks.reports import figures, model_report
 from age_tasks.reports.model_report import Outcome, model_card_from_run, report_from_run, report_so_far
@@ -75,6 +76,18 @@ def published(run: Workspace, evaluation: Path) -> Page:
 @pytest.fixture(scope="module")
 def card(run: Workspace, evaluation: Path) -> str:
     return model_card_from_run(run, evaluation, _gate(9.0))
+
+
+def test_the_card_says_what_publish_was_given_and_what_the_trainings_have_read(
+    run: Workspace, evaluation: Path, monkeypatch: pytest.MonkeyPatch
+):
+    owned = model_card_from_run(run, evaluation, _gate(9.0), card=CardSettings(owner="bea"))
+    assert "Owner: bea." in owned
+    stored = run.require_record("finetune")
+    read = stored.model_copy(update={"settings": {"finetune": {"epochs": 77}}})
+    monkeypatch.setattr(Workspace, "record", lambda run, stage: read if stage == "finetune" else None)
+    assert settings_read(run)["finetune"] == {"epochs": 77}
+    assert settings_read(run)["baseline"] == run.settings().config["baseline"]
 
 
 def test_the_verdict_comes_first(published: Page):

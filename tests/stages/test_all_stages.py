@@ -4,11 +4,14 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from age_tasks.config import Config
 from age_tasks.environment import Locations
-from age_tasks.pipeline import STAGES
+from age_tasks.pipeline import PIPELINE, STAGES, load_stage
 from age_tasks.reports.run_summary import summary_table
 from age_tasks.runs.run import Workspace, open_run
 from age_tasks.stopwatch import PARTS
@@ -48,6 +51,25 @@ def test_a_rerun_on_unchanged_labels_reuses_every_stage(copied: Locations, capsy
     with open_run("again", copied) as run:
         assert run.input("finetune", "model.keras").stat().st_size > 1_000_000
         assert "reused from finished" in summary_table(run)
+
+
+@pytest.mark.parametrize("stage", STAGES[:-1])  # publish reads them in records
+def test_a_stage_reads_no_settings_but_those_that_are_named_as_its_own(stage: str, copied: Locations):
+    """What shapes its result and is no part of its fingerprint would be dropped, or reused for other settings."""
+    fields = {name: field.alias or name for name, field in Config.model_fields.items() if name != "recipe"}
+    read: set[str] = set()
+
+    class Recording(Config):
+        def __getattribute__(self, name: str) -> Any:
+            if name in fields:
+                read.add(fields[name])
+            return super().__getattribute__(name)
+
+    with open_run("finished", copied) as run:
+        config = Recording.model_validate(run.config().to_dict())
+        read.clear()
+        load_stage(stage).execute(replace(run, fingerprint="recording"), config)
+    assert read <= set(PIPELINE[stage].reads)
 
 
 def test_pages_need_no_network(finished: Workspace):

@@ -152,6 +152,20 @@ def test_a_version_remembers_what_the_one_that_it_started_from_has_learned(run: 
     ]
 
 
+def test_the_manifest_states_the_settings_that_the_model_was_trained_with(run: Workspace):
+    put_record(run.store, "baseline", run.key, settings={"model": {"image_size": 64}, "baseline": {"epochs": 2}})
+    put_record(run.store, "finetune", run.key, settings={"finetune": {"epochs": 2}})
+    given = Config().with_overrides(
+        {"augmentation.train_augmentations": 3, "model.image_size": 96, "card.owner": "ann"}
+    )
+    assert publish.as_trained(run, given).augmentation == given.augmentation  # as version 0.1 recorded it
+    settings = {"finetune": {"epochs": 2}, "augmentation": {"test_time_augmentation": True}}
+    put_record(run.store, "finetune", run.key, settings=settings)
+    found = publish.as_trained(run, given)
+    assert (found.augmentation.train_augmentations, found.augmentation.test_time_augmentation) == (1, True)
+    assert (found.model.image_size, found.finetune.epochs, found.card.owner) == (64, 2, "ann")
+
+
 def test_a_run_that_passed_the_gate_is_promoted(finished: Workspace):
     assert finished.require_record("gate").summary["passed"]
     entry = champion(finished.store)
