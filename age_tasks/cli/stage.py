@@ -11,7 +11,7 @@ import typer
 
 from age_tasks.cli import settings
 from age_tasks.cli.command import CACHE, STAGES, command
-from age_tasks.config import Config
+from age_tasks.config import Config, parse_overrides
 from age_tasks.environment import Locations, StageVariables
 from age_tasks.errors import AgeTasksError, MissingInputError, TooFewNewError
 from age_tasks.pipeline import PIPELINE, load_stage
@@ -77,6 +77,7 @@ def _stage_command(name: str) -> Callable[..., int]:
             key = safe_run_key(run_id) if starts else find_run(run_id, lambda: open_store(locations.store))
         with open_run(key, locations) as opened:
             config = _config(name, opened, recipe, assignments)
+            warn_of_settings_without_effect(name, assignments or [])
             if starts:
                 start_run(opened, config, locations, run_id, _recipe(opened, recipe))
             log.info("%s of run %s", name, opened.key)
@@ -113,6 +114,22 @@ def _execute(name: str, run: Workspace, config: Config, again: bool) -> int:
 def _summary(key: str, record: StageRecord) -> dict[str, object]:
     reused = {"reused_from": record.reused_from} if record.reused_from else {}
     return {"run": key, **reused, "seconds": record.seconds, **record.summary}
+
+
+def warn_of_settings_without_effect(name: str, assignments: Sequence[str]) -> None:
+    """Log a line for each setting of `--set` that the stage does not read; a run's first stage takes those of all.
+
+    The settings of `AGE_SET` are for all stages of a run, and are not looked at.
+
+    Raises:
+        SettingsError: an assignment that can't be read.
+    """
+    for setting in parse_overrides(assignments) if PIPELINE[name].needs.inputs else ():
+        section = setting.partition(".")[0]
+        if section not in PIPELINE[name].reads:
+            shaped = [other for other, stage in PIPELINE.items() if section in stage.needs.settings]
+            readers = shaped or [other for other, stage in PIPELINE.items() if section in stage.reads]
+            log.warning("--set %s has no effect on %s; give it to %s", setting, name, " or ".join(readers))
 
 
 def default_run(needed: Sequence[str], locations: Locations) -> str:

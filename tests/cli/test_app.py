@@ -19,7 +19,7 @@ from age_tasks.cli.app import main
 from age_tasks.cli.command import NOBODY_READS
 from age_tasks.demo import synthetic_faces
 from age_tasks.environment import PROJECT
-from age_tasks.errors import DiskFullError, SettingsError, StoreError
+from age_tasks.errors import DiskFullError, MissingInputError, SettingsError, StoreError
 from age_tasks.pipeline import SHARED_WORK, STAGES
 
 GROUPS = {
@@ -181,6 +181,41 @@ def test_errors_name_the_source_of_a_setting(
     given = ["--set", "finetune.epochs=0"] if source == "--set" else []
     assert main(["snapshot", *given]) == 64
     assert f"snapshot: {source} finetune.epochs = 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("stage", "setting", "said"),
+    [
+        ("evaluate", "finetune.epochs=3", "--set finetune.epochs has no effect on evaluate; give it to finetune"),
+        ("gate", "card.owner=ann", "--set card.owner has no effect on gate; give it to publish"),
+        (
+            "gate",
+            "data.balance_ages=0.5",
+            "--set data.balance_ages has no effect on gate; give it to snapshot or validate",
+        ),
+        ("split", "data.balance_ages=0.5", ""),
+        ("baseline", "finetune.last_layers=3", ""),  # what it caches
+        ("finetune", "augmentation.train_augmentations=4", ""),
+        ("evaluate", "compute.cache_budget_gb=1", ""),
+        ("snapshot", "card.owner=ann", ""),
+    ],
+)
+def test_a_setting_that_a_stage_does_not_read_is_named_with_the_stages_that_do(
+    stage: str, setting: str, said: str, caplog: pytest.LogCaptureFixture
+):
+    stage_module.warn_of_settings_without_effect(stage, [setting])
+    assert [message.startswith(said) for message in caplog.messages] == ([True] if said else [])
+
+
+def test_settings_for_all_stages_of_a_run_warn_of_nothing(
+    place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setenv("AGE_SET", '{"finetune.epochs": 3, "gate.max_test_mae": 40}')
+    assert main(["snapshot", "--run", "x", "--set", "card.owner=ann"]) == 0
+    assert main(["split", "--run", "x"]) == MissingInputError.exit_code
+    assert "no effect" not in caplog.text
+    assert main(["split", "--run", "x", "--set", "gate.max_test_mae=30"]) == MissingInputError.exit_code
+    assert "--set gate.max_test_mae has no effect on split; give it to gate" in caplog.messages
 
 
 def test_a_full_disk_is_named_by_the_option_that_chose_it(
