@@ -143,12 +143,15 @@ class Workspace(StoredRun):
         scratch: temporary folder of this process.
         fingerprint: of the stage that is being executed.
         again: whether nothing that is stored shall be reused.
+        replaced: the record of the stage that is being executed, as it was before: of a result, made or reused, or of a
+            failure; None if there was none, or it can't be read.
     """
 
     cache: Path
     scratch: Path
     fingerprint: str = ""
     again: bool = False
+    replaced: StageRecord | None = None
 
     @property
     def output_dir(self) -> Path:
@@ -167,8 +170,16 @@ class Workspace(StoredRun):
         Raises:
             MissingInputError: the stage has not finished, has no such output, or the bytes have changed since.
         """
-        record = self.require_record(stage)
-        recorded = _output(record, name)
+        return self.output_of(self.require_record(stage), name)
+
+    @timed("input")
+    def output_of(self, record: StageRecord, name: str) -> Path:
+        """As `input`, of a stage of this run with this record.
+
+        Raises:
+            MissingInputError: the stage has no such output, or the bytes have changed since.
+        """
+        stage, recorded = record.stage, _output(record, name)
         key, again = stage_folder(record.executed_by, stage) + name, f"`{_command(stage, self.key)} --again`"
         path = self.scratch / "in" / stage / check_key(name)
         if not path.exists():

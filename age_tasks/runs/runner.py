@@ -44,7 +44,8 @@ class Needs:
         afterwards: called with the record of the stage when it has finished, executed or reused.
         check: called before the stage is executed, also if it is asked for `again`; it raises where the settings can't
             work. It shapes no result.
-        follows_previous: whether the stage also reads what it wrote last, in whichever run that was.
+        follows_previous: whether the stage also reads what it wrote last, in whichever run that was, and what it wrote
+            in this run before.
     """
 
     inputs: tuple[str, ...] = ()
@@ -110,7 +111,7 @@ def _carry_out(task: _Task, load: Callable[[], StageFunction], run: Workspace, c
         return found
     if own and own.done and not own.reused_from:
         hand_over(own, run.store, run.scratch / "handover")
-    return _reuse(found, run) if found else _execute(task, load, run, config)
+    return _reuse(found, run) if found else _execute(task, load, replace(run, replaced=own), config)
 
 
 def would_be_reused(stages: Mapping[str, Needs], run: Workspace, config: Config) -> bool:

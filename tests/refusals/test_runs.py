@@ -29,6 +29,7 @@ from age_tasks.store.files import FileStore
 from age_tasks.store.output_file import output_file
 from tests.support.records import put_record
 from tests.support.refusals import walks
+from tests.support.settings import QUICK, overrides
 from tests.support.tars import tar_of
 from tests.support.walks import Walk, command
 
@@ -118,6 +119,24 @@ def test_an_output_that_was_lost(refused: Walk, labelled: Store, damage: Callabl
         again = refused(lambda: run.input("snapshot", "labels.csv"), says, "snapshot --run x --again")
         again(told(refused))
         assert again().is_file()
+
+
+@walks("stages/split.py", "which says where run {} had its images, is gone or damaged")
+def test_own_assignments_that_are_lost_after_a_failure(refused: Walk, place: Path):
+    few = ["--recipe", "demo", *overrides(QUICK)]
+    for stage in ("snapshot", "validate", "split"):
+        assert command(stage, "--run", "x", *few)() == 0
+    store = open_store(Locations.from_env().store)
+    store.delete(record_file("x", "split"))
+    kept = store.get("runs/x/split/assignments.csv")
+    store.delete("runs/x/split/assignments.csv")
+    again = refused(command("split", "--run", "x"), "runs/x/split/assignments.csv", "split --run x --again")
+    again(told(refused))
+    store.delete(record_file("x", "split"))
+    store.delete("runs/x/split/assignments.csv")
+    refused(command("split", "--run", "x"), "bring it back")
+    store.put("runs/x/split/assignments.csv", kept)
+    again()
 
 
 @walks(RUN, "read: run {}: {} has no output {}")
