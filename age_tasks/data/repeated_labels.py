@@ -28,8 +28,8 @@ class SeveralLabels:
 def one_row_an_image(accepted: pd.DataFrame, how: RepeatedLabels, weigh: bool = False) -> pd.DataFrame:
     """One row for each file name, where its first one was.
 
-    `real_age` becomes the median or mean, `weight` the mean; `age_spread` is the standard deviation of the ages (years;
-    0 of one), `raters` their number. Of the other columns the first row counts.
+    Of several rows, `real_age` becomes the median or mean, to 0.01 years, and `weight` the mean; `age_spread` is the
+    standard deviation of the ages (years; 0 of one), `raters` their number. Of the other columns the first row counts.
 
     Args:
         accepted: columns file_name, real_age (years), and others.
@@ -40,12 +40,10 @@ def one_row_an_image(accepted: pd.DataFrame, how: RepeatedLabels, weigh: bool = 
     if how == "quarantine":
         return accepted
     by_name = accepted.groupby("file_name")
+    raters = by_name["real_age"].transform("size")
     found = accepted.assign(
-        real_age=by_name["real_age"].transform(how).round(2),
-        **{
-            SPREAD: by_name["real_age"].transform("std", ddof=0).round(2),
-            RATERS: by_name["real_age"].transform("size"),
-        },
+        real_age=accepted["real_age"].where(raters == 1, by_name["real_age"].transform(how).round(2)),
+        **{SPREAD: by_name["real_age"].transform("std", ddof=0).round(2), RATERS: raters},
     )
     if "weight" in found:
         found["weight"] = by_name["weight"].transform("mean")

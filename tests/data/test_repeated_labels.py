@@ -82,3 +82,9 @@ def test_an_impossible_age_counts_for_nothing():
 def test_weights_are_averaged():
     table = rows(("a.jpg", 20.0), ("a.jpg", 30.0)).assign(weight=[1.0, 3.0])
     assert one_row_an_image(table, "mean")["weight"].tolist() == [2.0]
+
+
+def test_only_ages_of_several_raters_are_rounded():
+    table = rows(("a.jpg", 34.523), ("b.jpg", 20.0), ("b.jpg", 20.005), ("b.jpg", 20.006))
+    assert one_row_an_image(table, "mean")["real_age"].tolist() == [34.523, 20.0]
+    assert one_row_an_image(table, "median")["real_age"].tolist() == [34.523, 20.0]
