@@ -138,7 +138,8 @@ def require_new_labels(run: Workspace, at_least: int) -> None:
 
 
 def count_new(run: Workspace, trained: Workspace) -> int:
-    """The number of images, by content, that `run` accepted and that had no assignment when `trained` was trained."""
+    """The number of images, by content, that `run` accepted and that `trained` had neither assigned nor left out."""
     accepted = pd.read_csv(run.input("validate", "accepted.csv"), usecols=["sha256"])["sha256"]
-    assigned = pd.read_csv(trained.input("split", "assignments.csv"), usecols=["sha256"])["sha256"]
-    return len(set(accepted) - set(assigned))
+    known = ["assignments.csv", *({"left_out.csv"} & trained.require_record("split").outputs.keys())]
+    seen = [pd.read_csv(trained.input("split", name), usecols=["sha256"])["sha256"] for name in known]
+    return len(set(accepted).difference(*seen))
