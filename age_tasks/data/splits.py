@@ -275,8 +275,9 @@ def _initial_split(candidates: pd.DataFrame, settings: SplitSettings) -> pd.Seri
         Texts, with the number of the group as index.
     """
     firsts = candidates.drop_duplicates("group")
-    rest, test = _draw(firsts, settings.test_fraction, settings)
-    train, val = _draw(rest, settings.val_fraction / (1 - settings.test_fraction), settings)
+    most_bins = _most_bins(len(firsts), settings)
+    rest, test = _draw(firsts, settings.test_fraction, settings, most_bins)
+    train, val = _draw(rest, _val_fraction_of_rest(settings), settings, most_bins)
     parts = zip(SPLITS, (train, val, test), strict=True)
     return pd.concat([pd.Series(name, part["group"], dtype="object") for name, part in parts])
 
@@ -337,14 +338,31 @@ def _shuffle_keys(
     return {group: hashlib.sha256(f"{seed} {name}".encode()).hexdigest() for group, name in firsts.items()}
 
 
-def _draw(labels: pd.DataFrame, fraction: float, settings: SplitSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Draw this fraction of the rows at random, stratified by age; returns the rest and what was drawn."""
+def _val_fraction_of_rest(settings: SplitSettings) -> float:
+    """The fraction of the images outside the test split that validate."""
+    return settings.val_fraction / (1 - settings.test_fraction)
+
+
+def _most_bins(images: int, settings: SplitSettings) -> int:
+    """The largest number of age bins over which both draws can assign so many images; 0 if there is none."""
+    rest = images - math.ceil(images * settings.test_fraction)
+    draws = ((images, settings.test_fraction), (rest, _val_fraction_of_rest(settings)))
+    return min(math.floor(count * min(fraction, 1 - fraction)) for count, fraction in draws)
+
+
+def _draw(
+    labels: pd.DataFrame, fraction: float, settings: SplitSettings, most_bins: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Draw this fraction of the rows at random, stratified by age; returns the rest and what was drawn.
+
+    Args:
+        most_bins: which the message of a refusal names, see `_most_bins`.
+    """
     strata = _merge_single_image_strata(age_strata(labels["real_age"], settings.bins, settings.n_bins))
     count = len(strata.unique())
     smaller = min(fraction, 1 - fraction)
     if len(labels) * smaller < count:
-        bins = math.floor(len(labels) * min(settings.test_fraction, settings.val_fraction))
-        fewer = f", or use fewer bins: --set split.n_bins={bins}" if bins else ""
+        fewer = f", or use fewer bins: --set split.n_bins={most_bins}" if most_bins else ""
         raise LabelsError(
             f"{len(labels)} images are too few to assign {fraction:.0%} of them over {count} age bins "
             f"(at least {math.ceil(count / smaller)} are needed); label more images{fewer}"

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -231,7 +232,7 @@ def judge(
             f"{across_splits} rows of the fixed split show a person, or a duplicate, of another split "
             "(data.across_splits = refuse; leave_out leaves them out of training)"
         )
-    if len(quarantine) > allowed * rows:
+    if len(quarantine) > Fraction(str(allowed)) * rows:  # as written: 0.29 of 100 is 29, which floats make less
         problems.append(
             f"{len(quarantine)} of {rows} rows ({100 * len(quarantine) / rows:.1f} %) are quarantined; "
             f"at most {100 * allowed:.1f} % may be (validate.max_quarantine_fraction)"
@@ -248,6 +249,12 @@ def judge(
     if shift and shifted and not shift_accepted:
         problems.append(f"{shift.sentence}; at most {settings.max_age_shift:g} may be (validate.max_age_shift)")
     return Verdict(not problems, tuple(problems), shifted)
+
+
+def enough_hundredths(value: float) -> float:
+    """The smallest number of two decimals that is not below a value of at least 0."""
+    hundredths = math.floor(value * 100)
+    return (hundredths if hundredths / 100 >= value else hundredths + 1) / 100
 
 
 def _count_ages(table: pd.DataFrame, column: str, key: str, years: pd.Series) -> None:

@@ -9,7 +9,6 @@ distributed otherwise than those accepted last are no reason to stop once a pers
 """
 
 import csv
-import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -31,6 +30,7 @@ from age_tasks.data.validation import (
     VerdictFile,
     age_shift,
     distribution,
+    enough_hundredths,
     judge,
     near_pairs,
     quarantined,
@@ -245,11 +245,11 @@ def _refusal(run: Workspace, found: _Validation) -> list[str]:
 
 def _other_ways(run: Workspace, found: _Validation) -> str:
     """The settings with which the labels pass, and the command to accept them; begins with a comma or semicolon."""
-    ways, fraction = [], len(found.quarantine) / len(found.table)
+    ways: list[str] = []
     sufficient = {
-        "max_quarantine_fraction": math.ceil(fraction * 100) / 100,
+        "max_quarantine_fraction": enough_hundredths(len(found.quarantine) / len(found.table)),
         "min_rows": len(found.accepted),
-        "max_age_shift": math.ceil(found.shift.beyond_chance * 100) / 100 if found.shift else 0,
+        "max_age_shift": enough_hundredths(found.shift.beyond_chance) if found.shift else 0,
     }
     for setting, value in sufficient.items():
         possible = value > 0 and not (setting == "max_quarantine_fraction" and value >= 1)

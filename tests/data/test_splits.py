@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,6 +66,27 @@ def test_the_seed_determines_the_splits_and_their_ages_are_alike():
 def test_too_few_images_are_refused_with_the_number_needed():
     with pytest.raises(LabelsError, match="at least 67 are needed"):
         split_labels(labels(list(range(40))), SplitSettings())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(2, 150),
+    st.sampled_from(["quantile", "equal_width"]),
+    st.tuples(st.integers(5, 45), st.integers(5, 45)),
+    st.integers(1, 12),
+)
+def test_the_number_of_bins_that_a_refusal_names_works(count: int, bins: str, percents: tuple[int, int], n_bins: int):
+    options = SplitSettings(bins=bins, test_fraction=percents[0] / 100, val_fraction=percents[1] / 100, n_bins=n_bins)
+    table = labels([1 + number * 37 % 90 for number in range(count)])
+    try:
+        split_labels(table, options)
+    except LabelsError as error:
+        named = re.search(r"split.n_bins=(\d+)", str(error))
+        if named:
+            split_labels(table, options.model_copy(update={"n_bins": int(named[1])}))
+        else:
+            with pytest.raises(LabelsError):
+                split_labels(table, options.model_copy(update={"n_bins": 1}))
 
 
 changes = st.tuples(

@@ -1,8 +1,11 @@
+import math
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from age_tasks.config import ValidateSettings
 from age_tasks.data.expectations import Finding
@@ -10,6 +13,7 @@ from age_tasks.data.validation import (
     SHIFT,
     AgeShift,
     age_shift,
+    enough_hundredths,
     judge,
     near_pairs,
     quarantined,
@@ -114,6 +118,24 @@ def test_too_many_quarantined_rows_and_failed_dataset_expectations_refuse_the_la
         "3 of 100 rows (3.0 %) are quarantined; at most 2.0 % may be (validate.max_quarantine_fraction)",
         "not met: Ages are between 0 and 120 years.",
     )
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(1, 5000).flatmap(lambda rows: st.tuples(st.just(rows), st.integers(0, rows))))
+@example((100, 29))
+def test_the_fraction_that_is_suggested_lets_the_rows_pass(counts: tuple[int, int]):
+    rows, bad = counts
+    fraction = float(f"{enough_hundredths(bad / rows)}")
+    assert bad / rows <= fraction < bad / rows + 0.01
+    if fraction < 1:
+        quarantine = pd.DataFrame({"line": range(bad)})
+        assert judge(rows, quarantine, [], ValidateSettings(max_quarantine_fraction=fraction)).accepted
+
+
+@given(st.floats(0, 1))
+@example(math.nextafter(0.29, 1))
+def test_what_is_suggested_is_never_below_what_was_found(value: float):
+    assert value <= enough_hundredths(value) < value + 0.0101
 
 
 def test_every_refusal_names_a_setting_or_the_suite_with_the_rule():
