@@ -6,6 +6,7 @@ split of every image ever assigned, which the next run extends), `left_out.csv`,
 """
 
 import contextlib
+import csv
 import io
 import json
 import logging
@@ -70,7 +71,9 @@ def execute(run: Workspace, config: Config) -> Summary:
         splits["train"] = splits["train"].assign(**{WEIGHT: weights.round(4)})
     summary = write_splits(splits, config.split, run.output_dir, counts)
     # Last, and complete: what a failure has written replaces the same files in the store.
-    extend_assignments(labels, split, previous).to_csv(run.scratch / ASSIGNMENTS, index=False)
+    extend_assignments(labels, split, previous).to_csv(
+        run.scratch / ASSIGNMENTS, index=False, quoting=csv.QUOTE_NONNUMERIC
+    )
     (run.scratch / ASSIGNMENTS).rename(run.output_dir / ASSIGNMENTS)
     return summary
 
@@ -184,7 +187,7 @@ def write_splits(
     """Write the tables, the summary and the plot into `out`; `counts` are added to the summary."""
     summary = summarise(splits, settings) | dict(counts)
     for name in SPLITS:
-        splits[name].to_csv(out / f"{name}.csv", index=False)
+        splits[name].to_csv(out / f"{name}.csv", index=False, quoting=csv.QUOTE_NONNUMERIC)
     (out / SUMMARY).write_bytes(to_json(summary))
     figures.save(figures.split_ages(splits["train"], splits["val"], splits["test"]), out / "split_ages.png")
     return {name: len(splits[name]) for name in SPLITS} | dict(counts)

@@ -172,7 +172,7 @@ def _validate(run: Workspace, expectations: Expectations, config: Config) -> _Va
 def _write_tables(found: _Validation, run: Workspace) -> None:
     optional = [column for column in (*QUALITY, SPREAD, RATERS) if column in found.accepted]
     columns = [*ACCEPTED_COLUMNS, *optional, *further_columns_of(found.accepted.columns)]
-    found.accepted[columns].to_csv(run.output_dir / "accepted.csv", index=False)
+    found.accepted[columns].to_csv(run.output_dir / "accepted.csv", index=False, quoting=csv.QUOTE_NONNUMERIC)
     (run.output_dir / "quarantine.csv").write_text(as_csv(found.quarantine))
     (run.output_dir / "copies.csv").write_text(as_csv(found.copies))
     (run.output_dir / "near_duplicates.csv").write_text(as_csv(found.near_duplicates.nearest))

@@ -5,12 +5,14 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from age_tasks.cli.app import main
 from age_tasks.environment import Locations
 from age_tasks.errors import LabelsError
 from age_tasks.runs.run import open_run
+from age_tasks.stages._inputs import read_accepted, read_splits
 from tests.support.page import Page
 from tests.support.settings import QUICK, overrides, point_at
 from tests.support.stages import run_stages, table
@@ -72,6 +74,33 @@ def test_a_fixed_split_is_used(run: Run):
             assert len(rows)
             assert {official[row] for row in rows["file_name"]} == {name}
         assert "The labels fix the split" in Page(opened.input("validate", "index.html").read_text()).text
+
+
+def change(labels: Path, column: int, cell: Callable[[int], str]) -> None:
+    """Write other cells, by the number of the row, into a column of the labels."""
+    rows = list(csv.reader(labels.open(newline="")))
+    with labels.open("w", newline="") as file:
+        write = csv.writer(file, quoting=csv.QUOTE_ALL).writerow
+        for number, row in enumerate(rows):
+            write([*row[:column], cell(number) if number else row[column], *row[column + 1 :]])
+
+
+def test_cells_that_end_a_line_or_look_like_other_types_are_kept(run: Run, tmp_path: Path):
+    cells = ("a\rb", 'a "quoted", cell', "007", "NA", "two\nlines", "1e5")
+    change(tmp_path / "labels.csv", 2, lambda number: f"{cells[number % 6]} {number // 6}")
+    assert run(person_column="who") == 0
+    rows = list(csv.reader((tmp_path / "labels.csv").open(newline="")))[1:]
+    given = {row[0]: row[2] for row in rows}
+    with open_run("x", Locations.from_env()) as opened:
+        accepted = read_accepted(opened)
+        people = dict(zip(accepted["file_name"], accepted["person"], strict=True))
+        parts = read_splits(opened)
+        assignments = pd.read_csv(opened.input("split", "assignments.csv"), dtype="str", keep_default_na=False)
+    assert people == {name: given[name] for name in people}
+    for part in parts.values():
+        assert part["person"].tolist() == [given[name] for name in part["file_name"]]
+    assert sum(map(len, parts.values())) == len(accepted)
+    assert set(assignments["person"]) == set(people.values())
 
 
 def test_people_across_a_fixed_split_are_left_out_of_training(run: Run):
