@@ -7,7 +7,7 @@ import pandas as pd
 
 from age_tasks.config import SplitSettings
 from age_tasks.data.label_columns import FIXED_SPLIT, PERSON
-from age_tasks.data.splits import LEFT_OUT, SPLITS, assign, no_assignments
+from age_tasks.data.splits import LEFT_OUT, SPLITS, assign, empty_splits, no_assignments
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,12 @@ class FixedSplit:
     Args:
         left_out: rows whose person or duplicate is in a split that comes before: columns line, file_name, fixed_split,
             and person if it is known.
+        empty: splits without an image, although rows are accepted.
     """
 
     rows: Mapping[str, int]
     left_out: pd.DataFrame
+    empty: tuple[str, ...] = ()
 
 
 def people(accepted: pd.DataFrame) -> People | None:
@@ -78,4 +80,8 @@ def fixed_split(accepted: pd.DataFrame) -> FixedSplit | None:
     split = assign(accepted, no_assignments(), SplitSettings())
     columns = ["line", "file_name", FIXED_SPLIT, *([PERSON] if PERSON in accepted else [])]
     counts = accepted[FIXED_SPLIT].value_counts()
-    return FixedSplit({name: int(counts.get(name, 0)) for name in SPLITS}, accepted.loc[split == LEFT_OUT, columns])
+    return FixedSplit(
+        rows={name: int(counts.get(name, 0)) for name in SPLITS},
+        left_out=accepted.loc[split == LEFT_OUT, columns],
+        empty=empty_splits(split),
+    )

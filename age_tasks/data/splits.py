@@ -23,6 +23,10 @@ LEFT_OUT = "left out"
 ASSIGNMENT_COLUMNS = ["sha256", "dhash", "split"]
 # Of the splits that one person or duplicates have been assigned to, the first stays: tests must stay as they are.
 PRECEDENCE = ("test", "val", "train")
+FIXED_WAY_OUT = (
+    " by the fixed split (data.split_column): write {} for some rows, or start the run again without a fixed split "
+    "(--set data.split_column=)"
+)
 
 
 def no_assignments() -> pd.DataFrame:
@@ -72,6 +76,38 @@ def assign(labels: pd.DataFrame, previous: pd.DataFrame, settings: SplitSettings
     else:
         assigned = _assign_new_groups(candidates, images.names, groups, settings, carry=PERSON in labels)
     return split.where(split.notna(), group.map(assigned))
+
+
+def require_images_in_each(labels: pd.DataFrame, split: pd.Series) -> None:
+    """Check that there are images to train, validate and test with.
+
+    Args:
+        labels: as `assign` was given them.
+        split: of each row, as `assign` returned it.
+
+    Raises:
+        LabelsError: a split has none.
+    """
+    empty = empty_splits(split)
+    if not empty:
+        return
+    if FIXED_SPLIT in labels:
+        way_out = FIXED_WAY_OUT.format(empty[0])
+    elif PERSON in labels:
+        people = labels.loc[labels[PERSON] != "", PERSON].nunique()
+        way_out = (
+            f": {len(labels)} images show {people} known people (data.person_column), too few for three splits; leave "
+            "the cell empty where a person is not known, label images of more people, or start the run again without "
+            "people (--set data.person_column=)"
+        )
+    else:
+        way_out = f": all {len(labels)} images were assigned to other splits before; label more images"
+    raise LabelsError(f"no image is in {' or '.join(empty)}{way_out}")
+
+
+def empty_splits(split: pd.Series) -> tuple[str, ...]:
+    """The splits without an image; none of an empty series."""
+    return tuple(name for name in SPLITS if len(split) and not (split == name).any())
 
 
 def with_near_groups(labels: pd.DataFrame) -> pd.DataFrame:
@@ -130,7 +166,10 @@ def age_strata(ages: pd.Series, bins: str, n_bins: int) -> pd.Series:
 
 
 def summarise(splits: Mapping[str, pd.DataFrame], settings: SplitSettings) -> dict[str, Any]:
-    """Counts, fractions, age statistics in years and counts by decade (over 10 up to 20, …) of each split."""
+    """Counts, fractions, age statistics in years and counts by decade (over 10 up to 20, …) of each split.
+
+    The standard deviation of one age is None.
+    """
     total = sum(len(part) for part in splits.values())
     summary: dict[str, Any] = {"settings": settings.model_dump(), "images": total}
     for name, part in splits.items():
@@ -140,7 +179,7 @@ def summarise(splits: Mapping[str, pd.DataFrame], settings: SplitSettings) -> di
             "images": len(part),
             "share": round(len(part) / total, 4),
             "mean_age": round(float(ages.mean()), 2),
-            "std_age": round(float(ages.std()), 2),
+            "std_age": round(float(ages.std()), 2) if len(part) > 1 else None,
             "median_age": float(ages.median()),
             "min_age": float(ages.min()),
             "max_age": float(ages.max()),

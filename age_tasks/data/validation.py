@@ -1,6 +1,7 @@
 """Row-level and dataset-level validation: which rows are quarantined, and whether the labels are accepted."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -13,6 +14,7 @@ from age_tasks.data.age_hints import age_hint
 from age_tasks.data.expectations import Finding, age_bounds
 from age_tasks.data.image_folder import name_problem
 from age_tasks.data.near_duplicates import find_near_duplicates
+from age_tasks.data.splits import FIXED_WAY_OUT
 from age_tasks.store.documents import Document
 
 SHIFT = "shift_beyond_chance"  # the column of the suite `distribution` that a person may accept
@@ -217,6 +219,7 @@ def judge(
     shift: AgeShift | None = None,
     shift_accepted: bool = False,
     across_splits: int = 0,
+    empty_splits: Sequence[str] = (),
 ) -> Verdict:
     """Accept the labels unless too many rows are quarantined, or a critical dataset-level expectation fails.
 
@@ -225,6 +228,7 @@ def judge(
         shift: of the ages, which the expectation on `SHIFT` is about.
         shift_accepted: whether a person accepted it for these labels.
         across_splits: rows that must not be where a fixed split has them, if that is to be refused.
+        empty_splits: those of a fixed split without an image.
     """
     problems, allowed = [], settings.max_quarantine_fraction
     if across_splits:
@@ -232,6 +236,8 @@ def judge(
             f"{across_splits} rows of the fixed split show a person, or a duplicate, of another split "
             "(data.across_splits = refuse; leave_out leaves them out of training)"
         )
+    if empty_splits:
+        problems.append(f"no image is in {' or '.join(empty_splits)}{FIXED_WAY_OUT.format(empty_splits[0])}")
     if len(quarantine) > Fraction(str(allowed)) * rows:  # as written: 0.29 of 100 is 29, which floats make less
         problems.append(
             f"{len(quarantine)} of {rows} rows ({100 * len(quarantine) / rows:.1f} %) are quarantined; "

@@ -29,6 +29,7 @@ from age_tasks.data.splits import (
     assign,
     extend_assignments,
     no_assignments,
+    require_images_in_each,
     split_labels,
     summarise,
     with_near_groups,
@@ -57,6 +58,7 @@ def execute(run: Workspace, config: Config) -> Summary:
     labels = with_near_groups(labels)  # which 0.1.0 did not write
     previous = previous_assignments(run, config.split)
     split = assign(labels, previous, config.split)
+    require_images_in_each(labels, split)
     left_out = labels[split == LEFT_OUT]
     (run.output_dir / "left_out.csv").write_text(as_csv(left_out[["line", "file_name", "real_age", "sha256"]]))
     counts = {

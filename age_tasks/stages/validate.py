@@ -149,7 +149,8 @@ def _validate(run: Workspace, expectations: Expectations, config: Config) -> _Va
     acceptance = acceptance_of(run.store, run.require_record("snapshot").outputs["labels.csv"].sha256)
     fixed = fixed_split(accepted)
     across = len(fixed.left_out) if fixed and config.data.across_splits == "refuse" else 0
-    verdict = judge(len(table), quarantine, findings, settings, shift, acceptance is not None, across)
+    empty = fixed.empty if fixed else ()
+    verdict = judge(len(table), quarantine, findings, settings, shift, acceptance is not None, across, empty)
     changes = _changes(run, table, quarantine, header)
     return _Validation(
         table=table,

@@ -1,3 +1,4 @@
+import json
 import re
 
 import numpy as np
@@ -314,3 +315,10 @@ def test_of_people_and_duplicates_across_a_fixed_split_the_tested_images_stay():
     split = assign(table, no_assignments(), SplitSettings())
     assert split[:6].tolist() == [LEFT_OUT, "test", LEFT_OUT, "val", LEFT_OUT, "val"]
     assert set(split[6:]) == {"train"}
+
+
+def test_the_standard_deviation_of_one_age_is_none():
+    summary = summarise({"train": labels([20, 30]), "val": labels([40]), "test": labels([50, 60])}, SplitSettings())
+    assert summary["val"]["std_age"] is None
+    assert summary["train"]["std_age"] == 7.07
+    json.dumps(summary, allow_nan=False)

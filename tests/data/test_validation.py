@@ -138,6 +138,12 @@ def test_what_is_suggested_is_never_below_what_was_found(value: float):
     assert value <= enough_hundredths(value) < value + 0.0101
 
 
+def test_a_fixed_split_without_images_in_a_part_is_a_problem():
+    verdict = judge(100, pd.DataFrame({"line": []}), [], ValidateSettings(), empty_splits=("val",))
+    assert not verdict.accepted
+    assert "no image is in val by the fixed split (data.split_column)" in verdict.problems[0]
+
+
 def test_every_refusal_names_a_setting_or_the_suite_with_the_rule():
     none, bounds = pd.DataFrame({"line": []}), ValidateSettings()
     few = finding(column="rows", arguments={"min_value": 100})

@@ -24,10 +24,17 @@ from age_tasks.data.image_folder import ImageFolder, require_unchanged
 from age_tasks.data.labels import parse_labels
 from age_tasks.data.labels_file import fetch_labels
 from age_tasks.data.probes import probe_images
-from age_tasks.data.splits import split_labels
+from age_tasks.data.splits import (
+    assign,
+    extend_assignments,
+    no_assignments,
+    require_images_in_each,
+    split_labels,
+)
 from age_tasks.store.files import FileStore
 from tests.support.deep_images import png_of_16_bits
 from tests.support.refusals import walks
+from tests.support.tables import faces
 from tests.support.tars import tar_of
 from tests.support.walks import Walk, command
 
@@ -181,6 +188,50 @@ def test_too_few_images_for_the_age_bins(refused: Walk, count: int, bins: int):
         again(lambda: split_labels(labels, SplitSettings(n_bins=bins)))
     more = pd.concat([labels.assign(file_name=labels["file_name"] + str(copy)) for copy in range(99 // count)])
     again(lambda: split_labels(more.reset_index(drop=True), SplitSettings()))
+
+
+EMPTY = "no image is in {}{}"
+
+
+@walks("data/splits.py", EMPTY)
+def test_a_fixed_split_without_validation_images(refused: Walk):
+    labels = faces(list(range(100)), {}).assign(fixed_split=["train", "test"] * 50)
+    again = refused(
+        split_of(labels), "in val", "data.split_column", "write val for some rows", "--set data.split_column="
+    )
+    again(split_of(labels.assign(fixed_split=["train", "test", "val", "train"] * 25)))
+    again(split_of(labels.drop(columns="fixed_split")))
+
+
+@walks("data/splits.py", EMPTY)
+@pytest.mark.parametrize("people", [1, 2])
+def test_too_few_people_for_three_splits(refused: Walk, people: int):
+    labels = faces(list(range(100)), {})
+    labels["person"] = [f"person {number % people}" for number in range(100)]
+    again = refused(split_of(labels), f"{people} known people", "data.person_column", "leave the cell empty")
+    again(split_of(labels.assign(person="")))
+    again(split_of(labels.assign(person=[f"person {number % 20}" for number in range(100)])))
+    again(split_of(labels.drop(columns="person")))
+
+
+@walks("data/splits.py", EMPTY)
+def test_labels_without_the_images_of_a_split(refused: Walk):
+    labels = faces(list(range(200)), {})
+    split = assign(labels, no_assignments(), SplitSettings())
+    previous = extend_assignments(labels, split, no_assignments())
+    again = refused(split_of(labels[split != "val"], previous), "in val", "before; label more images")
+    more = pd.concat([labels[split != "val"], faces(list(range(200, 220)), {})], ignore_index=True)
+    again(split_of(more, previous))
+
+
+def split_of(labels: pd.DataFrame, previous: pd.DataFrame | None = None) -> Callable[[], None]:
+    """Splits the labels, and checks the result."""
+
+    def work() -> None:
+        known = no_assignments() if previous is None else previous
+        require_images_in_each(labels, assign(labels, known, SplitSettings()))
+
+    return work
 
 
 @pytest.fixture

@@ -85,6 +85,25 @@ def change(labels: Path, column: int, cell: Callable[[int], str]) -> None:
             write([*row[:column], cell(number) if number else row[column], *row[column + 1 :]])
 
 
+def test_a_fixed_split_without_a_part_is_refused_before_it_is_split(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    change(tmp_path / "labels.csv", 3, lambda number: ("train", "test")[number % 2])
+    assert run(("snapshot", "validate"), split_column="official") == LabelsError.exit_code
+    assert "no image is in val by the fixed split (data.split_column)" in capsys.readouterr().err
+    assert run() == 0
+
+
+def test_too_few_people_are_refused_in_one_line(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    change(tmp_path / "labels.csv", 2, lambda number: f"person {number % 2}")
+    assert run(person_column="who") == LabelsError.exit_code
+    said = capsys.readouterr().err
+    assert "2 known people (data.person_column)" in said
+    assert "Traceback" not in said
+    change(tmp_path / "labels.csv", 2, lambda number: "" if number > 1 else "ann")
+    assert run(person_column="who") == 0
+
+
 def test_cells_that_end_a_line_or_look_like_other_types_are_kept(run: Run, tmp_path: Path):
     cells = ("a\rb", 'a "quoted", cell', "007", "NA", "two\nlines", "1e5")
     change(tmp_path / "labels.csv", 2, lambda number: f"{cells[number % 6]} {number // 6}")
