@@ -266,6 +266,14 @@ class StageVariables(Variables):
         "a share such as 2/4",
         pattern=r"^[1-9][0-9]{0,3}/[1-9][0-9]{0,3}$|^$",
     )
+    summary_bytes: WholeNumber | None = _variable(
+        None,
+        "the most bytes of the summary that a command prints last, such as 3072: a longer one is packed, and shortened "
+        "where even that is too long; empty: no limit",
+        "a whole number of bytes from 1000 to 1000000",
+        ge=1000,
+        le=1_000_000,
+    )
     approval: str = _variable(
         '{"asked": false}', "the answer of the person who was asked to approve the model, a JSON object"
     )

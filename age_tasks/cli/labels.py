@@ -11,6 +11,7 @@ from age_tasks.cli.command import CACHE, LABELS, OUT, command, group
 from age_tasks.cli.settings import Assignments, Recipe, recipe_config, with_overrides
 from age_tasks.environment import Locations, WorkflowVariables
 from age_tasks.progress import never_silent
+from age_tasks.runs.printed_summary import print_summary
 from age_tasks.store import open_store
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ def register(app: typer.Typer) -> None:
 
         with never_silent("label-next"):
             ranked = label_next.label_next(WorkflowVariables.from_env().require_unlabelled(), Locations.from_env())
-        print(json.dumps(ranked))
+        print_summary(ranked)
         return 0
 
     @command(app, "sample", LABELS, fills=(OUT,))

@@ -1,7 +1,6 @@
 """Commands around published models: predictions, the champion, the promotion log."""
 
 import logging
-from json import dumps
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +9,7 @@ from age_tasks.cli.command import CACHE, MODELS, OUT, command
 from age_tasks.environment import Locations, MLflowVariables, WorkflowVariables
 from age_tasks.errors import LabelsError
 from age_tasks.progress import never_silent
+from age_tasks.runs.printed_summary import print_summary
 from age_tasks.store import open_store
 from age_tasks.store.output_file import output_file
 
@@ -67,7 +67,7 @@ def register(app: typer.Typer) -> None:
         if unreadable == len(table):
             raise LabelsError(f"{scored.images}: none of {len(table)} images can be read; {scored.out} says why")
         warned = int((table["warning"] != "").sum())
-        print(dumps({"version": name, "images": len(table), "unreadable": unreadable, "warnings": warned}))
+        print_summary({"version": name, "images": len(table), "unreadable": unreadable, "warnings": warned})
         return 0
 
     @command(app, "champion", MODELS)

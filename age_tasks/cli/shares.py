@@ -1,7 +1,6 @@
 """The heavy work before a stage, as commands that several workers execute at once, each for a share of the images."""
 
 import contextlib
-import json
 from collections.abc import Callable
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from age_tasks.pipeline import SHARED_WORK
 from age_tasks.progress import never_silent
 from age_tasks.runs.keys import safe_run_key
 from age_tasks.runs.live_status import shared_status_of_share
+from age_tasks.runs.printed_summary import print_summary
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import find_run, open_run
 from age_tasks.runs.runner import make_cache
@@ -73,5 +73,5 @@ def _work(name: str, run: str, share: Share, locations: Locations, work: Callabl
         make_cache(locations.cache)
         if run:
             stack.enter_context(shared_status_of_share(open_store(locations.store), run, name, share.number, share.of))
-        print(json.dumps(work()), flush=True)
+        print_summary(work())
     return 0

@@ -1,7 +1,6 @@
 """The stages as commands: one after another on the same run, in any process."""
 
 import ast
-import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from age_tasks.progress import never_silent
 from age_tasks.resources import package_path
 from age_tasks.runs.keys import new_run_key, safe_run_key
 from age_tasks.runs.listing import newest_run
+from age_tasks.runs.printed_summary import print_summary
 from age_tasks.runs.records import StageRecord, describe
 from age_tasks.runs.run import Workspace, find_run, open_run, start_run
 from age_tasks.runs.runner import execute_stage
@@ -107,7 +107,7 @@ def _execute(name: str, run: Workspace, config: Config, again: bool) -> int:
         return 1
     reused = record.reused_from
     progress(name, f"reused from run {reused}" if reused else f"done in {record.seconds:.1f} s")
-    print(json.dumps(_summary(run.key, record), ensure_ascii=False), flush=True)
+    print_summary(_summary(run.key, record))
     return 0
 
 

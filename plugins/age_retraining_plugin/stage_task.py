@@ -1,7 +1,6 @@
 """The tasks of the retraining: each is a command line of `age_tasks`, in the runtime that `AGE_RUNTIME` names."""
 
 import ast
-import json
 from datetime import timedelta
 from importlib.resources import files
 from typing import Any
@@ -15,6 +14,7 @@ from age_retraining_plugin.runtimes.process import CommandOperator
 from age_retraining_plugin.trigger_conf import refuse_invalid
 from age_tasks.environment import RuntimeVariables
 from age_tasks.pipeline import PIPELINE, SHARED_WORK, tasks_in_order
+from age_tasks.runs.printed_summary import read_summary_line
 
 # Stages that compute with the network take turns: the pool has as many slots as there are GPUs for them. Where Airflow
 # has workers, those that serve the queue of this name execute them.
@@ -113,7 +113,7 @@ def _operator(command: str, gpu: bool) -> tuple[type[BaseOperator], dict[str, An
 
         return KubernetesStage, in_container
     queue = {"queue": GPU_QUEUE} if gpu else {}
-    return CommandOperator, common | {"command": command, "parse": json.loads, **queue}
+    return CommandOperator, common | {"command": command, "parse": read_summary_line, **queue}
 
 
 def task_table() -> str:

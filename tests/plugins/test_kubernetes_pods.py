@@ -300,6 +300,7 @@ def test_what_stages_read_reaches_them_and_keys_come_from_the_secret(
         wanted += ["AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"]
         assert {name: env[name] for name in wanted} == {name: here[name] for name in wanted}
         assert (env["AGE_STORE"], env["AGE_CACHE"], env["AGE_RUN"]) == ("s3://age/store", "/cache", "x")
+        assert int(env["AGE_SUMMARY_BYTES"]) <= 12 * 1024 / 4  # what is kept of a container in a pod of four
         assert container(pod)["envFrom"] == [{"secretRef": {"name": "age-keys"}}]
         assert "hush" not in str(pod)
     pod = pod_of("publish", template)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.programs.kubernetes_stage import RUNNING, execute
 from tests.support.kubernetes_api import Cluster, Json, Pod, Refusal, Request, kubernetes_api
+from tests.support.metrics import judged_summary
 
 DONE = """echo '{"seconds": 1}'"""
 
@@ -230,6 +231,19 @@ def test_a_summary_that_was_cut_or_is_none_is_told(cluster: Cluster):
     assert found["error"] == "TaskFailed"
     assert "succeeded, but its termination message holds no summary: '000" in found["text"]
     assert "holds no summary: ''" in execute("true")["text"]
+
+
+@pytest.mark.parametrize("slices", [0, 5, 30, 300])
+def test_the_gate_s_summary_with_a_champion_fits_into_the_termination_message(slices: int, cluster: Cluster):
+    judged = judged_summary(slices)
+    program = "from age_tasks.runs.printed_summary import *; from tests.support.metrics import *; "
+    found = execute(f"exec python -c '{program} print_summary(judged_summary({slices}))'", stage="gate")
+    summary = found["summary"]
+    assert summary["rules"] == judged["rules"]
+    assert summary["champion"]["bins"] == judged["champion"]["bins"]
+    assert summary.get("shortened", False) is (slices > 5)
+    (state,) = [each["state"] for each in cluster.created[0].status["containerStatuses"]]
+    assert len(state["terminated"]["message"]) <= 12 * 1024 / 4  # of a pod with four containers
 
 
 def test_lines_before_the_summary_are_no_part_of_it(cluster: Cluster):

@@ -3,17 +3,21 @@
 from pathlib import Path
 
 import pytest
+from age_retraining_plugin.runtimes.kubernetes_pod import SUMMARY_BYTES
 
+from age_tasks.cli.app import main
 from age_tasks.config import Config
 from age_tasks.environment import Locations
 from age_tasks.evaluation.results import GateResult
 from age_tasks.pipeline import PIPELINE, load_stage
 from age_tasks.registry.challenges import CHALLENGES
 from age_tasks.registry.decisions import decisions
+from age_tasks.reports.approval_question import question
+from age_tasks.runs.printed_summary import read_summary_line
 from age_tasks.runs.records import StageRecord, Summary
 from age_tasks.runs.run import Workspace, open_run, start_run
 from age_tasks.runs.runner import Needs, execute_stage
-from tests.support.metrics import CHAMPION, metrics_of
+from tests.support.metrics import CHAMPION, judged_summary, metrics_of
 
 BETTER = {"value": -0.4, "low": -0.7, "high": -0.1, "images": 1139, "bins": []}
 
@@ -29,9 +33,18 @@ def locations(tmp_path: Path) -> Locations:
 
 
 def judged(
-    locations: Locations, key: str, model: str, champion: str | None = "sunday-0a1b2c3d", config: Config | None = None
+    locations: Locations,
+    key: str,
+    model: str,
+    champion: str | None = "sunday-0a1b2c3d",
+    config: Config | None = None,
+    **compared: object,
 ) -> tuple[StageRecord, GateResult]:
-    """The gate of a run whose stages before it left this model, compared with this champion."""
+    """The gate of a run whose stages before it left this model, compared with this champion.
+
+    Args:
+        compared: other values of the comparison.
+    """
     config = config or Config()
 
     def wrote(stage: str, name: str, content: bytes) -> None:
@@ -45,7 +58,7 @@ def judged(
 
     with open_run(key, locations) as run:
         start_run(run, config, locations)
-    metrics = metrics_of(champion=CHAMPION | BETTER | {"version": champion} if champion else None)
+    metrics = metrics_of(champion=CHAMPION | BETTER | {"version": champion} | compared if champion else None)
     wrote("split", "test.csv", b"the test images")
     wrote("finetune", "model.keras", model.encode())
     wrote("evaluate", "metrics.json", metrics.to_bytes())
@@ -99,3 +112,21 @@ def test_before_the_first_promotion_there_is_nothing_to_count(locations: Locatio
     assert (record.summary["champion"], gate.challenge, gate.selection) == (None, None, None)
     with open_run("monday", locations) as run:
         assert run.store.list(CHALLENGES) == []
+
+
+@pytest.mark.parametrize("slices", [0, 30])
+def test_what_a_pod_keeps_of_the_summary_is_enough_to_ask_a_person(
+    slices: int, locations: Locations, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """The question needs each rule, bin and number."""
+    compared = judged_summary(slices)["champion"]
+    record, gate = judged(locations, "monday", "one", bins=compared["bins"], slices=compared["slices"])
+    monkeypatch.setenv("AGE_STORE", locations.store)
+    monkeypatch.setenv("AGE_CACHE", str(locations.cache))
+    monkeypatch.setenv("AGE_SUMMARY_BYTES", str(SUMMARY_BYTES))
+    assert main(["gate", "--run", "monday"]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert len(line.encode()) < SUMMARY_BYTES
+    asked = [question(each, "/report", None, "/files") for each in (record.summary, read_summary_line(line))]
+    assert asked[0] == asked[1]
+    assert all(rule.name.partition(" (")[0] in asked[1] for rule in gate.rules)

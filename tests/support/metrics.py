@@ -1,5 +1,12 @@
 """Metrics as `evaluate` writes them, without a training."""
 
+import hashlib
+import random
+from typing import Any
+
+from age_tasks.config import GateSettings
+from age_tasks.evaluation.challenges import challenge
+from age_tasks.evaluation.gate import judge, passes, verdict
 from age_tasks.evaluation.results import ChampionComparison, Metrics
 
 METRICS = {
@@ -68,3 +75,33 @@ def metrics_of(**changed: object) -> Metrics:
 def comparison_of(**changed: object) -> ChampionComparison:
     """A comparison with a champion, with other values for some of its fields."""
     return ChampionComparison.model_validate(CHAMPION | changed)
+
+
+def judged_summary(slices: int) -> dict[str, Any]:
+    """The summary of the gate for a comparison with a champion in ten age bins and so many slices."""
+    chance = random.Random(slices)
+
+    def numbers(*names: str) -> dict[str, float]:
+        return {name: round(chance.uniform(-9, 9), 4) for name in names}
+
+    interval = ("value", "low", "high", "candidate_mae", "champion_mae")
+    bins = [{"low_age": low, "high_age": low + 10, "images": 113, **numbers(*interval)} for low in range(0, 100, 10)]
+    found = [
+        {"column": "camera", "slice_value": f"model {at}", "images": 40, **numbers(*interval[:3], "lower_bound")}
+        for at in range(slices)
+    ]
+    comparison = comparison_of(bins=bins, slices=found)
+    comparison = comparison.model_copy(update={"challenge": challenge(comparison, 3)})
+    rules = judge(metrics_of(champion=comparison), GateSettings())
+    return {
+        "run": "manual__2026-11-22T10-15-00-00-00",
+        "seconds": 0.31,
+        "passed": passes(rules),
+        "verdict": verdict(rules),
+        "rules": [rule.model_dump(mode="json") for rule in rules],
+        "changed": [],
+        "candidate": {"images": 1139, **numbers("value", "low", "high")},
+        "corrected_mae": None,
+        "champion": comparison.model_dump(mode="json"),
+        "model": hashlib.sha256(b"model").hexdigest(),
+    }

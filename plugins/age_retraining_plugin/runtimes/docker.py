@@ -1,7 +1,6 @@
 """A stage in a container, on the Docker engine that `DOCKER_HOST` names."""
 
 import hashlib
-import json
 import os
 import re
 import signal
@@ -22,6 +21,7 @@ from urllib3.exceptions import HTTPError
 
 from age_retraining_plugin.runtimes.outcome import LAST_LINES, CommandFailedError, Outcome, TaskFailed
 from age_tasks.environment import Locations, RuntimeVariables, StageVariables, WorkflowVariables, inherited_variables
+from age_tasks.runs.printed_summary import read_summary_line
 from age_tasks.store.addresses import local_path, tar_files
 
 CACHE = Path("/cache")
@@ -124,7 +124,7 @@ class DockerStage(Outcome, DockerOperator):
         self._require_success(state, lines)
         if not output:
             raise AirflowException(f"{self.container_name} succeeded but printed no summary")
-        return json.loads(output.splitlines()[-1])
+        return read_summary_line(output.splitlines()[-1])
 
     def _running_container(self) -> dict[str, Any] | None:
         """The container that an earlier try of this task left running."""

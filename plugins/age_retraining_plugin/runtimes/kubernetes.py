@@ -27,10 +27,11 @@ from urllib3.exceptions import HTTPError
 from age_retraining_plugin.runtimes.kubernetes_pod import STAGE, stage_env, stage_pod
 from age_retraining_plugin.runtimes.outcome import CommandFailedError, Outcome
 from age_tasks.environment import RuntimeVariables
+from age_tasks.runs.printed_summary import read_summary_line
 
 IMAGE_AND_NODE_SECONDS = 1800  # to start a node and pull an image of gigabytes
 API_AWAY_SECONDS = 300
-# The state of the pod holds the end of this file, at most 4096 bytes. So the summary needs no second container that
+# The state of the pod holds the end of this file, see `SUMMARY_BYTES`. So the summary needs no second container that
 # waits to be asked for it, no right to execute commands in pods, and outlives the node.
 SUMMARY_FILE = "/dev/termination-log"
 
@@ -175,12 +176,12 @@ class KubernetesStage(Outcome, KubernetesPodOperator):
             raise AirflowException(self._not_run(pod, error.__context__)) from None
 
     def _summary(self) -> Any:
-        """The last line that the stage printed, a JSON object."""
+        """The last line that the stage printed, a JSON object, packed or not."""
         pod = self.remote_pod
         ended = _ended(pod)
         message = ((ended and ended.message) or "").strip()
         try:
-            return json.loads(message.splitlines()[-1])
+            return read_summary_line(message.splitlines()[-1])
         except (IndexError, ValueError):
             raise AirflowException(
                 f"the pod {pod and pod.metadata.name} succeeded, but its termination message holds no summary: "

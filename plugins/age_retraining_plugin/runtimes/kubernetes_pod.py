@@ -9,12 +9,15 @@ import yaml
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from kubernetes.client import ApiClient
 
-from age_tasks.environment import RuntimeVariables, inherited_variables, working_folder
+from age_tasks.environment import RuntimeVariables, StageVariables, inherited_variables, working_folder
 from age_tasks.errors import SettingsError
 from age_tasks.pipeline import PIPELINE, SHARED_WORK
 
 CACHE = "/cache"
 STAGE = "base"  # the name of the stage's container, as Airflow calls it
+SUMMARY_BYTES = (
+    3072  # of a termination message: 4096 are kept, and 12 KiB of all containers of a pod, of which some have four
+)
 IMAGE_USER = 50000  # the user of the image
 LIGHT = frozenset(
     [
@@ -67,6 +70,7 @@ def stage_env(pod: Mapping[str, Any], variables: RuntimeVariables) -> dict[str, 
     names = inherited_variables(secrets=False)
     found = {name: value for name in names if (value := os.environ.get(name, "").strip())}
     found |= {"AGE_STORE": variables.store, "AGE_CACHE": CACHE}
+    found[StageVariables.variable("summary_bytes")] = str(SUMMARY_BYTES)
     found |= {"KERAS_HOME": f"{CACHE}/keras", "MPLCONFIGDIR": f"{CACHE}/matplotlib"}
     return {name: value for name, value in found.items() if name not in of_template}
 
