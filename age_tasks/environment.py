@@ -615,6 +615,17 @@ def describe_environment() -> list[Variable]:
 AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 AWS_PLACE = ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
 
+# What a machine sets for the way of its programs to other hosts. Addresses of proxies may hold a password.
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+CERTIFICATES = "AWS_CA_BUNDLE"
+WAY_OUT = (*PROXIES, "NO_PROXY", "no_proxy", CERTIFICATES)
+# The variables that name a file or folder, or an address.
+PLACES = (
+    *map(Locations.variable, ("labels", "images", "store", "cache", "cache_remote")),
+    *map(WorkflowVariables.variable, ("score_images", "score_out", "unlabelled")),
+    CERTIFICATES,
+)
+
 
 def inherited_variables(*, secrets: bool = True) -> list[str]:
     """What a stage, a DAG or a page needs of the environment of its deployment, wherever it is run.
@@ -622,7 +633,7 @@ def inherited_variables(*, secrets: bool = True) -> list[str]:
     Not among them: what Airflow's tasks set for each stage, and the folder of the host that `AGE_DATA` names.
 
     Args:
-        secrets: with keys, passwords and tokens.
+        secrets: with keys, passwords and tokens, and with the addresses of proxies.
     """
     own = {
         group.variable(field): None
@@ -631,7 +642,27 @@ def inherited_variables(*, secrets: bool = True) -> list[str]:
         for field, info in group.model_fields.items()
         if secrets or info.repr
     }
-    return [*own, *(AWS_KEYS if secrets else ()), *AWS_PLACE]
+    way_out = [name for name in WAY_OUT if secrets or name not in PROXIES]
+    return [*own, *(AWS_KEYS if secrets else ()), *AWS_PLACE, *way_out]
+
+
+def absolute_place(place: str) -> str:
+    """A place with its path absolute, as Airflow's tasks see a relative one; an address stays as it is."""
+    if "://" in place or not place:
+        return place
+    return str(working_folder() / os.path.expanduser(place))  # noqa: PTH111  # that of Path fails for ~nobody
+
+
+def absolute_places(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables in `env` that name places, with absolute paths, which mean the same in every folder and container.
+
+    `..` is resolved by name: a container has only the folders that are mounted there.
+    """
+    found = {name: text for name in PLACES if (text := env.get(name, "").strip())}
+    recipe = StageVariables.variable("recipe")
+    if (text := env.get(recipe, "").strip()).endswith((".yaml", ".yml")):
+        found[recipe] = text
+    return {name: text if "://" in text else os.path.normpath(absolute_place(text)) for name, text in found.items()}
 
 
 def environment_problems(env: Mapping[str, str] | None = None) -> list[str]:

@@ -22,7 +22,7 @@ from age_tasks.config import (
     load_recipe,
     recipe_names,
 )
-from age_tasks.environment import GROUPS, Variable, Variables, describe_environment, inherited_variables
+from age_tasks.environment import GROUPS, WAY_OUT, Variable, Variables, describe_environment, inherited_variables
 from age_tasks.errors import AgeTasksError
 from age_tasks.pipeline import PIPELINE, Stage
 from age_tasks.reports.label_studio import INTERFACE
@@ -58,6 +58,16 @@ OTHER_CODES = (
 OTHER_VARIABLES = (
     ("`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`", "", "the keys of an S3 store"),
     ("`AWS_ENDPOINT_URL`, `AWS_DEFAULT_REGION`", "", "the address and region of an S3 store other than AWS's own"),
+    (
+        "`AWS_CA_BUNDLE`",
+        "",
+        "a file with the certificates that an S3 store is checked by; in pods it must be there too",
+    ),
+    (
+        "`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`",
+        "",
+        "the way to other hosts; as keys, they reach pods by the Secret alone",
+    ),
     ("`AIRFLOW_HOME`", "`.airflow` in the checkout", "database, logs and passwords of `age-tasks up`"),
     ("`AIRFLOW__API__PORT`", "`8080`", "the port of the UI of `age-tasks up`, as `AGE_PORT`"),
     ("`AIRFLOW_CONN_SMTP_DEFAULT`", "", "the mail server of notices, as an Airflow connection"),
@@ -214,10 +224,11 @@ def labelling_page() -> str:
 def compose_file(path: Path) -> str:
     """A compose file with every variable that its containers inherit from `.env`.
 
-    A name without a value is passed on where it is set.
+    A name without a value is passed on where it is set. Not those of the way to other hosts, which a shell has for its
+    own machine: a proxy would come between the services, and a file of certificates would not be there.
     """
     margin = path.read_text().partition(COMPOSE_BEGIN)[0].rpartition("\n")[2]
-    names = [name for name in inherited_variables() if name != "AGE_CACHE"]
+    names = [name for name in inherited_variables() if name not in ("AGE_CACHE", *WAY_OUT)]
     lines = [f"{margin}{name}: {COMPOSE_DEFAULTS.get(name, '')}".rstrip() + "\n" for name in names]
     return _with_part(path, COMPOSE_BEGIN, f"{''.join(lines)}{margin}", COMPOSE_END)
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from age_tasks import __version__
-from age_tasks.environment import PROJECT, inherited_variables
+from age_tasks.environment import PROJECT, WAY_OUT, inherited_variables
 from tests.support.compose_env import make_env
 
 COMPOSE, WORKER = PROJECT / "docker-compose.yaml", PROJECT / "docker" / "worker.yaml"
@@ -55,13 +55,17 @@ def test_workers_know_no_password_of_the_database():
 
 @pytest.mark.parametrize("service", [SERVICES["airflow-scheduler"], WORKERS["worker"]], ids=["airflow", "worker"])
 def test_containers_get_every_variable_of_the_environment(service: dict):
-    """But the cache, which the image's environment names."""
-    assert set(inherited_variables()) - {"AGE_CACHE"} <= service["environment"].keys()
+    """But the cache, which the image's environment names, and what a machine sets for its own way to other hosts."""
+    assert set(inherited_variables()) - {"AGE_CACHE", *WAY_OUT} <= service["environment"].keys()
+    assert not set(WAY_OUT) & service["environment"].keys()
 
 
 def test_what_stages_read_is_inherited():
     names = set(inherited_variables())
     assert {"AGE_STORE", "AGE_IMAGES", "AGE_REQUIRE_APPROVAL", "AGE_SCORE_OUT", "MLFLOW_TRACKING_URI"} <= names
+    assert {"HTTP_PROXY", "https_proxy", "NO_PROXY", "AWS_CA_BUNDLE"} <= names
+    assert not {"HTTP_PROXY", "https_proxy"} & set(inherited_variables(secrets=False))
+    assert {"NO_PROXY", "AWS_CA_BUNDLE"} <= set(inherited_variables(secrets=False))
     assert not {"AGE_RUN", "AGE_AGAIN", "AGE_SET", "AGE_WHO", "AGE_APPROVAL", "AGE_DATA"} & names
 
 

@@ -4,11 +4,11 @@ Airflow stores the class path and the arguments of the trigger: keep both.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import Any, cast
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable
@@ -17,7 +17,13 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from croniter import croniter
 
 from age_tasks.data.labels_file import content_sha256, labels_object, last_snapshot
-from age_tasks.environment import Locations, WorkflowVariables, working_folder
+from age_tasks.environment import (
+    Locations,
+    RuntimeVariables,
+    WorkflowVariables,
+    absolute_place,
+    absolute_places,
+)
 from age_tasks.errors import SettingsError
 from age_tasks.store import open_store
 from age_tasks.store.base import Entry, Store
@@ -34,12 +40,17 @@ def labels_asset(env: Mapping[str, str] | None = None) -> Asset | None:
     Raises:
         SettingsError: a variable is invalid.
     """
-    locations, variables = Locations.from_env(env), WorkflowVariables.from_env(env)
+    given = os.environ if env is None else env
+    if (
+        RuntimeVariables.from_env(given).runtime == "docker"
+    ):  # a snapshot is recorded under the path that a stage is given
+        given = {**given, **absolute_places(given)}
+    locations, variables = Locations.from_env(given), WorkflowVariables.from_env(given)
     if not locations.labels:
         return None
     trigger = NewLabelsTrigger(
-        labels=_absolute(locations.labels),
-        store=_absolute(locations.store),
+        labels=absolute_place(locations.labels),
+        store=absolute_place(locations.store),
         poll_seconds=variables.labels_poll_seconds,
         settle_seconds=variables.settle_seconds,
     )
@@ -182,8 +193,3 @@ class NewLabelsTrigger(BaseEventTrigger):
         """Seconds until the next look, which comes earlier if the file will have settled by then."""
         settling = self._seen_since + self.settle_seconds - time.monotonic()
         return min(self.poll_seconds, settling) if settling > 0 else self.poll_seconds
-
-
-def _absolute(location: str) -> str:
-    """A relative path as tasks see it: they run in the working folder."""
-    return location if "://" in location else str(working_folder() / Path(location).expanduser())

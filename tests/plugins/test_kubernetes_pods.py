@@ -290,6 +290,9 @@ def test_what_stages_read_reaches_them_and_keys_come_from_the_secret(
         "AWS_SECRET_ACCESS_KEY": "hush-4",
         "AWS_SESSION_TOKEN": "hush-5",
         "AGE_CACHE": "/home/ann/cache",
+        "HTTPS_PROXY": "http://ann:hush-6@proxy:3128",
+        "NO_PROXY": "example.org",
+        "AWS_CA_BUNDLE": "/certs/ca.pem",
     }
     for name, value in here.items():
         monkeypatch.setenv(name, value)
@@ -297,7 +300,7 @@ def test_what_stages_read_reaches_them_and_keys_come_from_the_secret(
         pod = pod_of(stage, MAXIMAL)
         env = env_of(pod)
         wanted = ["AGE_LABELS", "AGE_IMAGES", "AGE_SCORE_IMAGES", "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME"]
-        wanted += ["AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"]
+        wanted += ["AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "NO_PROXY", "AWS_CA_BUNDLE"]
         assert {name: env[name] for name in wanted} == {name: here[name] for name in wanted}
         assert (env["AGE_STORE"], env["AGE_CACHE"], env["AGE_RUN"]) == ("s3://age/store", "/cache", "x")
         assert int(env["AGE_SUMMARY_BYTES"]) <= 12 * 1024 / 4  # what is kept of a container in a pod of four

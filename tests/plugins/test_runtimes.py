@@ -17,6 +17,7 @@ BASE = {
     "AGE_MEMORY": "8g",
     "AIRFLOW_CONN_KUBERNETES_DEFAULT": '{"conn_type": "kubernetes"}',
     "AWS_SECRET_ACCESS_KEY": "hush",
+    "AWS_CA_BUNDLE": "",  # of the machine of the tests
 }
 ON_S3 = {"AGE_STORE": "s3://age/store", "AGE_CACHE_VOLUME": "age-cache"}
 DOCKER = {"AGE_GPUS": "2", "AGE_IMAGES": "/data/shards/*.tar", "AGE_UNLABELLED": "/data/new/a.tar"}

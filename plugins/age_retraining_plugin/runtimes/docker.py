@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,21 @@ from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
 from age_retraining_plugin.runtimes.outcome import LAST_LINES, CommandFailedError, Outcome, TaskFailed
-from age_tasks.environment import Locations, RuntimeVariables, StageVariables, WorkflowVariables, inherited_variables
+from age_tasks.environment import (
+    CERTIFICATES,
+    Locations,
+    RuntimeVariables,
+    StageVariables,
+    WorkflowVariables,
+    absolute_places,
+    inherited_variables,
+)
 from age_tasks.runs.printed_summary import read_summary_line
 from age_tasks.store.addresses import local_path, tar_files
 
 CACHE = Path("/cache")
+# As `age_tasks.serving` has them, which no process of Airflow imports; a test compares.
+TABLES = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".parquet"})
 SHARE = StageVariables.variable("share")
 
 
@@ -45,7 +55,8 @@ class DockerStage(Outcome, DockerOperator):
     def __init__(
         self, *, stage: str, env: dict[str, str], variables: RuntimeVariables, gpu: bool, **options: Any
     ) -> None:
-        locations = Locations.from_env()
+        here = {**os.environ, **absolute_places(os.environ)}
+        locations = Locations.from_env(here)
         volume, work = variables.cache_volume, ".".join([stage, *filter(None, [env.get(SHARE)])])
         super().__init__(
             image=variables.trainer_image,
@@ -53,7 +64,7 @@ class DockerStage(Outcome, DockerOperator):
             # Several Airflows may share an engine. Their runs may have equal names, their stores have not.
             container_name=f"{{{{ dag.dag_id }}}}.{{{{ run_id }}}}.{work}.{_digest(locations.store)}",
             environment=env,
-            mounts=[*_read_only_mounts(locations), *_writable_mounts(locations, volume)],
+            mounts=_mounts(stage, here, volume),
             user=None if volume else f"{os.getuid()}:{os.getgid()}",  # the owner of the store and the cache
             network_mode=variables.docker_network or None,
             mem_limit=variables.memory or None,
@@ -141,11 +152,12 @@ class DockerStage(Outcome, DockerOperator):
         for mount in self.mounts:
             if mount["Type"] == "bind" and not mount["ReadOnly"]:
                 Path(mount["Source"]).mkdir(parents=True, exist_ok=True)
+        env = {**self.inherited_env(), **self.hidden_env, **self.environment}
         created: dict[str, Any] = self.cli.create_container(
             image=self.image,
             command=self.command,
             name=self.container_name,
-            environment={**self.inherited_env(), **self.hidden_env, **self.environment},
+            environment={**env, **absolute_places(env)},  # a relative path means nothing there
             user=self.user,
             host_config=self.cli.create_host_config(
                 mounts=self.mounts,
@@ -165,7 +177,7 @@ class DockerStage(Outcome, DockerOperator):
 
     def inherited_env(self) -> dict[str, str]:
         """The worker's own variables, with the keys to the store; read here, so that no page or database holds them."""
-        return {name: os.environ[name] for name in inherited_variables() if name in os.environ}
+        return {name: value for name in inherited_variables() if (value := os.environ.get(name, "").strip())}
 
     def _follow_log(self) -> list[str]:
         """Log what the container prints until it ends; resumed where a proxy cuts off a silent connection."""
@@ -208,28 +220,55 @@ def _gpus(count: int) -> list[DeviceRequest]:
     return [DeviceRequest(driver="nvidia", count=count, capabilities=[["gpu"]])] if count else []
 
 
-def _read_only_mounts(locations: Locations) -> list[Mount]:
-    """Labels, images, images to score or to label, and the recipe's file, at their own paths.
+def _mounts(stage: str, env: Mapping[str, str], volume: str) -> list[Mount]:
+    """What a stage sees of this machine, at its own paths: addresses mean the same inside and outside.
 
-    A stage sees nothing else of this machine. The trigger form has no influence: people who may start runs may not
-    choose mounts.
+    The trigger form has no influence: people who may start runs may not choose mounts.
+
+    Args:
+        stage: its name.
+        env: the environment with absolute paths.
+        volume: the name of the volume of the cache; empty: the cache is a folder.
     """
-    labels = [str(local_path(locations.labels).parent)] if _is_local(locations.labels) else []
-    workflow = WorkflowVariables.from_env()
-    recipes = [str(Path(workflow.recipe).absolute())] if workflow.recipe.endswith((".yaml", ".yml")) else []
-    places = [place for place in (locations.images, workflow.score_images, workflow.unlabelled) if _is_local(place)]
-    images = [str(local_path(tar_files(place)[0] or place)) for place in places]
-    return [Mount(path, path, "bind", read_only=True) for path in dict.fromkeys([*labels, *images, *recipes])]
+    locations, workflow = Locations.from_env(env), WorkflowVariables.from_env(env)
+    written = [] if volume else _written(stage, locations, workflow)
+    read = _read(locations, workflow, env)
+    mounts = [Mount(str(CACHE), volume, "volume")] if volume else []
+    mounts += [Mount(path, path, "bind", read_only=True) for path in read if path not in written]
+    return mounts + [Mount(path, path, "bind") for path in written]
 
 
-def _writable_mounts(locations: Locations, cache_volume: str) -> list[Mount]:
-    """The store, the cache and the folder of scores, at their own paths: addresses mean the same inside and outside."""
-    if cache_volume:
-        return [Mount(str(CACHE), cache_volume, "volume")]
-    stores = [str(local_path(place)) for place in (locations.store, locations.cache_remote) if _is_local(place)]
-    out = WorkflowVariables.from_env().score_out
-    scores = [str(local_path(out).parent)] if _is_local(out) else []
-    return [Mount(path, path, "bind") for path in dict.fromkeys([*stores, str(locations.cache), *scores])]
+def _read(locations: Locations, workflow: WorkflowVariables, env: Mapping[str, str]) -> list[str]:
+    """The folders of labels, images, and images to score or to label; the files of the recipe and of certificates."""
+    folders = [_parent(locations.labels)] if _is_local(locations.labels) else []
+    folders += [
+        _images(place) for place in (locations.images, workflow.score_images, workflow.unlabelled) if _is_local(place)
+    ]
+    files = [workflow.recipe] if workflow.recipe.endswith((".yaml", ".yml")) else []
+    files += filter(None, [env.get(CERTIFICATES, "").strip()])
+    return list(dict.fromkeys([*folders, *files]))
+
+
+def _written(stage: str, locations: Locations, workflow: WorkflowVariables) -> list[str]:
+    """The folders of the store, the exchange and the cache; that of the scores for the stage that writes them."""
+    stores = [_path(place) for place in (locations.store, locations.cache_remote) if _is_local(place)]
+    scores = [_parent(workflow.score_out)] if stage == "score" and _is_local(workflow.score_out) else []
+    return list(dict.fromkeys([*stores, str(locations.cache), *scores]))
+
+
+def _images(place: str) -> str:
+    """The folder or file that holds images; of tar files and tables, the folder that they are in."""
+    if Path(place).suffix.lower() in TABLES:
+        return _parent(place)
+    return tar_files(place)[0] or _path(place)
+
+
+def _path(address: str) -> str:
+    return os.path.normpath(local_path(address))
+
+
+def _parent(address: str) -> str:
+    return str(Path(_path(address)).parent)
 
 
 def _is_local(address: str) -> bool:
