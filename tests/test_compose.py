@@ -60,6 +60,16 @@ def test_containers_get_every_variable_of_the_environment(service: dict):
     assert not set(WAY_OUT) & service["environment"].keys()
 
 
+def test_links_in_notices_have_the_host_and_port_of_the_ui():
+    """Workers tell of tasks; the triggerer, of late runs; the DAG processor, of tasks that were lost."""
+    usual = "${AIRFLOW__API__BASE_URL:-http://localhost:${AGE_PORT:-8080}}"
+    elsewhere = "${AIRFLOW__API__BASE_URL:-http://${STACK_HOST:-localhost}:${STACK_PORT:-${AGE_PORT:-8080}}}"
+    for name, service in SERVICES.items():
+        if name.startswith("airflow-"):
+            assert service["environment"]["AIRFLOW__API__BASE_URL"] == usual
+    assert WORKERS["worker"]["environment"]["AIRFLOW__API__BASE_URL"] == elsewhere
+
+
 def test_what_stages_read_is_inherited():
     names = set(inherited_variables())
     assert {"AGE_STORE", "AGE_IMAGES", "AGE_REQUIRE_APPROVAL", "AGE_SCORE_OUT", "MLFLOW_TRACKING_URI"} <= names

@@ -62,6 +62,7 @@ def environment(given: Mapping[str, str] = os.environ) -> dict[str, str]:
     settings = {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": address,  # of the links in notices; Airflow has no default
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -74,8 +75,6 @@ def environment(given: Mapping[str, str] = os.environ) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), given.get("PYTHONPATH")])),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), given.get("PATH", os.defpath)]),
     }
-    if port != DEFAULT_PORT:
-        settings["AIRFLOW__API__BASE_URL"] = address  # of the links in notices
     ours = {"AIRFLOW_HOME", "AIRFLOW__API__PORT", "PYTHONPATH", "PATH"}
     if any(given.get(name) for name in PROXIES):  # tasks talk to the server of this machine
         for name in ("no_proxy", "NO_PROXY"):

@@ -115,7 +115,7 @@ def register(app: typer.Typer) -> None:
             from age_tasks.registry.mlflow_mirror import log_champion
 
             log_champion(entry.version)
-        print(describe_champion(store))
+        print(describe_champion(store).splitlines()[0])  # a line: the XCom of Airflow's task, which its notice repeats
         return 0
 
 

@@ -1,6 +1,6 @@
 """Addresses of pages in Airflow's UI, for links in questions and notices."""
 
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from airflow.sdk.configuration import conf
 
@@ -30,6 +30,11 @@ def models_page() -> str:
 def run_files(dag_id: str, run_id: str) -> str:
     """The folder of the run's files among the pages of the plugin."""
     return f"{_base()}{PREFIX}/{dag_id}/{quote(run_id, safe='')}"
+
+
+def within_airflow(address: str) -> str:
+    """The address without scheme and host, for links on Airflow's own pages: people may reach it by several names."""
+    return urlsplit(address)._replace(scheme="", netloc="").geturl()
 
 
 def _base() -> str:

@@ -9,7 +9,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context, Param
 from airflow.sdk.exceptions import TaskAwaitingInput
 
-from age_retraining_plugin.addresses import report_page, run_files
+from age_retraining_plugin.addresses import report_page, run_files, within_airflow
 from age_retraining_plugin.notices import ApprovalNotice, hours_for_answer
 from age_retraining_plugin.runtimes.outcome import NO_USELESS_RETRY, TaskFailedForGood
 from age_tasks.environment import Locations
@@ -50,9 +50,8 @@ class PromotionApproval(ApprovalOperator):
         if _published(judged["model"]):
             return {"asked": False}
         context["ti"].xcom_push(key=QUESTION, value=about)  # the gate may judge anew before the answer
-        self.body = question(
-            judged, report_page(run.dag_id, run.run_id), _facts(run.run_id), run_files(run.dag_id, run.run_id)
-        )
+        report, files = report_page(run.dag_id, run.run_id), run_files(run.dag_id, run.run_id)
+        self.body = question(judged, within_airflow(report), _facts(run.run_id), within_airflow(files))
         self.response_timeout = timedelta(hours=hours_for_answer(context) / 2)  # until the reminder
         return super().execute(context)
 

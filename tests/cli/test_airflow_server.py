@@ -239,6 +239,12 @@ def test_either_variable_sets_the_port():
     assert airflow.environment({})["AIRFLOW__API__PORT"] == "8080"
 
 
+def test_links_in_notices_have_a_host():
+    assert airflow.environment({})["AIRFLOW__API__BASE_URL"] == "http://localhost:8080"
+    given = {"AIRFLOW__API__BASE_URL": "https://ages.example.org", "AGE_PORT": "9000"}
+    assert airflow.environment(given)["AIRFLOW__API__BASE_URL"] == "https://ages.example.org"
+
+
 def test_a_relative_home_is_the_same_for_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     assert airflow.environment({"AIRFLOW_HOME": "home"})["AIRFLOW_HOME"] == str(tmp_path / "home")

@@ -19,6 +19,7 @@ def test_the_reason_reaches_the_promotion_log_as_it_was_typed(airflow_process: A
     assert entry
     assert (entry.name, entry.version, entry.why, entry.run) == ("v1", "one", reason, None)
     assert entry.who == "dag_test"
+    assert run["results"]["rollback"] == ["v1 is in use, test MAE 6.50 years"]
     assert len(history(store)) == 4
     assert run["events"] == [["age_champion", {"version": "v1", "test_mae": 6.5, "run": "one"}]]
 

@@ -2,10 +2,14 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from age_tasks.cli.app import main
+from age_tasks.store.files import FileStore
 from tests.support.airflow import AirflowProcess
+from tests.support.builders import promoted
 from tests.support.metrics import IN_USE
 from tests.support.notice_servers import Received, apprise_connection, notice_servers, smtp_connection
 from tests.support.ports import free_ports
@@ -95,14 +99,25 @@ def test_a_champion_that_is_worse_in_use_is_told_of(
     assert len(received.mails) == told
 
 
-def test_a_rollback_is_told_with_its_reason(received: Received, airflow_process: AirflowProcess):
+def test_a_rollback_is_told_with_its_version_and_reason(
+    received: Received,
+    airflow_process: AirflowProcess,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    store = FileStore(tmp_path / "store")
+    promoted(store, tmp_path, "monday", "tuesday")
+    monkeypatch.setenv("AGE_STORE", store.url)
+    assert main(["rollback", "--reason", "wrong on children"]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]  # the XCom, as the operator takes it
     env = TEAM | received.variables
-    airflow_process.call("notices.roll_back", env, said="v1 is the champion again", reason="wrong on children")
+    airflow_process.call("notices.roll_back", env, said=said, reason="wrong on children")
     (mail,) = received.mails
     assert mail.subject == "The age model was rolled back"
     assert "Reason: wrong on children" in mail.html
-    assert "v1 is the champion again" in mail.html
-    assert "/plugin/age-models" in mail.html
+    assert "v1 is in use, test MAE 6.50 years" in mail.html
+    assert 'href="http://localhost:8080/plugin/age-models"' in mail.html
 
 
 def test_a_late_run_is_told_by_the_triggerer(received: Received, airflow_process: AirflowProcess):
