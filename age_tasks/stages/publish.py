@@ -42,7 +42,6 @@ QUALITY_SAMPLE = 500  # training images behind the input checks of predict
 
 
 def execute(run: Workspace, config: Config) -> Summary:
-    config = as_trained(run, config)
     gate = GateResult.parse(run.input("gate", "gate.json").read_bytes(), run.where("gate", "gate.json"))
     answer = read_approval() if gate.passed else None
     publish = gate.passed and (answer is None or answer.approved)
@@ -51,7 +50,7 @@ def execute(run: Workspace, config: Config) -> Summary:
     require_judged(run)
     if gate.passed:
         require_answer_to(_judged(run))
-    files, splits = _files(run), read_splits(run)
+    files, splits, config = _files(run), read_splits(run), as_trained(run, config)
     evaluation = files["metrics.json"].parent
     export = _export(run, splits["test"], config.model.image_size) if publish else None
     current = champion(run.store)
