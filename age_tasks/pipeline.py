@@ -65,7 +65,7 @@ FINETUNED = "finetune/model.keras"
 METRICS = "evaluate/metrics.json"
 
 
-def _content_of(output: str) -> dict[str, Callable[[StoredRun, Config], str]]:
+def _content_of(output: str) -> dict[str, Callable[[StoredRun, Config], str | None]]:
     """A further input by its name, such as `finetune/model.keras`: the sha256 of this output."""
     stage, _, name = output.partition("/")
     return {output: lambda run, _: run.require_output(stage, name).sha256}

@@ -3,6 +3,7 @@
 import ast
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -234,7 +235,7 @@ def train(tmp_path: Path) -> Train:
                 return execute_stage(stage, needs, lambda: work, run, config, again)
 
         execute("split", Needs(extra={"labels": lambda *_: labels}))
-        needs = {stage: PIPELINE[stage].needs for stage in ("baseline", "finetune")}
+        needs = {stage: replace(PIPELINE[stage].needs, check=None) for stage in ("baseline", "finetune")}
         with open_run(key, locations) as run:
             foreseen = would_be_reused(needs, run, config)
         records = {stage: execute(stage, each, again) for stage, each in needs.items()}

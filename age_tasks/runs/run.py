@@ -2,8 +2,8 @@
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from age_tasks.config import Config, config_from_stored, load_recipe, recipe_names
@@ -142,6 +142,7 @@ class Workspace(StoredRun):
         cache: local cache of everything that can be recomputed.
         scratch: temporary folder of this process.
         fingerprint: of the stage that is being executed.
+        inputs: of that stage, by name: fingerprints of earlier stages, and what else its fingerprint is made of.
         again: whether nothing that is stored shall be reused.
         replaced: the record of the stage that is being executed, as it was before: of a result, made or reused, or of a
             failure; None if there was none, or it can't be read.
@@ -150,6 +151,7 @@ class Workspace(StoredRun):
     cache: Path
     scratch: Path
     fingerprint: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
     again: bool = False
     replaced: StageRecord | None = None
 

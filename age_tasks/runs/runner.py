@@ -91,7 +91,8 @@ def execute_stage(
     if needs.precondition and not again:
         needs.precondition(run, config)
     task = _task(name, needs, inputs, run, config)
-    run = replace(run, fingerprint=task.fingerprint(task.inputs or {"run": run.key}), again=again)
+    fingerprint = task.fingerprint(task.inputs or {"run": run.key})
+    run = replace(run, fingerprint=fingerprint, inputs=task.inputs, again=again)
     make_cache(run.cache)
     # A second run that reaches the same stage waits here, and reuses the result of the first.
     with run.full_disks_named(), exclusive(run.checkpoint_dir.with_suffix(".lock")):

@@ -13,8 +13,7 @@ from pathlib import Path
 import keras
 
 from age_tasks.config import Config
-from age_tasks.pipeline import version_to_start_from
-from age_tasks.registry.promotions import Promotion, fetch_version
+from age_tasks.registry.promotions import Promotion, fetch_version, find, history
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
 from age_tasks.stages._networks import start_from_champion
@@ -28,7 +27,7 @@ log = logging.getLogger(__name__)
 
 def execute(run: Workspace, config: Config) -> Summary:
     """Fine-tune and save the model; returns the stage's summary."""
-    start = version_to_start_from(run, config)
+    start = _start(run)
     if config.finetune.start_from == "champion" and not start:
         log.warning("there is no champion yet: starting from this run's baseline")
     if start:
@@ -40,6 +39,12 @@ def execute(run: Workspace, config: Config) -> Summary:
     else:
         summary = train_and_save("finetune", untrained(0), config.finetune, config, run)
     return {**summary, "started_from": start.name if start else "baseline"}
+
+
+def _start(run: Workspace) -> Promotion | None:
+    """The version that the fine-tuning starts from, as its fingerprint says: the champion may change meanwhile."""
+    version = run.inputs.get("champion")
+    return find(history(run.store), version) if version else None
 
 
 def _untrained(start: Promotion | None, file: Path | None, config: Config, run: Workspace, number: int) -> keras.Model:

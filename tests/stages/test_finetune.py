@@ -91,10 +91,11 @@ def test_a_repeated_warm_start_begins_with_what_the_champion_began_with(copied: 
         publish_version(run.store, "warm-0a1b", files, facts)
         promote(run.store, "warm-0a1b", "gate passed", run="warm")
     assert finetuned("repeated", warm).reused_from == "warm"
-    for stage in ("features", "finetune"):
-        assert main([stage, "--run", "repeated", "--again"]) == 0
-    with open_run("repeated", copied) as run:
-        assert run.require_record("finetune").summary["started_from"] == "v1"
+    for key, stage in (("repeated", "features"), ("repeated", "finetune"), ("warm", "finetune")):
+        assert main([stage, "--run", key, "--again"]) == 0
+    for key in ("repeated", "warm"):  # not from v2, which is what they made
+        with open_run(key, copied) as run:
+            assert run.require_record("finetune").summary["started_from"] == "v1"
     assert finetuned("longer", warm | {"finetune.epochs": 2}).summary["started_from"] == "v2"
 
 
