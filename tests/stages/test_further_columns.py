@@ -109,7 +109,7 @@ def test_cells_that_end_a_line_or_look_like_other_types_are_kept(run: Run, tmp_p
     change(tmp_path / "labels.csv", 2, lambda number: f"{cells[number % 6]} {number // 6}")
     assert run(person_column="who") == 0
     rows = list(csv.reader((tmp_path / "labels.csv").open(newline="")))[1:]
-    given = {row[0]: row[2] for row in rows}
+    given = {row[0]: row[2] for row in reversed(rows)}  # of an image that is listed twice the first row counts
     with open_run("x", Locations.from_env()) as opened:
         accepted = read_accepted(opened)
         people = dict(zip(accepted["file_name"], accepted["person"], strict=True))
@@ -118,8 +118,8 @@ def test_cells_that_end_a_line_or_look_like_other_types_are_kept(run: Run, tmp_p
     assert people == {name: given[name] for name in people}
     for part in parts.values():
         assert part["person"].tolist() == [given[name] for name in part["file_name"]]
-    assert sum(map(len, parts.values())) == len(accepted)
-    assert set(assignments["person"]) == set(people.values())
+    assert len(assignments) == len(pd.concat(parts.values()).drop_duplicates("sha256"))
+    assert set(assignments["person"]) <= set(people.values())
 
 
 def test_people_across_a_fixed_split_are_left_out_of_training(run: Run):
