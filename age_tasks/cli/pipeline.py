@@ -53,11 +53,11 @@ def register(app: typer.Typer, main: Main) -> None:
         given = ["--recipe", recipe] if recipe else []
         given += [word for assignment in assignments or [] for word in ("--set", assignment)]
         preload()
-        if code := _run_stage(main, [FIRST, *given], env):
+        if code := _run_stage(main, [FIRST, *given], key, env):
             return code
         env |= {"AGE_RECIPE": "", "AGE_SET": ""}  # later stages use the settings that the run was started with
         for stage in LATER:
-            if code := _run_stage(main, [stage], env):
+            if code := _run_stage(main, [stage], key, env):
                 return code
         return _print_summary(find_run(key, lambda: open_store(locations.store)), locations)
 
@@ -73,15 +73,15 @@ def register(app: typer.Typer, main: Main) -> None:
         return _print_summary(find_run(run, lambda: store) if run else newest_started(store), locations)
 
 
-def _run_stage(main: Main, arguments: Sequence[str], env: Mapping[str, str]) -> int:
-    """Execute a stage in a process of its own; returns its exit code, 128 + the signal where one ended it."""
+def _run_stage(main: Main, arguments: Sequence[str], key: str, env: Mapping[str, str]) -> int:
+    """Execute a stage of a run in a process of its own; returns its exit code, 128 + the signal where one ended it."""
     code = run_isolated(main, arguments, env)
     if code >= 0:
         return code
     cause = _CAUSES.get(-code, "a fault in a library or the hardware")
     print(
         f"run: {arguments[0]} was ended by signal {-code} ({signal.strsignal(-code)}), {cause}; "
-        f"`age-tasks run --run {env['AGE_RUN']}` continues",
+        f"`age-tasks run --run {key}` continues",
         file=sys.stderr,
     )
     return 128 - code

@@ -117,19 +117,24 @@ def _summary(key: str, record: StageRecord) -> dict[str, object]:
 
 
 def warn_of_settings_without_effect(name: str, assignments: Sequence[str]) -> None:
-    """Log a line for each setting of `--set` that the stage does not read; a run's first stage takes those of all.
+    """Log in a line the settings of `--set` that the stage does not read; a run's first stage takes those of all.
 
     The settings of `AGE_SET` are for all stages of a run, and are not looked at.
 
     Raises:
         SettingsError: an assignment that can't be read.
     """
-    for setting in parse_overrides(assignments) if PIPELINE[name].needs.inputs else ():
-        section = setting.partition(".")[0]
-        if section not in PIPELINE[name].reads:
-            shaped = [other for other, stage in PIPELINE.items() if section in stage.needs.settings]
-            readers = shaped or [other for other, stage in PIPELINE.items() if section in stage.reads]
-            log.warning("--set %s has no effect on %s; give it to %s", setting, name, " or ".join(readers))
+    given = parse_overrides(assignments) if PIPELINE[name].needs.inputs else ()
+    if unread := [setting for setting in given if setting.partition(".")[0] not in PIPELINE[name].reads]:
+        told = ", ".join(f"{setting} (give it to {' or '.join(_readers_of(setting))})" for setting in unread)
+        log.warning("%s does not read these settings, which have no effect on it: %s", name, told)
+
+
+def _readers_of(setting: str) -> list[str]:
+    """The stages whose result a setting shapes; else those that read it."""
+    section = setting.partition(".")[0]
+    shaped = [name for name, stage in PIPELINE.items() if section in stage.needs.settings]
+    return shaped or [name for name, stage in PIPELINE.items() if section in stage.reads]
 
 
 def default_run(needed: Sequence[str], locations: Locations) -> str:

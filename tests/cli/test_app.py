@@ -186,13 +186,9 @@ def test_errors_name_the_source_of_a_setting(
 @pytest.mark.parametrize(
     ("stage", "setting", "said"),
     [
-        ("evaluate", "finetune.epochs=3", "--set finetune.epochs has no effect on evaluate; give it to finetune"),
-        ("gate", "card.owner=ann", "--set card.owner has no effect on gate; give it to publish"),
-        (
-            "gate",
-            "data.balance_ages=0.5",
-            "--set data.balance_ages has no effect on gate; give it to snapshot or validate",
-        ),
+        ("evaluate", "finetune.epochs=3", "finetune.epochs (give it to finetune)"),
+        ("gate", "card.owner=ann", "card.owner (give it to publish)"),
+        ("gate", "data.balance_ages=0.5", "data.balance_ages (give it to snapshot or validate"),
         ("split", "data.balance_ages=0.5", ""),
         ("baseline", "finetune.last_layers=3", ""),  # what it caches
         ("finetune", "augmentation.train_augmentations=4", ""),
@@ -204,7 +200,8 @@ def test_a_setting_that_a_stage_does_not_read_is_named_with_the_stages_that_do(
     stage: str, setting: str, said: str, caplog: pytest.LogCaptureFixture
 ):
     stage_module.warn_of_settings_without_effect(stage, [setting])
-    assert [message.startswith(said) for message in caplog.messages] == ([True] if said else [])
+    line = f"{stage} does not read these settings, which have no effect on it: {said}"
+    assert [message.startswith(line) for message in caplog.messages] == ([True] if said else [])
 
 
 def test_settings_for_all_stages_of_a_run_warn_of_nothing(
@@ -215,7 +212,14 @@ def test_settings_for_all_stages_of_a_run_warn_of_nothing(
     assert main(["split", "--run", "x"]) == MissingInputError.exit_code
     assert "no effect" not in caplog.text
     assert main(["split", "--run", "x", "--set", "gate.max_test_mae=30"]) == MissingInputError.exit_code
-    assert "--set gate.max_test_mae has no effect on split; give it to gate" in caplog.messages
+    told = "split does not read these settings, which have no effect on it: gate.max_test_mae (give it to gate)"
+    assert told in caplog.messages
+
+
+def test_several_settings_that_a_stage_does_not_read_are_named_in_one_line(caplog: pytest.LogCaptureFixture):
+    stage_module.warn_of_settings_without_effect("evaluate", ["card.owner=ann", "gate.max_test_mae=30"])
+    (line,) = caplog.messages
+    assert line.endswith("on it: card.owner (give it to publish), gate.max_test_mae (give it to gate)")
 
 
 def test_a_full_disk_is_named_by_the_option_that_chose_it(

@@ -85,7 +85,7 @@ def test_a_repeated_warm_start_begins_with_what_the_champion_began_with(copied: 
     assert finetuned("warm", warm).summary["started_from"] == "v1"
     with open_run("warm", copied) as run:
         shutil.copy(run.input("finetune", "model.keras"), tmp_path / "model.keras")
-        shutil.copy(run.input("split", "train.csv"), tmp_path / "trained_on.csv")
+        table(run, "split", "train.csv").assign(split="train").to_csv(tmp_path / "trained_on.csv", index=False)
         files = {name: tmp_path / name for name in ("model.keras", "trained_on.csv")}
         facts = {"run": "warm", "test_mae": 6.5, "augmentation": run.config().section("augmentation")}
         publish_version(run.store, "warm-0a1b", files, facts)
