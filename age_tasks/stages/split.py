@@ -71,11 +71,10 @@ def execute(run: Workspace, config: Config) -> Summary:
     splits = {name: labels.loc[split == name, columns] for name in SPLITS}
     if (weights := training_weights(labels[split == "train"], config.data.balance_ages)) is not None:
         splits["train"] = splits["train"].assign(**{WEIGHT: weights.round(4)})
+    assignments = extend_assignments(labels, split, previous)
+    assignments.to_csv(run.scratch / ASSIGNMENTS, index=False, quoting=csv.QUOTE_NONNUMERIC)
     summary = write_splits(splits, config.split, run.output_dir, counts)
     # Last, and complete: what a failure has written replaces the same files in the store.
-    extend_assignments(labels, split, previous).to_csv(
-        run.scratch / ASSIGNMENTS, index=False, quoting=csv.QUOTE_NONNUMERIC
-    )
     (run.scratch / ASSIGNMENTS).rename(run.output_dir / ASSIGNMENTS)
     return summary
 
@@ -186,10 +185,10 @@ def split_file(labels: str, settings: SplitSettings, out: Path) -> Summary:
 def write_splits(
     splits: Mapping[str, pd.DataFrame], settings: SplitSettings, out: Path, counts: Mapping[str, int]
 ) -> Summary:
-    """Write the tables, the summary and the plot into `out`; `counts` are added to the summary."""
+    """Write the tables, the plot and, last, the summary into `out`; `counts` are added to the summary."""
     summary = summarise(splits, settings) | dict(counts)
     for name in SPLITS:
         splits[name].to_csv(out / f"{name}.csv", index=False, quoting=csv.QUOTE_NONNUMERIC)
-    (out / SUMMARY).write_bytes(to_json(summary))
     figures.save(figures.split_ages(splits["train"], splits["val"], splits["test"]), out / "split_ages.png")
+    (out / SUMMARY).write_bytes(to_json(summary))
     return {name: len(splits[name]) for name in SPLITS} | dict(counts)

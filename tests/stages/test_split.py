@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from age_tasks.cli.app import main
 from age_tasks.config import Config, SplitSettings
 from age_tasks.environment import Locations
-from age_tasks.errors import LabelsError, MissingInputError
+from age_tasks.errors import DiskFullError, LabelsError, MissingInputError
 from age_tasks.pipeline import PIPELINE
 from age_tasks.runs.keys import record_file, stage_folder
 from age_tasks.runs.records import StageRecord, Summary
@@ -53,6 +53,7 @@ class Splits:
             labels="labels.csv", images="images", store=str(folder / "store"), cache=folder / "cache"
         )
         self.store = open_store(self.locations.store)
+        self.plot: Callable[..., None] = lambda *_: None
 
     def execute(
         self, key: str, images: Sequence[int], config: Config | None = None, again: bool = False
@@ -66,7 +67,7 @@ class Splits:
             return {}
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stage.figures, "save", lambda *_: None)
+            patch.setattr(stage.figures, "save", self.plot)
             patch.setattr(stage.figures, "split_ages", lambda *_: None)
             with open_run(key, self.locations) as run:
                 start_run(run, config, self.locations)
@@ -160,6 +161,23 @@ def test_a_failure_or_an_interruption_loses_no_assignment(splits: Splits, monkey
     splits.store.delete(record_file("only", "split"))  # as a killed process leaves it
     after_a_kill = splits.execute("only", range(340))
     assert {image: after_a_kill[image] for image in after_failure} == after_failure
+
+
+@pytest.mark.parametrize("before", [0, 300])
+def test_a_failure_while_the_outputs_are_written_is_simply_repeated(
+    splits: Splits, monkeypatch: pytest.MonkeyPatch, before: int
+):
+    def fails(*_: object) -> None:
+        raise DiskFullError("no room")
+
+    first = splits.execute("only", range(before)) if before else {}
+    monkeypatch.setattr(splits, "plot", fails)
+    with pytest.raises(DiskFullError):
+        splits.execute("only", range(310))
+    monkeypatch.undo()
+    repeated = splits.execute("only", range(310))
+    assert len(repeated) == 310
+    assert {image: repeated[image] for image in first} == first
 
 
 def test_own_assignments_of_other_settings_do_not_count(splits: Splits, caplog: pytest.LogCaptureFixture):
