@@ -80,18 +80,17 @@ def find_image(name: str, store: Store, cache: Path, remote: Store | None = None
 
 
 def _names_with(sha256: str, known: pd.DataFrame) -> set[str]:
-    """The names of files with this content; none if it is no image that decodes, and several files have it.
+    """The names of files with this content; none if it is no image that decodes: an error page, say, identifies none.
 
     Args:
         known: columns file_name, sha256, problem.
     """
     own = known[known["sha256"] == sha256]
-    names = set(own["file_name"])
-    return names if len(names) == 1 or (own["problem"] == "").any() else set()
+    return set(own["file_name"]) if (own["problem"] == "").any() else set()
 
 
 def _nameless(sha256: str, known: pd.DataFrame) -> ErasedImage:
-    """The content alone. What many unreadable files have in common, such as an error page, identifies no image."""
+    """The content alone. What unreadable files have in common, such as an error page, identifies no image."""
     content = frozenset({sha256})
     shared = bool((known["sha256"] == sha256).any())
     return ErasedImage(sha256, frozenset(), frozenset() if shared else content, content, frozenset())

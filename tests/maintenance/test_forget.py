@@ -435,12 +435,16 @@ def test_the_content_of_many_unreadable_files_erases_copies_and_no_rows(tmp_path
     assert list((cache / "images" / "ab").iterdir()) == []
 
 
-def test_the_one_unreadable_file_with_a_content_is_found_by_it(tmp_path: Path):
-    """Such as a HEIC photograph where pillow-heif is not installed."""
-    store = FileStore(tmp_path / "store")
-    table = f"file_name,sha256,problem\na.heic,{'a1' * 32},not an image\n"
-    store.put("runs/x/snapshot/snapshot.csv", table.encode())
-    assert find_image("a1" * 32, store, tmp_path / "cache") == find_image("a.heic", store, tmp_path / "cache")
+def test_the_commands_for_other_machines_erase_no_other_image_that_once_was_the_same_error_page(tmp_path: Path):
+    store, page = FileStore(tmp_path / "store"), "e0" * 32
+    for run, rows in (
+        ("x", [f"a.jpg,{page},not an image", f"b.jpg,{page},not an image"]),
+        ("y", [f"a.jpg,{'a1' * 32},", f"b.jpg,{'b2' * 32},"]),
+    ):
+        store.put(f"runs/{run}/snapshot/snapshot.csv", "\n".join(["file_name,sha256,problem", *rows, ""]).encode())
+    said = "\n".join(forget(find_image("a.jpg", store, tmp_path), store, tmp_path, delete=True))
+    for _, sha256, _ in commands_for_others(said):
+        assert find_image(sha256, store, tmp_path).names == set()
 
 
 def test_a_file_whose_name_looks_like_a_sha256_is_found_by_its_name(tmp_path: Path):
