@@ -106,6 +106,10 @@ class StoreRefusedError(StoreError):
     retry_helps = False
 
 
+class AccessDeniedError(StoreRefusedError):
+    """The keys are not accepted, or may not do this."""
+
+
 class TooFewNewError(AgeTasksError):
     """Too few images are new since the last training. Not a fault: the run ends here."""
 

@@ -1,10 +1,11 @@
 """The file that a command is to write at the end: checked at the beginning, before the work whose result it is."""
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
 
-from age_tasks.errors import SettingsError
+from age_tasks.errors import AccessDeniedError, SettingsError
 from age_tasks.store import open_store
 from age_tasks.store.addresses import local_path
 from age_tasks.store.base import Store
@@ -20,7 +21,7 @@ def output_file(address: str) -> tuple[Store, str]:
 
     Raises:
         SettingsError: not the address of a file, or of one in a folder that can't be written to.
-        StoreError: the bucket can't be reached, or refuses to say whether it has the file.
+        StoreError: there is no such bucket, or it can't be reached. Keys that may not read it may still write there.
     """
     folder, _, name = address.rpartition("/")
     if not name or folder == "s3:/":
@@ -31,7 +32,8 @@ def output_file(address: str) -> tuple[Store, str]:
         path = local_path(address)
         _require_writable(path)
         store, key = FileStore(path.parent), path.name
-    store.exists(key)  # S3 is asked, and the name checked
+    with contextlib.suppress(AccessDeniedError):  # keys that may write, and neither read nor list
+        store.exists(key)  # S3 is asked, and the name checked
     return store, key
 
 

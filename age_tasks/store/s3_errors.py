@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from age_tasks.errors import (
+    AccessDeniedError,
     AgeTasksError,
     NotFoundError,
     SettingsError,
@@ -194,7 +195,7 @@ def shown(text: object, secrets: Iterable[str] = ()) -> str:
 def _refusals(request: Request) -> dict[str, Failure]:
     """Error code of S3 → what happened, and what to do."""
     region, bucket, attempts = request.region or "none", request.bucket, request.attempts
-    denied = Failure("access denied", PERMISSIONS)
+    denied = Failure("access denied", PERMISSIONS, kind=AccessDeniedError)
     expired = Failure("the AWS credentials have expired or are no longer valid", "get new ones and set them")
     busy = Failure(f"the server failed or was too busy in {attempts} attempts", LATER, passes=True)
     corrupted = Failure(f"the data was corrupted in transit in {attempts} attempts", "check the network", passes=True)
@@ -340,6 +341,7 @@ def _status(status: int, response: Mapping[str, Any], request: Request) -> Failu
         return Failure(
             f"access denied ({named})",
             "check the AWS keys, their expiry and permissions (also s3:ListBucket), and this machine's clock",
+            kind=AccessDeniedError,
         )
     if status in {401, 403}:
         return Failure(

@@ -8,6 +8,7 @@ from age_tasks.errors import AgeTasksError, SettingsError, StoreError, StoreRefu
 from age_tasks.store import s3 as s3_store
 from age_tasks.store.base import Store
 from age_tasks.store.output_file import output_file
+from tests.support.answering_server import Answer, answering_s3
 
 
 def test_a_file_can_be_written_where_it_was_checked(store: Store):
@@ -58,3 +59,11 @@ def test_a_bucket_that_is_missing_or_out_of_reach_is_refused(s3: dict[str, str],
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     with pytest.raises(StoreError, match="AWS_ENDPOINT_URL"):
         output_file("s3://age/ages.csv")
+
+
+def test_keys_that_may_write_and_neither_read_nor_list_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with answering_s3(monkeypatch, tmp_path / "home") as server:
+        server.plan = lambda request: None if request.method == "PUT" else Answer(403)
+        store, key = output_file("s3://drop/ages.csv")
+        store.put(key, b"age")
+        assert server.asked[-1].method == "PUT"
