@@ -616,9 +616,8 @@ AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 AWS_PLACE = ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
 
 # What a machine sets for the way of its programs to other hosts. Addresses of proxies may hold a password.
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 CERTIFICATES = "AWS_CA_BUNDLE"
-WAY_OUT = (*PROXIES, "NO_PROXY", "no_proxy", CERTIFICATES)
+WAY_OUT = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", CERTIFICATES)
 # The variables that name a file or folder, or an address.
 PLACES = (
     *map(Locations.variable, ("labels", "images", "store", "cache", "cache_remote")),
@@ -633,7 +632,8 @@ def inherited_variables(*, secrets: bool = True) -> list[str]:
     Not among them: what Airflow's tasks set for each stage, and the folder of the host that `AGE_DATA` names.
 
     Args:
-        secrets: with keys, passwords and tokens, and with the addresses of proxies.
+        secrets: with keys, passwords and tokens, and with this machine's way to other hosts: its proxies, the hosts
+            that these are not for, and its certificates.
     """
     own = {
         group.variable(field): None
@@ -642,8 +642,8 @@ def inherited_variables(*, secrets: bool = True) -> list[str]:
         for field, info in group.model_fields.items()
         if secrets or info.repr
     }
-    way_out = [name for name in WAY_OUT if secrets or name not in PROXIES]
-    return [*own, *(AWS_KEYS if secrets else ()), *AWS_PLACE, *way_out]
+    keys, way_out = (AWS_KEYS, WAY_OUT) if secrets else ((), ())
+    return [*own, *keys, *AWS_PLACE, *way_out]
 
 
 def absolute_place(place: str) -> str:

@@ -61,12 +61,12 @@ OTHER_VARIABLES = (
     (
         "`AWS_CA_BUNDLE`",
         "",
-        "a file with the certificates that an S3 store is checked by; in pods it must be there too",
+        "a file with the certificates that an S3 store is checked by; pods have it by the Secret or template alone",
     ),
     (
         "`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`",
         "",
-        "the way to other hosts; as keys, they reach pods by the Secret alone",
+        "the way to other hosts; pods have them by the Secret or the template alone",
     ),
     ("`AIRFLOW_HOME`", "`.airflow` in the checkout", "database, logs and passwords of `age-tasks up`"),
     ("`AIRFLOW__API__PORT`", "`8080`", "the port of the UI of `age-tasks up`, as `AGE_PORT`"),
