@@ -98,11 +98,12 @@ class Pod:
     @property
     def env(self) -> dict[str, str]:
         """What the process sees; `env` wins over `envFrom`, and the last entry of a name over earlier ones."""
-        env = {"PATH": f"{Path(sys.executable).parent}:{os.defpath}", "PYTHONPATH": str(PROJECT), "HOME": "/tmp"}
+        own = {"PATH": f"{Path(sys.executable).parent}:{os.defpath}", "PYTHONPATH": str(PROJECT)}  # of this machine
+        env = {"HOME": "/tmp"}
         for source in self._container.get("envFrom", []):
             env |= self._secrets[source["secretRef"]["name"]]
         env |= {entry["name"]: entry.get("value", "") for entry in self._container.get("env", [])}
-        return {name: self._here(value) for name, value in env.items()}
+        return own | {name: self._here(value) for name, value in env.items()}
 
     def start(self) -> None:
         command = [self._here(word) for word in (*self._container["command"], *self._container.get("args", []))]
