@@ -1,5 +1,6 @@
 """A person's answer to the promotion of a candidate that passed the gate."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -43,6 +44,12 @@ class Question:
 
     model: str
     champion: str
+
+    @classmethod
+    def about(cls, judged: Mapping[str, Any]) -> "Question":
+        """What a summary of the gate is about."""
+        champion = judged.get("champion")
+        return cls(judged["model"], champion["version"] if champion else "")
 
     def __str__(self) -> str:
         return f"model {self.model[:12]} against {self.champion or 'no champion'}"

@@ -10,9 +10,7 @@ from age_tasks.data.labels import file_names
 from age_tasks.data.tables import read_table
 from age_tasks.errors import LabelsError, NotFoundError
 from age_tasks.store import open_store
-from age_tasks.store.addresses import tar_files
-
-TABLES = {".csv", ".tsv", ".txt", ".xlsx", ".parquet"}  # file names that end so are tables; others are images
+from age_tasks.store.addresses import TABLES, tar_files
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
-"""Outputs of earlier stages, read as tables."""
+"""What a stage reads beside its settings: outputs of earlier stages as tables, and published versions."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pandas as pd
 
 from age_tasks.data.image_folder import ImageFolder
 from age_tasks.data.label_columns import as_text
 from age_tasks.data.splits import SPLITS
+from age_tasks.registry.promotions import Manifest, Promotion, fetch_version
 from age_tasks.runs.run import Workspace
 from age_tasks.stopwatch import timed
 
@@ -44,6 +46,16 @@ def read_splits(run: Workspace) -> dict[str, pd.DataFrame]:
     return {
         name: pd.read_csv(file, dtype=as_text(file, "file_name"), keep_default_na=False) for name, file in files.items()
     }
+
+
+def fetched_version(entry: Promotion, run: Workspace) -> tuple[Path, Manifest]:
+    """A local folder with the files of a published version, and its manifest.
+
+    Raises:
+        NotFoundError, DamagedError: as `fetch_version`.
+    """
+    folder = run.scratch / "versions" / entry.version
+    return folder, fetch_version(run.store, entry.version, folder)
 
 
 def scored_by_champion(splits: Mapping[str, pd.DataFrame], trained_on: pd.DataFrame) -> pd.DataFrame:

@@ -50,7 +50,7 @@ from age_tasks.evaluation.slices import compare_slices, image_slice_labels, meas
 from age_tasks.evaluation.weak_segments import weak_segments
 from age_tasks.pipeline import champion_to_beat
 from age_tasks.registry.label_confirmations import confirmed_labels, label_key
-from age_tasks.registry.promotions import Manifest, Promotion, fetch_version
+from age_tasks.registry.promotions import Manifest, Promotion
 from age_tasks.registry.version_facts import measured
 from age_tasks.reports import figures
 from age_tasks.reports.face_sheets import (
@@ -70,7 +70,14 @@ from age_tasks.runs.listing import previous_run
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
 from age_tasks.stages._ancestors import own_images
-from age_tasks.stages._inputs import images_of, read_accepted, read_splits, scored_by_champion, with_ages
+from age_tasks.stages._inputs import (
+    fetched_version,
+    images_of,
+    read_accepted,
+    read_splits,
+    scored_by_champion,
+    with_ages,
+)
 from age_tasks.store.base import to_json
 
 log = logging.getLogger(__name__)
@@ -213,10 +220,7 @@ def require_slices(predictions: pd.DataFrame, settings: EvaluateSettings) -> tup
 def fetch_champion(run: Workspace) -> Champion | None:
     """The version that the candidate is compared with, fetched; None before the first promotion."""
     entry = champion_to_beat(run)
-    if entry is None:
-        return None
-    folder = run.scratch / "versions" / entry.version
-    return Champion(entry, folder, fetch_version(run.store, entry.version, folder))
+    return Champion(entry, *fetched_version(entry, run)) if entry else None
 
 
 def score_champion(
@@ -288,10 +292,10 @@ def compare_with_champion(
 def optimism_of(manifest: Manifest, images: int, people: int | None = None) -> float | None:
     """By how much the MAE of this version on so many images looks too good, in years, since it was chosen by it.
 
-    Args:
-        people: whom the images show; None where that is not known.
-
     None where its gate did not say so: it was the first champion, or a version before 0.2 promoted it.
+
+    Args:
+        people: how many the images show; None where that is not known.
     """
     chosen = (manifest.gate or {}).get("selection")
     return Selection.model_validate(chosen).among(images, people) if chosen else None

@@ -7,15 +7,16 @@ call the same functions, `features_to_train` and `features_to_predict`, with the
 import logging
 from collections.abc import Iterator
 
+import pandas as pd
+
 from age_tasks.config import Config
 from age_tasks.data.shares import Share
 from age_tasks.pipeline import PIPELINE, version_to_start_from
-from age_tasks.registry.promotions import champion, fetch_version
+from age_tasks.registry.promotions import champion
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
 from age_tasks.runs.runner import would_be_reused
-from age_tasks.stages._ancestors import trained_on_of
-from age_tasks.stages._inputs import images_of, read_splits, scored_by_champion
+from age_tasks.stages._inputs import fetched_version, images_of, read_splits, scored_by_champion
 from age_tasks.stages._networks import baseline_network, champion_network, start_from_champion
 from age_tasks.stages.preconditions import require_unseen_splits
 from age_tasks.training.features import Features
@@ -71,14 +72,13 @@ def _features(run: Workspace, config: Config, share: Share) -> Iterator[Features
     yield features_to_train(model, splits, folder, run.cache, config, (finetune_cut,), share)
     if not (entry := champion(run.store)):
         return
-    version = run.scratch / "versions" / entry.version
-    network, as_trained = champion_network(version, fetch_version(run.store, entry.version, version), config)
-    scored = scored_by_champion(splits, trained_on_of(run.store, entry.version))
+    version, manifest = fetched_version(entry, run)
+    network, as_trained = champion_network(version, manifest, config)
+    scored = scored_by_champion(splits, pd.read_csv(version / "trained_on.csv"))
     yield features_to_predict(network, scored, folder, run.cache, as_trained, share)
     if start := version_to_start_from(run, config):
         if start.version != entry.version:
-            before = run.scratch / "versions" / start.version
-            network, _ = champion_network(before, fetch_version(run.store, start.version, before), config)
+            network, _ = champion_network(*fetched_version(start, run), config)
         seeds = config.finetune.seeds
         for number in range(len(suffixes(network)) or 1):  # all begin with the version itself if it is one network
             start_from_champion(model, network, start, seeds, number)

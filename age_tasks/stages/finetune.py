@@ -2,8 +2,8 @@
 
 Starts from this run's baseline, or with `finetune.start_from: champion` from the champion; where that averages several
 networks, each seed from one of them. A champion that has learned from images of this run's validation or test split is
-refused. Writes `model.keras` (raw pixels to years), `history.csv`, `learning_curve.png`
-and `finetune_test_metrics.json`; with several seeds (`finetune.seeds`) also `seeds.csv` and `seed_histories.csv`.
+refused. Writes `model.keras` (raw pixels to years), `history.csv`, `learning_curve.png` and
+`finetune_test_metrics.json`; with several seeds (`finetune.seeds`) also `seeds.csv` and `seed_histories.csv`.
 """
 
 import logging
@@ -13,9 +13,10 @@ from pathlib import Path
 import keras
 
 from age_tasks.config import Config
-from age_tasks.registry.promotions import Promotion, fetch_version, find, history
+from age_tasks.registry.promotions import Promotion, find, history
 from age_tasks.runs.records import Summary
 from age_tasks.runs.run import Workspace
+from age_tasks.stages._inputs import fetched_version
 from age_tasks.stages._networks import start_from_champion
 from age_tasks.stages._seeds import train_seeds_and_save
 from age_tasks.stages._train import train_and_save
@@ -62,6 +63,5 @@ def _untrained(start: Promotion | None, file: Path | None, config: Config, run: 
 
 def fetched_file(entry: Promotion, run: Workspace) -> Path:
     """The file of a published version's network, fetched with all others of the version."""
-    folder = run.scratch / "versions" / entry.version
-    fetch_version(run.store, entry.version, folder)
+    folder, _ = fetched_version(entry, run)
     return folder / "model.keras"

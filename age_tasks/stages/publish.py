@@ -49,7 +49,8 @@ def execute(run: Workspace, config: Config) -> Summary:
         put_decision(run.store, answer_of(run.key, answer, now()))  # first: whatever fails below, the answer is kept
     require_judged(run)
     if gate.passed:
-        require_answer_to(_judged(run))
+        judged = {"model": _model_sha256(run), **run.require_record("gate").summary}  # 0.1.0 did not tell the model
+        require_answer_to(Question.about(judged))
     files, splits, config = _files(run), read_splits(run), as_trained(run, config)
     evaluation = files["metrics.json"].parent
     export = _export(run, splits["test"], config.model.image_size) if publish else None
@@ -116,12 +117,6 @@ def require_judged(run: StoredRun) -> None:
     raise MissingInputError(
         f"run {run.key}: the gate judged another {what} than {stage} has written since; {_judge_again(run)}"
     )
-
-
-def _judged(run: StoredRun) -> Question:
-    """What the gate judged, which a person may have been asked about."""
-    champion = run.require_record("gate").summary.get("champion")
-    return Question(_model_sha256(run), champion["version"] if champion else "")
 
 
 def _judge_again(run: StoredRun) -> str:

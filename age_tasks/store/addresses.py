@@ -7,6 +7,8 @@ from urllib.parse import unquote
 
 from age_tasks.errors import SettingsError, without_user
 
+TABLES = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".parquet"})  # files whose names end so are tables
+
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _FILE = re.compile(r"file://(?:localhost)?(?P<path>/.*)", re.IGNORECASE | re.DOTALL)
 

@@ -1,7 +1,7 @@
 """The task `approve`: a person decides whether a candidate becomes the champion."""
 
 import contextlib
-from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from age_retraining_plugin.notices import ApprovalNotice, hours_for_answer
 from age_retraining_plugin.runtimes.outcome import NO_USELESS_RETRY, TaskFailedForGood
 from age_tasks.environment import Locations
 from age_tasks.errors import AgeTasksError, SettingsError, StoreError
+from age_tasks.registry.approval import Question
 from age_tasks.registry.promotions import published_before
 from age_tasks.reports.approval_question import RunFacts, facts_of, question
 from age_tasks.runs.run import StoredRun, find_run
@@ -31,8 +32,7 @@ class PromotionApproval(ApprovalOperator):
     """Asks whether the candidate may become the champion, if the form requires it and the gate passed.
 
     The XCom is the answer as `age_tasks.registry.approval` reads it, with what it is about: the gate may judge anew
-    while nobody clears this task. `publish` runs after any answer, since it writes
-    the report.
+    while nobody clears this task. `publish` runs after any answer, since it writes the report.
     """
 
     ui_color = "#f5e6c8"
@@ -44,7 +44,7 @@ class PromotionApproval(ApprovalOperator):
         judged = context["ti"].xcom_pull(task_ids="gate")
         if judged is None:
             raise TaskFailedForGood("the gate has no result to decide on; clear the task gate")
-        about = _question_about(judged)
+        about = asdict(Question.about(judged))
         if not judged["passed"]:
             return {"asked": False, **about}
         if _published(judged["model"]):
@@ -110,12 +110,6 @@ def approval_task(**options: Any) -> PromotionApproval:
         retry_policy=NO_USELESS_RETRY,
         **options,
     )
-
-
-def _question_about(judged: Mapping[str, Any]) -> dict[str, str]:
-    """The sha256 of the model and the version of the champion in a result of the gate; empty if there is none."""
-    champion = judged["champion"]
-    return {"model": judged["model"], "champion": champion["version"] if champion else ""}
 
 
 def _asked(context: Context) -> dict[str, str]:

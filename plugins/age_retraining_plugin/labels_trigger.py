@@ -41,10 +41,8 @@ def labels_asset(env: Mapping[str, str] | None = None) -> Asset | None:
         SettingsError: a variable is invalid.
     """
     given = os.environ if env is None else env
-    if (
-        RuntimeVariables.from_env(given).runtime == "docker"
-    ):  # a snapshot is recorded under the path that a stage is given
-        given = {**given, **absolute_places(given)}
+    if RuntimeVariables.from_env(given).runtime == "docker":
+        given = {**given, **absolute_places(given)}  # a snapshot is recorded under the path that a stage is given
     locations, variables = Locations.from_env(given), WorkflowVariables.from_env(given)
     if not locations.labels:
         return None

@@ -192,11 +192,17 @@ def test_a_changed_file_is_read_again(tmp_path: Path):
     assert (read, before["a.png"].width, after["a.png"].width) == (1, 40, 50)
 
 
+def probed_images(folder: Path, *names: str) -> tuple[ImageFolder, list[str]]:
+    """Images of these names, which the index in the same folder knows."""
+    for name in names:
+        Image.new("RGB", (40, 40)).save(folder / name)
+    images = ImageFolder(str(folder), folder)
+    probe_images(images, list(names), folder)
+    return images, list(names)
+
+
 def test_files_that_an_earlier_version_could_not_decode_are_read_again(tmp_path: Path):
-    for name in ("good.png", "damaged.png"):
-        Image.new("RGB", (40, 40)).save(tmp_path / name)
-    folder, names = ImageFolder(str(tmp_path), tmp_path), ["good.png", "damaged.png"]
-    probe_images(folder, names, tmp_path)
+    folder, names = probed_images(tmp_path, "good.png", "damaged.png")
     with closing(sqlite3.connect(tmp_path / INDEX)) as index, index:
         index.execute("UPDATE probes SET problem = 'does not decode: bad' WHERE name = 'damaged.png'")
         index.execute("PRAGMA user_version = 0")
@@ -235,10 +241,7 @@ def test_heic_is_read_after_pillow_heif_was_installed(tmp_path: Path, monkeypatc
 
 def test_problems_stored_by_earlier_versions_are_read_again_once(tmp_path: Path):
     """These stored the stamp of the file alone, also where memory was short."""
-    for name in ("good.png", "refused.png"):
-        Image.new("RGB", (40, 40)).save(tmp_path / name)
-    folder, names = ImageFolder(str(tmp_path), tmp_path), ["good.png", "refused.png"]
-    probe_images(folder, names, tmp_path)
+    folder, names = probed_images(tmp_path, "good.png", "refused.png")
     with closing(sqlite3.connect(tmp_path / INDEX)) as index, index:
         index.execute("UPDATE probes SET problem = 'does not decode: MemoryError' WHERE name = 'refused.png'")
     found, read = probe_images(folder, names, tmp_path)

@@ -30,11 +30,9 @@ from age_tasks.environment import (
     inherited_variables,
 )
 from age_tasks.runs.printed_summary import read_summary_line
-from age_tasks.store.addresses import local_path, tar_files
+from age_tasks.store.addresses import TABLES, local_path, tar_files
 
 CACHE = Path("/cache")
-# As `age_tasks.serving` has them, which no process of Airflow imports; a test compares.
-TABLES = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".parquet"})
 SHARE = StageVariables.variable("share")
 
 
